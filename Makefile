@@ -1,0 +1,48 @@
+# Everything lives in .venv: `make setup` fills it, the other targets set it up by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.complete
+CODE := webhook examples tests benchmarks
+
+.PHONY: help setup run serve test check format lock bench clean
+
+help: ## Say what the targets do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## Put the program and its tools into .venv
+
+$(SETUP): requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+run: $(SETUP) ## Answer the example Pods over https and print what changes
+	$(BIN)/python examples/demo.py
+
+serve: $(SETUP) ## Keep the webhook running with the example policy
+	$(BIN)/python examples/demo.py --keep
+
+test: $(SETUP) ## Run the tests
+	$(BIN)/pytest -n auto
+
+check: $(SETUP) ## Run formatter, linter, types, import contracts, and the tests with coverage
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n auto --cov
+
+format: $(SETUP) ## Format the code and mend what the linter can
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+lock: ## Choose versions anew: pyproject.toml to requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade --group dev --output-file requirements.txt pyproject.toml
+
+bench: $(SETUP) ## Measure the request path
+	$(BIN)/python benchmarks/request_path.py
+
+clean: ## Remove what the targets made
+	rm -rf .venv .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

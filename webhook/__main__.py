@@ -1,0 +1,225 @@
+"""The command line: serve, review, policy."""
+
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import yaml
+
+from webhook.options import Address, Options
+from webhook.policy_file import Loaded, json_schema, load
+from webhook.yaml_text import ProblemsError
+
+T = TypeVar("T")
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+UNUSABLE = 2  # exit code: usage, or input that cannot be read
+
+
+class AddressType(click.ParamType[Address]):
+    """HOST:PORT on the command line."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """An Address, or a usage error."""
+        try:
+            return value if isinstance(value, Address) else Address.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+policy_option = click.option(
+    "--policy", "policy_file", type=FILE, required=True, metavar="FILE",
+    help="Defaults, maxima and tolerations, in the words of Flyte's task_resources and plugins.k8s.",
+)  # fmt: skip
+quotas_option = click.option(
+    "--quotas", "quota_files", type=FILE, multiple=True, metavar="FILE",
+    help="ResourceQuota manifests to check against, in memory: status.hard and status.used where given, "
+    "else spec.hard and nothing used. Admitted Pods are charged. May be given several times.",
+)  # fmt: skip
+
+
+@click.group(context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION", "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flyte-admission")
+def main() -> None:
+    """Complete, cap and check the Pods of Flyte tasks as a Kubernetes admission webhook.
+
+    Each option can also be given in the environment: FLYTE_ADMISSION_SERVE_POLICY is --policy of serve.
+    """
+
+
+@main.command()
+@policy_option
+@quotas_option
+@click.option("--listen", type=AddressType(), default="127.0.0.1:8443", show_default=True,
+              help="Where the API server reaches /mutate and /validate, over https. Port 0 takes a free one.")  # fmt: skip
+@click.option("--health-listen", type=AddressType(), default="127.0.0.1:8080", show_default=True,
+              help="Where /livez, /readyz and /metrics are, over plain http.")  # fmt: skip
+@click.option("--tls-cert-file", type=FILE, metavar="FILE", help="PEM certificate to serve with, chain included.")
+@click.option("--tls-private-key-file", type=FILE, metavar="FILE", help="PEM private key of that certificate.")
+@click.option("--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
+              help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.")  # fmt: skip
+def serve(
+    policy_file: Path,
+    quota_files: tuple[Path, ...],
+    listen: Address,
+    health_listen: Address,
+    tls_cert_file: Path | None,
+    tls_private_key_file: Path | None,
+    shutdown_delay: float,
+) -> None:
+    """Answer AdmissionReviews until SIGTERM, then finish what is under way and exit with 0.
+
+    In the local mode, with --quotas, the quotas live in memory, and without a certificate one is made for this run.
+    Logs go to stderr, one JSON object a line.
+
+    \b
+    Try it:
+      flyte-admission serve --policy examples/policy.yaml --quotas examples/quotas.yaml
+    """
+    if (tls_cert_file is None) != (tls_private_key_file is None):
+        raise click.UsageError("--tls-cert-file and --tls-private-key-file go together; give both or neither")
+    if not quota_files and tls_cert_file is None:
+        raise click.UsageError("without --quotas, --tls-cert-file and --tls-private-key-file are needed")
+    _serve(
+        Options(policy_file, quota_files, listen, health_listen, tls_cert_file, tls_private_key_file, shutdown_delay)
+    )
+
+
+def _serve(options: Options) -> None:
+    from webhook import logs, server, tls
+    from webhook.app import Service
+
+    logs.configure()
+    log = logging.getLogger("webhook")
+    loaded = _policy(options.policy)
+    service = Service(loaded.policy, _ledger(options.quotas))
+    if not options.quotas:
+        log.warning("no quotas", extra={"hint": "without --quotas, no Pod is refused for a ResourceQuota"})
+    with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
+        try:
+            names = (*tls.LOCAL_NAMES, options.listen.host)
+            pair = (options.tls_cert_file, options.tls_private_key_file)
+            certificate, key = (pair[0], pair[1]) if pair[0] and pair[1] else tls.make(Path(directory), names)
+            context = tls.context(certificate, key)
+            sockets = server.listen(options.listen), server.listen(options.health_listen)
+        except (tls.CertificateError, server.ListenError) as error:
+            _fail(str(error))
+        webhook, health = (Address(*sock.getsockname()[:2]) for sock in sockets)
+        log.info(
+            "listening",
+            extra={"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(certificate)},
+        )
+        server.run(service, context, *sockets, options.shutdown_delay)
+
+
+@main.command()
+@policy_option
+@quotas_option
+@click.option("-f", "--filename", required=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
+              help="A Pod, a List, several YAML documents, or an AdmissionReview; - reads standard input.")  # fmt: skip
+@click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True,
+              help="yaml and json have the whole resulting Pod.")  # fmt: skip
+@click.pass_context
+def review(
+    context: click.Context, policy_file: Path, quota_files: tuple[Path, ...], filename: str, output: str
+) -> None:
+    """Tell what the webhook would do with the Pods of a file, without a server.
+
+    Shown are each change (path, from, to, why), the refusal, and the resulting Pod. A manifest gets the API
+    server's own defaults first; an AdmissionReview is taken as it is.
+
+    Exit code: 0 unchanged or changed, 1 a Pod refused, 2 usage or unreadable input.
+
+    \b
+    Try it:
+      flyte-admission review --policy examples/policy.yaml -f examples/pods.yaml
+      kubectl get pod POD -o yaml | flyte-admission review --policy policy.yaml -f -
+    """
+    from webhook import review as offline
+
+    loaded, ledger = _policy(policy_file), _ledger(quota_files)
+    name = "stdin" if filename == "-" else filename
+    text = _text(filename)
+    reports = _usable(lambda: offline.reports(text, name, loaded.policy, ledger))
+    if output == "text":
+        click.echo("\n".join(map(offline.as_text, reports)))
+    elif output == "json":
+        click.echo(json.dumps([offline.as_data(report) for report in reports], indent=2))
+    else:
+        click.echo(yaml.safe_dump_all(map(offline.as_data, reports), sort_keys=False), nl=False)
+    context.exit(1 if any(report.outcome == "refused" for report in reports) else 0)
+
+
+@main.group()
+def policy() -> None:
+    """Check a policy file, show what it amounts to, print its JSON Schema."""
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0."""
+    loaded = _policy(file)
+    count = len(loaded.warnings)
+    click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+def show(file: Path) -> None:
+    """Print what FILE amounts to for every task, under the names that Kubernetes uses."""
+    click.echo(yaml.safe_dump(_policy(file).policy.platform.as_data(), sort_keys=False), nl=False)
+
+
+@policy.command()
+def schema() -> None:
+    """Print the JSON Schema of policy files, for editors and CI."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _policy(file: Path) -> Loaded:
+    """The policy; its warnings go to stderr."""
+    text = _text(file)
+    loaded = _usable(lambda: load(text, str(file)))
+    for warning in loaded.warnings:
+        click.echo(warning, err=True)
+    return loaded
+
+
+def _ledger(files: tuple[Path, ...]) -> Any:
+    from webhook import manifests
+    from webhook.snapshot import Ledger
+
+    return Ledger(_usable(lambda: [quota for file in files for quota in manifests.quotas(_text(file), str(file))]))
+
+
+def _text(file: str | Path) -> str:
+    try:
+        with click.open_file(str(file), encoding="utf-8") as stream:
+            return stream.read()
+    except UnicodeDecodeError as error:
+        _fail(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}")
+    except OSError as error:
+        _fail(f"{file}: {error.strerror}")
+
+
+def _usable(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except ProblemsError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(UNUSABLE)
+
+
+if __name__ == "__main__":
+    main(prog_name="flyte-admission")

@@ -1,0 +1,185 @@
+"""The HTTP shell: /mutate and /validate for the API server, probes and metrics for the kubelet and Prometheus."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Final, Protocol, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from webhook import admission
+from webhook.admission import BadReviewError, Request
+from webhook.decision import Allowed, Decision, Denied
+from webhook.metrics import Metrics
+from webhook.pod import ObjectMeta
+from webhook.policy import Policy
+from webhook.snapshot import Charges, ResourceQuota
+
+# The API server takes objects of 3 MiB, and a review holds two of them.
+MAX_BODY: Final = 8 * 1024 * 1024
+BODY_SECONDS: Final = 10.0  # for a body that does not come in one piece
+Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota]], Decision]
+
+log: Final = logging.getLogger(__name__)
+
+
+class Quotas(Protocol):
+    """Where the quotas of a namespace come from, and where an admitted Pod is charged."""
+
+    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
+        """The quotas that the Pod is checked against."""
+
+    def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
+        """Take note that the Pod was admitted."""
+
+
+@dataclass(slots=True)
+class Service:
+    """What the endpoints share and what may change while they run."""
+
+    policy: Policy
+    quotas: Quotas
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False
+
+
+class RejectedError(Exception):
+    """The request is not one that could be answered with a review."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+def webhook(service: Service) -> Starlette:
+    """What the API server calls, over TLS."""
+    return Starlette(
+        routes=[
+            Route("/mutate", Endpoint("/mutate", admission.mutate, service), methods=["POST"]),
+            Route("/validate", Endpoint("/validate", admission.validate, service), methods=["POST"]),
+        ]
+    )
+
+
+def health(service: Service) -> Starlette:
+    """What the kubelet and Prometheus call, over plain HTTP on a port of its own."""
+
+    async def livez(_: HttpRequest) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: HttpRequest) -> Response:
+        return PlainTextResponse("draining\n", 503) if service.draining else PlainTextResponse("ok\n")
+
+    async def metrics(_: HttpRequest) -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+class Endpoint:
+    """One path: reads a review, has it decided, answers. Plain ASGI, for it is on the path of every Pod."""
+
+    def __init__(self, path: str, decide: Decide, service: Service) -> None:
+        """`decide` is the pure function behind the path."""
+        self._path = path
+        self._decide = decide
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        try:
+            _check_content_type(scope)
+            body = await _read_body(scope, receive)
+            start = perf_counter()
+            request = admission.decode(body)
+        except RejectedError as error:
+            await self._reject(send, error.status, str(error))
+        except BadReviewError as error:
+            await self._reject(send, 400, str(error))
+        else:
+            decision = self._decided(request)
+            await self._send(send, 200, b"application/json", admission.encode(request, decision))
+            self._note(request, decision, perf_counter() - start)
+
+    def _decided(self, request: Request) -> Decision:
+        """Decide, and charge what is admitted; nothing is awaited between the two."""
+        if request.pod is None:
+            return self._decide(request, self._service.policy, ())
+        source = self._service.quotas
+        quotas = source.quotas(request.namespace, request.meta, resize=request.resize)
+        decision = self._decide(request, self._service.policy, quotas)
+        if isinstance(decision, Allowed) and not request.dry_run:
+            source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+        return decision
+
+    async def _reject(self, send: Send, status: int, message: str) -> None:
+        self._service.metrics.answered(self._path, "bad_request", 0.0, ())
+        log.warning("bad request", extra={"endpoint": self._path, "status": status, "error": message})
+        await self._send(send, status, b"text/plain; charset=utf-8", f"{message}\n".encode(), close=status == 413)
+
+    async def _send(self, send: Send, status: int, kind: bytes, body: bytes, *, close: bool = False) -> None:
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        if close or self._service.draining:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _note(self, request: Request, decision: Decision, seconds: float) -> None:
+        """One line and one count a review."""
+        outcome = "denied" if isinstance(decision, Denied) else "changed" if decision.changes else "allowed"
+        self._service.metrics.answered(self._path, outcome, seconds, decision.changes)
+        fields = {
+            "endpoint": self._path,
+            "decision": outcome,
+            "uid": request.uid,
+            "namespace": request.namespace,
+            "pod": request.pod_name,
+            "dry_run": request.dry_run,
+            "milliseconds": round(seconds * 1000, 3),
+            "changes": [str(change) for change in decision.changes],
+        }
+        if isinstance(decision, Denied):
+            fields["message"] = decision.message
+        log.info("review", extra=fields)
+
+
+def _check_content_type(scope: Scope) -> None:
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if kind.partition(b";")[0].strip().lower() != b"application/json":
+        found = kind.decode("latin-1") or "none"
+        raise RejectedError(415, f"content type {found!r}; application/json is expected")
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise RejectedError(413, f"a body of {int(length)} bytes; at most {MAX_BODY} are accepted")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_rest(body, receive)
+    except TimeoutError:
+        raise RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
+
+
+async def _read_rest(first: bytes, receive: Receive) -> bytes:
+    parts, size = [first], len(first)
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RejectedError(400, "the connection closed before the body was complete")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise RejectedError(413, f"a body of more than {MAX_BODY} bytes; no more are accepted")
+        if not message.get("more_body"):
+            return b"".join(parts)

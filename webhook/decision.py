@@ -1,0 +1,113 @@
+"""What a review ends in, and what leads there: Changes to the Pod and Violations of its quotas."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from webhook.flyte import Task
+from webhook.policy import Settings
+from webhook.resource_list import ResourceList, text
+
+Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value of the Pod, before and after; patch, log, metrics and `review` are all told from it."""
+
+    path: str  # JSON Pointer; "/-" at its end appends to a list
+    before: Any  # a JSON value, None for absent
+    after: Any
+    rule: Rule
+    why: str
+
+    def __str__(self) -> str:
+        """For people: path, from, to, why."""
+        before, after = (value if isinstance(value, str) else json.dumps(value) for value in (self.before, self.after))
+        return f"{self.path}: {'unset' if self.before is None else before} -> {after} ({self.why})"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a rule knows besides the Pod: whose it is, what holds for it, and whether it is being resized."""
+
+    task: Task
+    settings: Settings
+    resize: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unspecified:
+    """A quota counts cpu or memory that these containers do not state."""
+
+    quota: str
+    missing: Mapping[str, list[str]]  # resource -> names of containers
+
+    def __str__(self) -> str:
+        """As kube-apiserver words it."""
+        parts = (f"{name} for: {','.join(self.missing[name])}" for name in sorted(self.missing))
+        return f"failed quota: {self.quota}: must specify {'; '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUnknown:
+    """The quota controller has not yet counted all that is used of these resources."""
+
+    quota: str
+    resources: list[str]
+
+    def __str__(self) -> str:
+        """As kube-apiserver words it."""
+        return f"status unknown for quota: {self.quota}, resources: {','.join(self.resources)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeUsage:
+    """The Pod asks for less than nothing."""
+
+    resources: list[str]
+
+    def __str__(self) -> str:
+        """As kube-apiserver words it."""
+        return f"quota usage is negative for resource(s): {','.join(self.resources)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The Pod asks for more of these resources than its quota has left."""
+
+    quota: str
+    resources: list[str]
+    requested: ResourceList
+    used: ResourceList
+    limited: ResourceList
+
+    def __str__(self) -> str:
+        """As kube-apiserver words it; Flyte 1 parses this text."""
+        requested, used, limited = (text(r, self.resources) for r in (self.requested, self.used, self.limited))
+        return f"exceeded quota: {self.quota}, requested: {requested}, used: {used}, limited: {limited}"
+
+
+Violation: TypeAlias = Unspecified | StatusUnknown | NegativeUsage | Exceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The Pod may be created, with these changes; `charges` is what it takes of each quota, by name."""
+
+    changes: tuple[Change, ...] = ()
+    charges: Mapping[str, ResourceList] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The Pod is refused with an HTTP status, its Kubernetes reason, and a text for the task's author."""
+
+    code: int
+    reason: str
+    message: str
+    changes: tuple[Change, ...] = ()  # what would have been changed
+
+
+Decision: TypeAlias = Allowed | Denied

@@ -1,0 +1,46 @@
+"""What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from webhook.decision import Change
+
+# A review takes some 0.1 ms here; the API server's patience is seconds.
+BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
+
+
+class Metrics:
+    """One set of counters; each server has its own."""
+
+    def __init__(self) -> None:
+        """All at zero."""
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "flyte_admission_requests",
+            "Reviews answered, by endpoint and by what came out: allowed, changed, denied, bad_request.",
+            ["endpoint", "decision"],
+            registry=self.registry,
+        )
+        self._duration = Histogram(
+            "flyte_admission_duration_seconds",
+            "Time from the body's last byte to the answer.",
+            ["endpoint"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._changes = Counter(
+            "flyte_admission_changes",
+            "Values changed in Pods, by rule: fill, clamp, tolerate.",
+            ["rule"],
+            registry=self.registry,
+        )
+
+    def answered(self, endpoint: str, decision: str, seconds: float, changes: tuple[Change, ...]) -> None:
+        """Count one review."""
+        self._requests.labels(endpoint, decision).inc()
+        self._duration.labels(endpoint).observe(seconds)
+        for change in changes:
+            self._changes.labels(change.rule).inc()
+
+    def text(self) -> bytes:
+        """The exposition that /metrics answers with."""
+        return generate_latest(self.registry)

@@ -1,0 +1,61 @@
+"""JSON Patch (RFC 6902) and JSON Pointer (RFC 6901): changes to operations that always apply.
+
+A patch that fails to apply is an error 500 for the user which no failurePolicy covers, so a parent that the
+object lacks (absent or null) is added first, in one operation with all that goes into it.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+
+class Value(Protocol):
+    """What a patch needs of a Change."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def before(self) -> Any: ...
+    @property
+    def after(self) -> Any: ...
+
+
+class Operation(Struct, frozen=True, gc=False):
+    """One operation of a JSON Patch; `add` also replaces what is there."""
+
+    op: str
+    path: str
+    value: Any
+
+
+def escape(name: str) -> str:
+    """`name` as one step of a JSON Pointer."""
+    return name.replace("~", "~0").replace("/", "~1") if "/" in name or "~" in name else name
+
+
+def unescape(step: str) -> str:
+    """The name that one step of a JSON Pointer stands for."""
+    return step.replace("~1", "/").replace("~0", "~")
+
+
+def build(changes: Iterable[Value], missing: Collection[str]) -> list[Operation]:
+    """The operations that make the changes; `missing` has the pointers of the parents that the object lacks."""
+    operations: list[Operation] = []
+    added: dict[str, Any] = {}  # pointer -> the value of an `add` above, still being filled
+
+    def add(path: str, value: Any) -> None:
+        parent, _, step = path.rpartition("/")
+        if parent in missing and parent not in added:
+            added[parent] = [] if step == "-" else {}
+            add(parent, added[parent])
+        if parent not in added:
+            operations.append(Operation("add", path, value))
+        elif step == "-":
+            added[parent].append(value)
+        else:
+            added[parent][unescape(step)] = value
+
+    for change in changes:
+        add(change.path, change.after)
+    return operations

@@ -1,0 +1,265 @@
+"""The part of a Pod that rules read, and what a Pod asks for as a whole.
+
+Every optional field may be null: mutating webhooks see objects before validation, and Go writes nil so.
+Unknown fields are skipped here and never written back; a patch touches only what changes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from webhook import quantity, resource_list
+from webhook.quantity import Quantity
+from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
+
+
+class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """A Kubernetes object as JSON: camelCase names, absent fields left out."""
+
+
+class Resources(Wire, frozen=True):
+    """`resources` of a container, or of the Pod as a whole."""
+
+    requests: dict[str, Quantity] | None = None
+    limits: dict[str, Quantity] | None = None
+
+
+NO_RESOURCES: Final = Resources()
+REQUESTS: Final = attrgetter("requests")  # of a Container
+LIMITS: Final = attrgetter("limits")
+
+
+class Container(Wire, frozen=True):
+    """A container of either list; `restart_policy` Always makes an init container a native sidecar."""
+
+    name: str | None = None
+    resources: Resources | None = None
+    restart_policy: str | None = None
+
+    @property
+    def requests(self) -> ResourceList:
+        """Its requests, empty when absent."""
+        return (self.resources and self.resources.requests) or EMPTY
+
+    @property
+    def limits(self) -> ResourceList:
+        """Its limits, empty when absent."""
+        return (self.resources and self.resources.limits) or EMPTY
+
+
+class Toleration(Wire, frozen=True):
+    """A toleration; `identity` is what Kubernetes compares."""
+
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+    toleration_seconds: int | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """Key, operator, value, effect, with the API's defaults filled in."""
+        return (self.key or "", self.operator or "Equal", self.value or "", self.effect or "")
+
+
+class AffinityTerm(Wire, frozen=True):
+    """A pod (anti)affinity term, as far as the CrossNamespacePodAffinity scope looks at it."""
+
+    namespaces: list[str] | None = None
+    namespace_selector: dict[str, Any] | None = None
+
+
+class WeightedAffinityTerm(Wire, frozen=True):
+    """A preferred pod (anti)affinity term."""
+
+    pod_affinity_term: AffinityTerm | None = None
+
+
+class PodAffinity(Wire, frozen=True):
+    """`podAffinity` or `podAntiAffinity`."""
+
+    required_during_scheduling_ignored_during_execution: list[AffinityTerm] | None = None
+    preferred_during_scheduling_ignored_during_execution: list[WeightedAffinityTerm] | None = None
+
+
+class Affinity(Wire, frozen=True):
+    """`spec.affinity`."""
+
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class PodSpec(Wire, frozen=True):
+    """`spec` of a Pod."""
+
+    containers: list[Container] = []
+    init_containers: list[Container] | None = None
+    resources: Resources | None = None
+    overhead: dict[str, Quantity] | None = None
+    tolerations: list[Toleration] | None = None
+    active_deadline_seconds: int | None = None
+    priority_class_name: str | None = None
+    affinity: Affinity | None = None
+
+
+class OwnerReference(Wire, frozen=True):
+    """An owner; the controlling one created the Pod."""
+
+    kind: str | None = None
+    controller: bool | None = None
+
+
+class ObjectMeta(Wire, frozen=True):
+    """`metadata` of a Pod."""
+
+    name: str | None = None
+    generate_name: str | None = None
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class Pod(Wire, frozen=True):
+    """A v1 Pod."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+
+
+def decode_hook(kind: type, value: object) -> object:
+    """msgspec's hook for the one type of ours on the wire; floats reach it as their text."""
+    if kind is Quantity:
+        return quantity.from_json(value)
+    raise NotImplementedError(kind)
+
+
+decode: Final[Callable[[bytes | msgspec.Raw], Pod]] = msgspec.json.Decoder(
+    Pod, dec_hook=decode_hook, float_hook=str
+).decode
+
+
+def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
+    """Each container with its JSON Pointer: the app containers, then init containers and native sidecars."""
+    for index, container in enumerate(pod.spec.containers):
+        yield f"/spec/containers/{index}", container
+    for index, container in enumerate(pod.spec.init_containers or ()):
+        yield f"/spec/initContainers/{index}", container
+
+
+def with_resources(pod: Pod, changed: Mapping[str, Resources]) -> Pod:
+    """The Pod with other resources at these pointers: of a container, or `/spec` for the Pod as a whole."""
+    if not changed:
+        return pod
+    fresh = [_with(container, changed.get(pointer)) for pointer, container in containers(pod)]
+    apps = len(pod.spec.containers)
+    spec = replace(
+        pod.spec,
+        containers=fresh[:apps],
+        init_containers=fresh[apps:] or pod.spec.init_containers,
+        resources=changed.get("/spec", pod.spec.resources),
+    )
+    return replace(pod, spec=spec)
+
+
+def _with(container: Container, resources: Resources | None) -> Container:
+    return container if resources is None else replace(container, resources=resources)
+
+
+def aggregate(pod: Pod, of: Callable[[Container], ResourceList]) -> ResourceList:
+    """What all containers together need at their peak; `of` picks requests or limits.
+
+    As AggregateContainerRequests in k8s.io/component-helpers `resource/helpers.go`: a native sidecar runs beside
+    everything that starts after it, any other init container alone with the sidecars started before it.
+    """
+    total = sidecars = peak = EMPTY
+    for container in pod.spec.containers:
+        total = resource_list.add(total, of(container))
+    for container in pod.spec.init_containers or ():
+        if container.restart_policy == "Always":
+            total = resource_list.add(total, of(container))
+            candidate = sidecars = resource_list.add(sidecars, of(container))
+        else:
+            candidate = resource_list.add(of(container), sidecars)
+        peak = resource_list.maximum(peak, candidate)
+    return resource_list.maximum(total, peak)
+
+
+def effective_requests(pod: Pod) -> ResourceList:
+    """What the scheduler reserves and a ResourceQuota charges (PodRequests)."""
+    return resource_list.add(
+        {**aggregate(pod, REQUESTS), **_supported(pod_resources(pod).requests)}, pod.spec.overhead or EMPTY
+    )
+
+
+def effective_limits(pod: Pod) -> ResourceList:
+    """What the Pod may use (PodLimits); overhead counts only where there is a limit already."""
+    limits = {**aggregate(pod, LIMITS), **_supported(pod_resources(pod).limits)}
+    overhead = pod.spec.overhead or EMPTY
+    return resource_list.add(limits, {name: value for name, value in overhead.items() if limits.get(name)})
+
+
+def has_pod_level_resources(pod: Pod) -> bool:
+    """Whether the Pod states resources for itself as a whole (IsPodLevelResourcesSet)."""
+    resources = pod_resources(pod)
+    return bool(_supported(resources.requests) or _supported(resources.limits))
+
+
+def pod_resources(pod: Pod) -> Resources:
+    """`spec.resources`, empty when absent."""
+    return pod.spec.resources or NO_RESOURCES
+
+
+def _supported(resources: ResourceList | None) -> ResourceList:
+    """What may be stated for a Pod as a whole: cpu, memory and hugepages."""
+    if not resources:
+        return EMPTY
+    return {k: v for k, v in resources.items() if k in ("cpu", "memory") or k.startswith(HUGEPAGES)}
+
+
+class Qos(Enum):
+    """`status.qosClass`."""
+
+    GUARANTEED = "Guaranteed"
+    BURSTABLE = "Burstable"
+    BEST_EFFORT = "BestEffort"
+
+
+def qos(pod: Pod) -> Qos:
+    """The QoS class (ComputePodQOS in component-helpers `qos`): from `spec.resources` where it is there at all."""
+    if pod.spec.resources is not None:
+        blocks = [pod.spec.resources]
+    else:
+        blocks = [container.resources or NO_RESOURCES for _, container in containers(pod)]
+    requests, limits = EMPTY, EMPTY
+    guaranteed = True
+    for block in blocks:
+        block_limits = _compute(block.limits)
+        guaranteed = guaranteed and len(block_limits) == 2
+        requests = resource_list.add(requests, _compute(block.requests))
+        limits = resource_list.add(limits, block_limits)
+    if not requests and not limits:
+        return Qos.BEST_EFFORT
+    return Qos.GUARANTEED if guaranteed and requests == limits else Qos.BURSTABLE
+
+
+def _compute(resources: ResourceList | None) -> ResourceList:
+    return {k: v for k, v in (resources or EMPTY).items() if k in ("cpu", "memory") and v.nano > 0}
+
+
+def absent(pod: Pod) -> set[str]:
+    """The JSON Pointers of the parents that a patch may have to add first: absent in the object, or null there."""
+    pointers = {"/spec/tolerations"} if pod.spec.tolerations is None else set()
+    blocks = [(pointer, container.resources) for pointer, container in containers(pod)]
+    for pointer, block in (*blocks, ("/spec", pod.spec.resources)):
+        if block is None:
+            pointers.add(f"{pointer}/resources")
+        if block is None or block.requests is None:
+            pointers.add(f"{pointer}/resources/requests")
+        if block is None or block.limits is None:
+            pointers.add(f"{pointer}/resources/limits")
+    return pointers

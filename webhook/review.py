@@ -1,0 +1,123 @@
+"""What the webhook would do with Pods from a file, without a server: the same core, fed from manifests."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jsonpatch
+import msgspec
+
+from webhook import admission, manifests
+from webhook.admission import BadReviewError, Request
+from webhook.decision import Change, Decision, Denied
+from webhook.flyte import identify
+from webhook.manifests import Manifest
+from webhook.pod import Pod, containers, decode
+from webhook.policy import Policy
+from webhook.resource_list import text
+from webhook.rules import default
+from webhook.snapshot import Ledger
+
+KINDS = ("Pod", "AdmissionReview")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One Pod and what came out: `pod` is what would be stored, None for a refused one."""
+
+    request: Request
+    decision: Decision
+    pod: dict[str, Any] | None
+
+    @property
+    def outcome(self) -> str:
+        """refused, changed, unchanged, or ignored: no Pod of Flyte's, or no request that we decide about."""
+        if isinstance(self.decision, Denied):
+            return "refused"
+        if self.request.pod is None or identify(self.request.pod) is None:
+            return "ignored"
+        return "changed" if self.decision.changes else "unchanged"
+
+
+def reports(text: str, file: str, policy: Policy, ledger: Ledger) -> list[Report]:
+    """Decide about each Pod of the file in turn; those admitted are charged, as in the local mode of `serve`.
+
+    ProblemsError says what in the file is no Pod that the API server would pass on.
+    """
+    return [_report(manifest, policy, ledger) for manifest in manifests.read(text, file, KINDS)]
+
+
+def _report(manifest: Manifest, policy: Policy, ledger: Ledger) -> Report:
+    try:
+        request, stored = _request(manifest)
+    except BadReviewError as error:
+        raise manifest.problem(str(error)) from error
+    quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
+    decision = admission.mutate(request, policy, quotas)
+    if isinstance(decision, Denied):
+        return Report(request, decision, None)
+    if not request.dry_run:
+        ledger.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+    return Report(request, decision, _patched(stored, request, decision.changes))
+
+
+def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
+    """The review, and its Pod as the API server would hand it over: its defaults are applied to a manifest first."""
+    if manifest.kind == "AdmissionReview":
+        request = admission.decode(msgspec.json.encode(manifest.data))
+        return request, manifest.data["request"].get("object")
+    metadata = manifest.data.get("metadata")
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    review = {
+        "apiVersion": admission.API_VERSION,
+        "kind": admission.KIND,
+        "request": {
+            "uid": "review",
+            "operation": "CREATE",
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": namespace or "default",
+            "object": manifest.data,
+        },
+    }
+    request = admission.decode(msgspec.json.encode(review))
+    assert request.pod is not None  # noqa: S101 - a CREATE of pods always has one
+    pod, defaults = default(request.pod)
+    return replace(request, pod=pod), _patched(manifest.data, request, defaults)
+
+
+def _patched(pod: dict[str, Any], request: Request, changes: Iterable[Change]) -> dict[str, Any]:
+    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(admission.patch_of(request, changes)))
+    return patched
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """A report for programs: outcome, changes, message of a refusal, resulting Pod."""
+    data: dict[str, Any] = {
+        "pod": report.request.pod_name,
+        "namespace": report.request.namespace,
+        "outcome": report.outcome,
+        "changes": msgspec.json.decode(admission.told(report.decision.changes)),
+    }
+    if isinstance(report.decision, Denied):
+        data |= {"code": report.decision.code, "reason": report.decision.reason, "message": report.decision.message}
+    return data | {"result": report.pod}
+
+
+def as_text(report: Report) -> str:
+    """A report for people."""
+    lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}"]
+    lines += [f"  {change}" for change in report.decision.changes]
+    if isinstance(report.decision, Denied):
+        lines.append(f"  {report.decision.code} {report.decision.reason}: {report.decision.message}")
+    elif report.outcome != "ignored":
+        lines += ["  result:", *(f"    {line}" for line in _summary(decode(msgspec.json.encode(report.pod))))]
+    return "\n".join(lines)
+
+
+def _summary(pod: Pod) -> Iterable[str]:
+    """What of the resulting Pod we have a say in."""
+    for _, container in containers(pod):
+        for side, resources in (("requests", container.requests), ("limits", container.limits)):
+            yield f"{container.name}: {side} {text(resources, sorted(resources)) or 'nothing'}"
+    for toleration in pod.spec.tolerations or ():
+        yield f"tolerates {msgspec.json.encode(toleration).decode()}"

@@ -1,0 +1,14 @@
+"""The rules, one file each; none imports another. MUTATING lists those that change a Pod, in their order."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from webhook.decision import Change, Context
+from webhook.pod import Pod
+from webhook.rules.defaulting import default
+from webhook.rules.resources import clamp, fill
+from webhook.rules.tolerations import tolerate
+
+Mutating: TypeAlias = Callable[[Pod, Context], tuple[Pod, list[Change]]]
+
+MUTATING: Final[tuple[Mutating, ...]] = (fill, clamp, tolerate)

@@ -1,0 +1,60 @@
+"""What the API server fills in before admission and again after each patch: requests from limits, whole millis.
+
+SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/defaults.go`.
+"""
+
+from webhook import pod as pods
+from webhook.decision import Change
+from webhook.edit import Edit
+from webhook.pod import LIMITS, REQUESTS, Pod, Resources
+from webhook.resource_list import HUGEPAGES
+
+COPIED = "the API server copies a limit into a missing request"
+ROUNDED = "the API server rounds up to thousandths"
+
+
+def default(pod: Pod) -> tuple[Pod, list[Change]]:
+    """The Pod as admission sees it."""
+    changes: list[Change] = []
+    changed: dict[str, Resources] = {}
+    for pointer, container in pods.containers(pod):
+        edit = Edit(pointer, container.resources, "api-default")
+        _round_up(edit)
+        _copy_limits(edit)
+        if edit.changes:
+            changes += edit.changes
+            changed[pointer] = edit.resources
+    pod = pods.with_resources(pod, changed)
+    if pod.spec.resources is None:
+        return pod, changes
+    edit = _pod_level(pod)
+    return pods.with_resources(pod, {"/spec": edit.resources} if edit.changes else {}), changes + edit.changes
+
+
+def _round_up(edit: Edit) -> None:
+    for values, put in ((edit.limits, edit.limit), (edit.requests, edit.request)):
+        for name, value in list(values.items()):
+            if value.nano % 1_000_000:
+                put(name, value.round_up(-3), ROUNDED)
+
+
+def _copy_limits(edit: Edit) -> None:
+    for name, limit in edit.limits.items():
+        if name not in edit.requests:
+            edit.request(name, limit, COPIED)
+
+
+def _pod_level(pod: Pod) -> Edit:
+    """defaultHugePagePodLimits, then defaultPodRequests."""
+    edit = Edit("/spec", pod.spec.resources, "api-default")
+    _round_up(edit)
+    if edit.limits or edit.requests:
+        for name, value in pods.aggregate(pod, LIMITS).items():
+            if name.startswith(HUGEPAGES) and name not in edit.requests and name not in edit.limits:
+                edit.limit(name, value, "the API server sums up the containers' hugepages")
+    if edit.limits:
+        for name, value in pods.aggregate(pod, REQUESTS).items():
+            if name in ("cpu", "memory") and name not in edit.requests:
+                edit.request(name, value, "the API server sums up the containers' requests")
+        _copy_limits(edit)
+    return edit

@@ -1,0 +1,169 @@
+"""Would this Pod break a ResourceQuota of its namespace? kube-apiserver's answer, before it gives it.
+
+Charges: kubernetes `pkg/quota/v1/evaluator/core/pods.go`. Order of the checks and their texts: k8s.io/apiserver
+`pkg/admission/plugin/resourcequota/controller.go` (CheckRequest). Where its order among several quotas is
+random, all of them are named here, by name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from webhook import pod as pods
+from webhook import resource_list
+from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Violation
+from webhook.pod import Container, Pod, PodAffinity, Qos
+from webhook.quantity import ZERO, Quantity
+from webhook.resource_list import HUGEPAGES, ResourceList
+from webhook.snapshot import Charges, ResourceQuota, ScopeRequirement
+
+ONE: Final = Quantity(10**9)
+COMPUTE: Final = ("cpu", "memory", "ephemeral-storage")
+# What a quota may demand of every container. "It was a mistake", says kubernetes, and stays with these six.
+DEMANDED: Final = frozenset(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
+CHARGED: Final = frozenset(
+    {"count/pods", "pods", *(f"{side}{name}" for side in ("", "requests.", "limits.") for name in COMPUTE)}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it."""
+
+    violations: tuple[Violation, ...]
+    charges: Charges
+
+
+def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
+    """Whether the Pod fits; with `old`, only what it asks for beyond that (pods/resize)."""
+    relevant = sorted((quota for quota in quotas if _matches(quota, pod)), key=lambda quota: quota.name)
+    if not relevant:
+        return Verdict((), {})
+    if flaws := _flaws(pod, relevant):
+        return Verdict(tuple(flaws), {})
+    asked = usage(pod)
+    if negative := sorted(name for name, quantity in asked.items() if quantity.nano < 0):
+        return Verdict((NegativeUsage(negative),), {})
+    charges = {quota.name: _delta(asked, quota, old) for quota in relevant}
+    return Verdict(tuple(_exceeded(relevant, charges)), charges)
+
+
+def _flaws(pod: Pod, quotas: Sequence[ResourceQuota]) -> list[Violation]:
+    """What kube-apiserver refuses before it adds anything up."""
+    flaws: list[Violation] = []
+    for quota in quotas:
+        tracked = sorted(name for name in quota.hard if is_charged(name))
+        if missing := unspecified(pod, tracked):
+            flaws.append(Unspecified(quota.name, missing))
+        elif any(name not in quota.used for name in tracked):
+            flaws.append(StatusUnknown(quota.name, tracked))
+    return flaws
+
+
+def _delta(asked: ResourceList, quota: ResourceQuota, old: Pod | None) -> ResourceList:
+    asked = resource_list.only(asked, quota.hard)
+    if old is not None and _matches(quota, old):
+        asked = resource_list.subtract(asked, usage(old))
+    return {name: quantity for name, quantity in asked.items() if quantity.nano > 0}
+
+
+def _exceeded(quotas: Sequence[ResourceQuota], charges: Charges) -> Iterable[Violation]:
+    for quota in quotas:
+        requested = charges[quota.name]
+        demand = {name: quota.used.get(name, ZERO) + quantity for name, quantity in requested.items()}
+        if names := resource_list.exceeding(demand, quota.hard):
+            yield Exceeded(quota.name, names, requested, quota.used, quota.hard)
+
+
+def usage(pod: Pod) -> ResourceList:
+    """What the Pod is charged under each name a quota may have."""
+    return {"count/pods": ONE, **_charged(pods.effective_requests(pod), pods.effective_limits(pod))}
+
+
+def _charged(requests: ResourceList, limits: ResourceList) -> ResourceList:
+    charged: dict[str, Quantity] = {"pods": ONE}
+    for name, quantity in requests.items():
+        if name in COMPUTE or name.startswith(HUGEPAGES):
+            charged[name] = charged[f"requests.{name}"] = quantity
+        elif resource_list.is_extended(name) or name.startswith(resource_list.DEVICE_CLASS):
+            charged[f"requests.{name}"] = quantity
+    for name in COMPUTE:
+        if name in limits:
+            charged[f"limits.{name}"] = limits[name]
+    return charged
+
+
+@lru_cache(maxsize=1024)
+def is_charged(name: str) -> bool:
+    """Whether a quota's resource name is one that Pods are charged for."""
+    if name in CHARGED or name.startswith((HUGEPAGES, f"requests.{HUGEPAGES}")):
+        return True
+    foreign = "/" in name and ("kubernetes.io/" not in name or name.startswith(f"requests.{resource_list.DEVICE_CLASS}"))
+    return foreign and name.startswith("requests.")
+
+
+def unspecified(pod: Pod, tracked: Iterable[str]) -> Mapping[str, list[str]]:
+    """Which of the tracked cpu and memory names are missing, and in which containers; zero counts as there."""
+    demanded = sorted(DEMANDED.intersection(tracked))
+    if not demanded or pods.has_pod_level_resources(pod):
+        return {}
+    missing: dict[str, set[str]] = {}
+    for _, container in pods.containers(pod):
+        stated = _charged(container.requests, container.limits)
+        for name in demanded:
+            if name not in stated:
+                missing.setdefault(name, set()).add(container.name or "")
+    return {name: sorted(names) for name, names in missing.items()}
+
+
+def _matches(quota: ResourceQuota, pod: Pod) -> bool:
+    return any(map(is_charged, quota.hard)) and all(in_scope(scope, pod) for scope in quota.scopes)
+
+
+def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
+    """Whether the Pod is what the scope counts; scopes not made for Pods, or unknown, never match."""
+    terminating = pod.spec.active_deadline_seconds is not None and pod.spec.active_deadline_seconds >= 0
+    match scope.scope_name:
+        case "Terminating":
+            return terminating
+        case "NotTerminating":
+            return not terminating
+        case "BestEffort":
+            return pods.qos(pod) is Qos.BEST_EFFORT
+        case "NotBestEffort":
+            return pods.qos(pod) is not Qos.BEST_EFFORT
+        case "PriorityClass":
+            return _in_priority_class(scope, pod.spec.priority_class_name or "")
+        case "CrossNamespacePodAffinity":
+            return _crosses_namespaces(pod)
+    return False
+
+
+def _in_priority_class(scope: ScopeRequirement, name: str) -> bool:
+    """As a label selector on {PriorityClass: name}, or on no label where the Pod has no class."""
+    match scope.operator:
+        case "Exists":
+            return name != ""
+        case "DoesNotExist":
+            return name == ""
+        case "In":
+            return name != "" and name in (scope.values or ())
+        case "NotIn":
+            return name == "" or name not in (scope.values or ())
+    return False
+
+
+def _crosses_namespaces(pod: Pod) -> bool:
+    affinity = pod.spec.affinity
+    kinds: tuple[PodAffinity | None, ...] = (affinity.pod_affinity, affinity.pod_anti_affinity) if affinity else ()
+    terms = [
+        term
+        for kind in kinds
+        if kind is not None
+        for term in (
+            *(kind.required_during_scheduling_ignored_during_execution or ()),
+            *(w.pod_affinity_term for w in kind.preferred_during_scheduling_ignored_during_execution or ()),
+        )
+    ]
+    return any(term is not None and (term.namespaces or term.namespace_selector is not None) for term in terms)

@@ -1,0 +1,86 @@
+"""Both listeners in one process: TLS for the API server, plain HTTP for probes and metrics."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from webhook.app import Service, health, webhook
+from webhook.options import Address
+
+KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
+GRACE: Final = 10  # seconds for requests under way when the process is told to stop
+
+log: Final = logging.getLogger(__name__)
+
+
+class ListenError(OSError):
+    """An address cannot be listened on; the message names it."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: it would stop only one of the two, and exit with the signal."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(address: Address) -> socket.socket:
+    """A listening socket; port 0 takes any free one."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def run(service: Service, context: ssl.SSLContext, main: socket.socket, probes: socket.socket, delay: float) -> None:
+    """Serve until SIGTERM or SIGINT; then be unready for `delay` seconds, finish what is under way, return."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(service, context, main, probes, delay))
+
+
+async def _run(
+    service: Service, context: ssl.SSLContext, main: socket.socket, probes: socket.socket, delay: float
+) -> None:
+    servers = _server(webhook(service), context), _server(health(service), None)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    serving = asyncio.gather(*(server.serve([sock]) for server, sock in zip(servers, (main, probes), strict=True)))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    service.draining = True
+    log.info("draining", extra={"seconds": delay})
+    await asyncio.sleep(delay)
+    for server in servers:
+        server.should_exit = True
+    await serving
+    stopped.cancel()
+    log.info("stopped")
+
+
+def _server(app: ASGIApp, context: ssl.SSLContext | None) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            ssl_context_factory=(lambda *_: context) if context else None,
+        )
+    )

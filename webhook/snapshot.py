@@ -1,0 +1,132 @@
+"""What rules may know of the cluster: ResourceQuotas, read from the API server or kept in memory."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from webhook import resource_list
+from webhook.pod import ObjectMeta, Wire
+from webhook.quantity import ZERO, Quantity
+from webhook.resource_list import EMPTY, ResourceList
+
+Charges: TypeAlias = Mapping[str, ResourceList]  # name of a quota -> what one Pod takes of it
+
+
+class ScopeRequirement(Wire, frozen=True):
+    """One term of `scopeSelector.matchExpressions`."""
+
+    scope_name: str
+    operator: str = "Exists"
+    values: list[str] | None = None
+
+
+class ScopeSelector(Wire, frozen=True):
+    """`spec.scopeSelector`."""
+
+    match_expressions: list[ScopeRequirement] | None = None
+
+
+class QuotaMeta(Wire, frozen=True):
+    """`metadata` of a ResourceQuota."""
+
+    name: str = ""
+    namespace: str | None = None
+
+
+class QuotaSpec(Wire, frozen=True):
+    """`spec` of a ResourceQuota; `hard` there is a wish, only `status.hard` is enforced."""
+
+    hard: dict[str, Quantity] | None = None
+    scopes: list[str] | None = None
+    scope_selector: ScopeSelector | None = None
+
+
+class QuotaStatus(Wire, frozen=True):
+    """`status` of a ResourceQuota: what is enforced, and what is used of it."""
+
+    hard: dict[str, Quantity] | None = None
+    used: dict[str, Quantity] | None = None
+
+
+class ResourceQuota(Wire, frozen=True):
+    """A v1 ResourceQuota."""
+
+    metadata: QuotaMeta = QuotaMeta()
+    spec: QuotaSpec = QuotaSpec()
+    status: QuotaStatus = QuotaStatus()
+
+    @property
+    def name(self) -> str:
+        """`metadata.name`."""
+        return self.metadata.name
+
+    @property
+    def hard(self) -> ResourceList:
+        """What is enforced."""
+        return self.status.hard or EMPTY
+
+    @property
+    def used(self) -> ResourceList:
+        """What is charged already."""
+        return self.status.used or EMPTY
+
+    @property
+    def scopes(self) -> list[ScopeRequirement]:
+        """What a Pod must be for this quota to count it: `spec.scopes` and `spec.scopeSelector`, all of them."""
+        selector = self.spec.scope_selector
+        return [
+            *(ScopeRequirement(scope) for scope in self.spec.scopes or ()),
+            *((selector and selector.match_expressions) or ()),
+        ]
+
+
+class Ledger:
+    """The quotas of the local mode, in memory: an admitted Pod is charged once, and stays charged.
+
+    One Pod is reviewed several times, by /mutate, perhaps once more, and by /validate. It is known by its name;
+    before it has one, by its generateName, and the first named Pod made from that takes its place.
+    """
+
+    def __init__(self, quotas: Iterable[ResourceQuota]) -> None:
+        """Start from manifests: `status` where they have one, else `spec.hard` and nothing used."""
+        self._quotas: dict[str, dict[str, ResourceQuota]] = {}
+        for quota in sorted(quotas, key=lambda quota: quota.name):
+            self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
+        self._charged: dict[tuple[str, str], list[Charges]] = {}
+
+    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
+        """The namespace's quotas by name: as they would be without this Pod, or as they are for its resize."""
+        quotas = self._quotas.get(namespace, {})
+        known = None if resize else self._charged.get(self._key(namespace, meta))
+        if not known:
+            return tuple(quotas.values())
+        return tuple(_charged(quota, known[0].get(name, EMPTY), EMPTY) for name, quota in quotas.items())
+
+    def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
+        """Charge an admitted Pod, instead of what it was charged before, or on top of that for its resize."""
+        quotas = self._quotas.get(namespace, {})
+        known = self._charged.get(self._key(namespace, meta))
+        former = known.pop(0) if known else {}
+        total = {}
+        for name, quota in quotas.items():
+            before, more = former.get(name, EMPTY), charges.get(name, EMPTY)
+            total[name] = resource_list.add(before, more) if resize else more
+            quotas[name] = _charged(quota, before, total[name])
+        self._charged.setdefault((namespace, meta.name or meta.generate_name or ""), []).append(total)
+
+    def _key(self, namespace: str, meta: ObjectMeta) -> tuple[str, str]:
+        """Where an earlier charge of this Pod would stand: a Pod without a name is always a new one."""
+        named = (namespace, meta.name or "")
+        return named if named in self._charged or not meta.name else (namespace, meta.generate_name or "")
+
+
+def _enforced(quota: ResourceQuota) -> ResourceQuota:
+    hard = quota.status.hard or quota.spec.hard or {}
+    used = {name: ZERO for name in hard} | (quota.status.used or {})
+    return replace(quota, status=QuotaStatus(hard=hard, used=used))
+
+
+def _charged(quota: ResourceQuota, less: ResourceList, more: ResourceList) -> ResourceQuota:
+    used = resource_list.add(resource_list.subtract(quota.used, less), more)
+    return replace(quota, status=QuotaStatus(quota.status.hard, dict(used)))

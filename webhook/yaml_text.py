@@ -1,0 +1,161 @@
+"""YAML text as plain data that still knows where each value stands, so that errors can say line and column."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+Path: TypeAlias = tuple[str | int, ...]
+
+MAX_VALUES: Final = 200_000  # of a document, aliases expanded: more is an alias bomb, not a configuration
+_TAG: Final = "tag:yaml.org,2002:"
+_PLAIN_NUMBER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,300})?(?:\.[0-9]{0,300})?(?:[eE][-+]?[0-9]{1,3})?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with a text, at a place in it; lines and columns count from 1."""
+
+    line: int
+    column: int
+    text: str
+
+    def at(self, file: str) -> str:
+        """As compilers write it."""
+        return f"{file}:{self.line}:{self.column}: {self.text}"
+
+
+class ProblemsError(ValueError):
+    """Everything that is wrong with a text, one line each in their order: `file:line:col: where: what`."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self.problems = sorted(problems)
+        super().__init__("\n".join(problem.at(file) for problem in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document: its data, and where its keys and values stand."""
+
+    data: Any
+    file: str
+    keys: dict[Path, yaml.Mark] = field(default_factory=dict)
+    values: dict[Path, yaml.Mark] = field(default_factory=dict)
+
+    def problem(self, path: Path, what: str, *, at_key: bool = False) -> Problem:
+        """`what` at the value, or its key, or the nearest parent that stands in the text."""
+        marks = self.keys if at_key and path in self.keys else self.values
+        place = path
+        while place and place not in marks:
+            place = place[:-1]
+        where = dotted(path)
+        return _problem(marks.get(place), f"{where}: {what}" if where else what)
+
+
+def load_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
+    """The documents of the text that are not empty.
+
+    `strict` refuses the plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). ProblemsError has
+    all duplicate keys and other findings of a document, or the first error of syntax.
+    """
+    documents = []
+    try:
+        loader = yaml.SafeLoader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            document = _Walk(file, loader, strict).document(node)
+            if document.data is not None:
+                documents.append(document)
+    except yaml.MarkedYAMLError as error:
+        what = f"not YAML: {error.problem}"
+        raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
+    except yaml.reader.ReaderError as error:
+        what = f"not YAML: {error.reason} at position {error.position}"
+        raise ProblemsError(file, [Problem(1, 1, what)]) from error
+    except RecursionError:
+        raise ProblemsError(file, [Problem(1, 1, "nested too deeply, or an alias within itself")]) from None
+    return documents
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it: `plugins.k8s.resource-tolerations[nvidia.com/gpu][0].key`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int) or re.search(r"[./\s]", step):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def _problem(mark: yaml.Mark | None, what: str) -> Problem:
+    return Problem(mark.line + 1, mark.column + 1, what) if mark else Problem(1, 1, what)
+
+
+class _Walk:
+    """From nodes to data, noting marks and problems on the way."""
+
+    def __init__(self, file: str, loader: yaml.SafeLoader, strict: bool) -> None:
+        self._file = file
+        self._loader = loader
+        self._strict = strict
+        self._keys: dict[Path, yaml.Mark] = {}
+        self._values: dict[Path, yaml.Mark] = {}
+        self._problems: list[Problem] = []
+
+    def document(self, node: yaml.Node) -> Document:
+        data = self._value(node, ())
+        if self._problems:
+            raise ProblemsError(self._file, self._problems)
+        return Document(data, self._file, self._keys, self._values)
+
+    def _value(self, node: yaml.Node, path: Path) -> Any:
+        self._values[path] = node.start_mark
+        if len(self._values) > MAX_VALUES:
+            raise ProblemsError(self._file, [_problem(node.start_mark, f"more than {MAX_VALUES} values")])
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        self._refuse_duplicates(node, path)
+        self._loader.flatten_mapping(node)  # resolves `<<`
+        data = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            self._keys[*path, key] = key_node.start_mark
+            data[key] = self._value(value_node, (*path, key))
+        return data
+
+    def _refuse_duplicates(self, node: yaml.MappingNode, path: Path) -> None:
+        first: dict[str, yaml.Mark] = {}
+        for key_node, _ in node.value:
+            key, mark = str(key_node.value), key_node.start_mark
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._complain(mark, path, "a key that is a list or a map; write a plain text as the key")
+            elif key in first:
+                what = f"duplicate key, first given in line {first[key].line + 1}; keep one of them"
+                self._complain(mark, (*path, key), what)
+            first.setdefault(key, mark)
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        text = node.value
+        match node.tag.removeprefix(_TAG):
+            case "null":
+                return None
+            case "bool":
+                if self._strict and text.lower() not in ("true", "false"):
+                    self._complain(node.start_mark, path, f"{text} is a boolean in YAML; quote it, or write true or false")
+                return self._loader.bool_values[text.lower()]
+            case "int" | "float" if _PLAIN_NUMBER.fullmatch(text):
+                return float(text) if re.search("[.eE]", text) else int(text)
+            case "int" | "float" if self._strict:
+                self._complain(node.start_mark, path, f"{text} is no plain number; write it in quotes, or in decimal")
+        return text
+
+    def _complain(self, mark: yaml.Mark, path: Path, what: str) -> None:
+        where = dotted(path)
+        self._problems.append(_problem(mark, f"{where}: {what}" if where else what))
