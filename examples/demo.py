@@ -42,7 +42,8 @@ def main() -> int:
 def wait_until_listening(server: subprocess.Popen[str]) -> dict[str, str]:
     """The server's own words on where it listens and which certificate it serves."""
     for line in server.stderr or ():
-        if line.startswith("{") and (event := json.loads(line))["event"] == "listening":
+        event: dict[str, str] = json.loads(line) if line.startswith("{") else {}
+        if event.get("event") == "listening":
             return event
         print(line, end="", file=sys.stderr)
     sys.exit("the webhook did not start")
@@ -51,7 +52,7 @@ def wait_until_listening(server: subprocess.Popen[str]) -> dict[str, str]:
 def serve(server: subprocess.Popen[str], listening: dict[str, str]) -> int:
     """Say what to try, then pass on the server's log until a signal comes."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         server.send_signal(number)
 
     signal.signal(signal.SIGINT, stop)
@@ -96,8 +97,8 @@ def answer(connection: http.client.HTTPSConnection, pod: dict[str, Any]) -> dict
         },
     }
     connection.request("POST", "/mutate", json.dumps(review), {"content-type": "application/json"})
-    body = connection.getresponse().read()
-    return json.loads(body)["response"]
+    response: dict[str, Any] = json.loads(connection.getresponse().read())["response"]
+    return response
 
 
 def told(response: dict[str, Any]) -> list[str]:

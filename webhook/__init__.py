@@ -1,0 +1,17 @@
+"""The webhook that the API server calls before it stores a Pod.
+
+    POST /mutate | /validate
+      app        reads the body                                      too large, not JSON: 4xx
+      admission  decodes it: AdmissionReview -> Request              not a review: 400 with the JSON path
+      ── pure: no clock, no I/O, no logging ──
+      flyte      whose Pod is it -> Task                             none of Flyte's: allowed untouched
+      policy     what holds for this task -> Settings
+      rules      fill, clamp, tolerate: Pod -> Pod and Changes       each sees the Pod the one before left
+      rules      quota: what does it cost -> Violations
+      patch      Changes -> JSON Patch
+      admission  encodes Allowed or Denied
+      ──
+      app        answers, one log line, metrics
+
+`review` does the same offline, from a manifest; `__main__` is the command line of both.
+"""

@@ -56,24 +56,28 @@ def main() -> None:
 @main.command()
 @policy_option
 @quotas_option
-@click.option("--listen", type=AddressType(), default="127.0.0.1:8443", show_default=True,
-              help="Where the API server reaches /mutate and /validate, over https. Port 0 takes a free one.")  # fmt: skip
-@click.option("--health-listen", type=AddressType(), default="127.0.0.1:8080", show_default=True,
-              help="Where /livez, /readyz and /metrics are, over plain http.")  # fmt: skip
+@click.option(
+    "--listen",
+    type=AddressType(),
+    default="127.0.0.1:8443",
+    show_default=True,
+    help="Where the API server reaches /mutate and /validate, over https. Port 0 takes a free one.",
+)
+@click.option(
+    "--health-listen",
+    type=AddressType(),
+    default="127.0.0.1:8080",
+    show_default=True,
+    help="Where /livez, /readyz and /metrics are, over plain http.",
+)
 @click.option("--tls-cert-file", type=FILE, metavar="FILE", help="PEM certificate to serve with, chain included.")
 @click.option("--tls-private-key-file", type=FILE, metavar="FILE", help="PEM private key of that certificate.")
-@click.option("--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
-              help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.")  # fmt: skip
-def serve(
-    policy_file: Path,
-    quota_files: tuple[Path, ...],
-    listen: Address,
-    health_listen: Address,
-    tls_cert_file: Path | None,
-    tls_private_key_file: Path | None,
-    shutdown_delay: float,
-) -> None:
-    """Answer AdmissionReviews until SIGTERM, then finish what is under way and exit with 0.
+@click.option(
+    "--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
+    help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.",
+)  # fmt: skip
+def serve(**options: Any) -> None:
+    r"""Answer AdmissionReviews until SIGTERM, then finish what is under way and exit with 0.
 
     In the local mode, with --quotas, the quotas live in memory, and without a certificate one is made for this run.
     Logs go to stderr, one JSON object a line.
@@ -82,13 +86,12 @@ def serve(
     Try it:
       flyte-admission serve --policy examples/policy.yaml --quotas examples/quotas.yaml
     """
-    if (tls_cert_file is None) != (tls_private_key_file is None):
+    chosen = Options(**options)
+    if (chosen.tls_cert_file is None) != (chosen.tls_private_key_file is None):
         raise click.UsageError("--tls-cert-file and --tls-private-key-file go together; give both or neither")
-    if not quota_files and tls_cert_file is None:
+    if not chosen.quota_files and chosen.tls_cert_file is None:
         raise click.UsageError("without --quotas, --tls-cert-file and --tls-private-key-file are needed")
-    _serve(
-        Options(policy_file, quota_files, listen, health_listen, tls_cert_file, tls_private_key_file, shutdown_delay)
-    )
+    _serve(chosen)
 
 
 def _serve(options: Options) -> None:
@@ -97,24 +100,18 @@ def _serve(options: Options) -> None:
 
     logs.configure()
     log = logging.getLogger("webhook")
-    loaded = _policy(options.policy)
-    service = Service(loaded.policy, _ledger(options.quotas))
-    if not options.quotas:
+    service = Service(_policy(options.policy_file).policy, _ledger(options.quota_files))
+    if not options.quota_files:
         log.warning("no quotas", extra={"hint": "without --quotas, no Pod is refused for a ResourceQuota"})
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
-            names = (*tls.LOCAL_NAMES, options.listen.host)
-            pair = (options.tls_cert_file, options.tls_private_key_file)
-            certificate, key = (pair[0], pair[1]) if pair[0] and pair[1] else tls.make(Path(directory), names)
-            context = tls.context(certificate, key)
+            certificate, context = tls.prepare(options, Path(directory))
             sockets = server.listen(options.listen), server.listen(options.health_listen)
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
         webhook, health = (Address(*sock.getsockname()[:2]) for sock in sockets)
-        log.info(
-            "listening",
-            extra={"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(certificate)},
-        )
+        where = {"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(certificate)}
+        log.info("listening", extra=where)
         server.run(service, context, *sockets, options.shutdown_delay)
 
 
@@ -129,7 +126,7 @@ def _serve(options: Options) -> None:
 def review(
     context: click.Context, policy_file: Path, quota_files: tuple[Path, ...], filename: str, output: str
 ) -> None:
-    """Tell what the webhook would do with the Pods of a file, without a server.
+    r"""Tell what the webhook would do with the Pods of a file, without a server.
 
     Shown are each change (path, from, to, why), the refusal, and the resulting Pod. A manifest gets the API
     server's own defaults first; an AdmissionReview is taken as it is.
@@ -202,7 +199,7 @@ def _ledger(files: tuple[Path, ...]) -> Any:
 def _text(file: str | Path) -> str:
     try:
         with click.open_file(str(file), encoding="utf-8") as stream:
-            return stream.read()
+            return str(stream.read())
     except UnicodeDecodeError as error:
         _fail(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}")
     except OSError as error:

@@ -13,7 +13,8 @@ from webhook.decision import Allowed, Change, Context, Decision, Denied
 from webhook.flyte import identify
 from webhook.pod import Pod, Wire
 from webhook.policy import Policy
-from webhook.rules import MUTATING, clamp, default, quota
+from webhook.rules import MUTATING, clamp, default
+from webhook.rules import quota as quota_rule
 from webhook.snapshot import ResourceQuota
 
 API_VERSION: Final = "admission.k8s.io/v1"
@@ -120,10 +121,9 @@ def _decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, root: str) -
 
 def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) -> Decision:
     """Fill, clamp, tolerate; refuse what would break a quota even so. `quotas` are those of the namespace."""
-    pod, task = request.pod, request.pod and identify(request.pod)
-    if pod is None or task is None:
+    pod, context = request.pod, _context(request, policy)
+    if pod is None or context is None:
         return Allowed()
-    context = Context(task, policy.settings(task), resize=request.resize)
     changes: list[Change] = []
     for rule in MUTATING:
         pod, made = rule(pod, context)
@@ -133,24 +133,28 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) ->
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) -> Decision:
     """Refuse what came in after /mutate: anything over a maximum, or over a quota."""
-    task = request.pod and identify(request.pod)
-    if request.pod is None or task is None:
+    pod, context = request.pod, _context(request, policy)
+    if pod is None or context is None:
         return Allowed()
-    _, over = clamp(request.pod, Context(task, policy.settings(task), resize=request.resize))
+    _, over = clamp(pod, context)
     if over:
         found = (f"{change.path.removeprefix('/spec/')} is {change.before}, {change.why}" for change in over)
         return _denied(request, "; ".join(found))
-    return _within_quota(request, request.pod, quotas, ())
+    return _within_quota(request, pod, quotas, ())
 
 
-def _within_quota(
-    request: Request, pod: Pod, quotas: Sequence[ResourceQuota], changes: tuple[Change, ...]
-) -> Decision:
+def _context(request: Request, policy: Policy) -> Context | None:
+    """None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
+    task = identify(request.pod) if request.pod else None
+    return Context(task, policy.settings(task), resize=request.resize) if task else None
+
+
+def _within_quota(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], changes: tuple[Change, ...]) -> Decision:
     """Allowed or Denied, by what the API server would charge for the Pod."""
     if not quotas:
         return Allowed(changes)
     stored, _ = default(pod)
-    verdict = quota.check(stored, quotas, request.old)
+    verdict = quota_rule.check(stored, quotas, request.old)
     if verdict.violations:
         return _denied(request, "; ".join(map(str, verdict.violations)), changes)
     return Allowed(changes, verdict.charges)
@@ -212,11 +216,13 @@ def encode(request: Request, decision: Decision) -> bytes:
     audit = {"changes": told(changes)} if changes else None
     if isinstance(decision, Denied):
         status = _Status(decision.code, decision.reason, decision.message)
-        response = _Response(request.uid, False, audit, status=status)
+        response = _Response(request.uid, allowed=False, audit_annotations=audit, status=status)
     elif changes:
-        response = _Response(request.uid, True, audit, "JSONPatch", patch_of(request, changes))
+        response = _Response(
+            request.uid, allowed=True, audit_annotations=audit, patch_type="JSONPatch", patch=patch_of(request, changes)
+        )
     else:
-        response = _Response(request.uid, True)
+        response = _Response(request.uid, allowed=True)
     return _encode(_Answer(response, API_VERSION, KIND))
 
 

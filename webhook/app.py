@@ -145,7 +145,7 @@ class Endpoint:
             "changes": [str(change) for change in decision.changes],
         }
         if isinstance(decision, Denied):
-            fields["message"] = decision.message
+            fields["refusal"] = decision.message
         log.info("review", extra=fields)
 
 

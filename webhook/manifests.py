@@ -30,11 +30,13 @@ class Manifest:
 
 
 def read(text: str, file: str, kinds: tuple[str, ...]) -> list[Manifest]:
-    """The objects of these kinds, Lists unrolled; ProblemsError for anything else, or for nothing at all."""
-    found = [manifest for document in _documents(text, file) for manifest in _objects(document, document.data, (), kinds)]
-    if not found:
-        raise ProblemsError(file, [Problem(1, 1, f"no objects; one of kind {' or '.join(kinds)} is expected")])
-    return found
+    """The objects of these kinds, Lists unrolled; ProblemsError for anything else, or for a file without a document."""
+    documents = _documents(text, file)
+    if not documents:
+        raise ProblemsError(
+            file, [Problem(1, 1, f"nothing in it; {' or '.join(kinds)}, or a List of them, is expected")]
+        )
+    return [manifest for document in documents for manifest in _objects(document, document.data, (), kinds)]
 
 
 def _documents(text: str, file: str) -> list[Document]:
@@ -51,9 +53,8 @@ def _objects(document: Document, data: Any, path: Path, kinds: tuple[str, ...]) 
         yield Manifest(kind, data, document, path)
     elif isinstance(kind, str) and kind.endswith("List") and isinstance(data.get("items"), list):
         for index, item in enumerate(data["items"]):
-            if kind != "List" and isinstance(item, dict):
-                item = {"apiVersion": data.get("apiVersion"), "kind": kind.removesuffix("List"), **item}
-            yield from _objects(document, item, (*path, "items", index), kinds)
+            named = {"kind": kind.removesuffix("List")} if kind != "List" and isinstance(item, dict) else {}
+            yield from _objects(document, {**named, **item} if named else item, (*path, "items", index), kinds)
     else:
         found = f"kind {kind}" if kind else "an object without a kind" if isinstance(data, dict) else "no object"
         problem = document.problem(path, f"{found}; {' or '.join(kinds)}, or a List of them, is expected")

@@ -14,11 +14,12 @@ class Value(Protocol):
     """What a patch needs of a Change."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """JSON Pointer; "/-" at its end appends to a list."""
+
     @property
-    def before(self) -> Any: ...
-    @property
-    def after(self) -> Any: ...
+    def after(self) -> Any:
+        """The JSON value to put there."""
 
 
 class Operation(Struct, frozen=True, gc=False):

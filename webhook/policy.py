@@ -8,7 +8,7 @@ import msgspec
 
 from webhook.flyte import Task
 from webhook.pod import Toleration
-from webhook.resource_list import EMPTY, ResourceList, is_extended
+from webhook.resource_list import ResourceList, is_extended
 
 NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 
@@ -53,7 +53,7 @@ class Policy:
 
     platform: Settings = Settings()
 
-    def settings(self, task: Task) -> Settings:
+    def settings(self, _: Task) -> Settings:
         """What holds for the task."""
         return self.platform
 

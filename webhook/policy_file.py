@@ -35,20 +35,31 @@ SPELLINGS: Final = {
 }
 # Keys of Flyte's plugins.k8s (flytek8s/config/config.go, v1.16 and v2) that mean nothing to an admission webhook.
 FLYTE_K8S_KEYS: Final = frozenset(
-    """
-    accelerator-devices accelerator-device-classes add-tolerations-for-extended-resources co-pilot
-    create-container-config-error-grace-period create-container-error-grace-period default-affinity
-    default-annotations default-cpus default-env-from-configmaps default-env-from-secrets default-env-vars
-    default-env-vars-from-env default-labels default-memory default-node-selector default-pod-dns-config
-    default-pod-security-context default-pod-template-name default-pod-template-resync default-security-context
-    default-tolerations delete-resource-on-finalize disable-inject-owner-references
-    enable-distributed-error-aggregation enable-host-networking-pod gpu-device-node-label
-    gpu-partition-size-node-label gpu-unpartitioned-node-selector-requirement gpu-unpartitioned-toleration
-    image-pull-backoff-grace-period inject-finalizer interruptible-node-selector
-    interruptible-node-selector-requirement interruptible-tolerations non-interruptible-node-selector-requirement
-    pod-pending-timeout scheduler-name send-object-events update-backoff-retries update-base-backoff-duration
-    """.split()
-)
+    {
+        "accelerator-device-classes", "accelerator-devices", "add-tolerations-for-extended-resources", "co-pilot",
+        "create-container-config-error-grace-period", "create-container-error-grace-period", "default-affinity",
+        "default-annotations", "default-cpus", "default-env-from-configmaps", "default-env-from-secrets",
+        "default-env-vars", "default-env-vars-from-env", "default-labels", "default-memory", "default-node-selector",
+        "default-pod-dns-config", "default-pod-security-context", "default-pod-template-name",
+        "default-pod-template-resync", "default-security-context", "default-tolerations",
+        "delete-resource-on-finalize", "disable-inject-owner-references", "enable-distributed-error-aggregation",
+        "enable-host-networking-pod", "gpu-device-node-label", "gpu-partition-size-node-label",
+        "gpu-unpartitioned-node-selector-requirement", "gpu-unpartitioned-toleration",
+        "image-pull-backoff-grace-period", "inject-finalizer", "interruptible-node-selector",
+        "interruptible-node-selector-requirement", "interruptible-tolerations",
+        "non-interruptible-node-selector-requirement", "pod-pending-timeout", "scheduler-name", "send-object-events",
+        "update-backoff-retries", "update-base-backoff-duration",
+    }
+)  # fmt: skip
+
+# Other sections of Flyte's `plugins`, left to Flyte as well.
+FLYTE_PLUGINS: Final = frozenset(
+    {
+        "agent-service", "athena", "aws", "bigquery", "catalogcache", "clustered", "connector-service", "dask",
+        "databricks", "echo", "k8s-array", "kf-operator", "logs", "pod", "qubole", "ray", "sagemaker", "snowflake",
+        "spark", "sparkoperator",
+    }
+)  # fmt: skip
 
 Finding: TypeAlias = tuple[Path, str]
 
@@ -88,9 +99,9 @@ def _amount(value: object) -> Quantity:
 
 def _misfits(amounts: Any) -> Iterator[Finding]:
     """Keys that name no resource, or one resource twice, and devices in parts."""
-    spelled: dict[str, str] = {}
+    spelled: dict[str, Any] = {}
     for key, value in amounts.items() if isinstance(amounts, dict) else ():
-        name = SPELLINGS.get(key, key)
+        name = SPELLINGS.get(key, str(key))
         if name != "gpu" and key not in SPELLINGS and not is_extended(key):
             yield (key,), f"unknown key; accepted: {', '.join(SPELLINGS)}, or the full name of an extended resource"
         if name in spelled:
@@ -121,7 +132,10 @@ def _toleration_misfits(toleration: Any) -> Iterator[Finding]:
     if operator in ("", "Equal") and isinstance(value, str) and not _is_label_value(value):
         yield ("value",), f"{value!r} is no taint value; write at most 63 letters, digits and -_."
     if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
-        yield ("effect",), "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds"
+        yield (
+            ("effect",),
+            "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds",
+        )
 
 
 def _is_label_value(value: str) -> bool:
@@ -181,22 +195,27 @@ ResourceTolerations = Annotated[
 ]
 
 
+def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
+    """Other keys are looked at by _flyte_keys: those of Flyte are no errors."""
+    schema = {"additionalProperties": False, "patternProperties": {f"^({'|'.join(sorted(keys))})$": True}}
+    return ConfigDict(extra="ignore", json_schema_extra=schema)
+
+
 class K8s(Section):
     """Flyte's `plugins.k8s`: what it says of GPUs and tolerations is used, the rest is left to Flyte."""
 
-    model_config = ConfigDict(
-        extra="ignore",
-        json_schema_extra={
-            "additionalProperties": False,
-            "patternProperties": {f"^({'|'.join(sorted(FLYTE_K8S_KEYS))})$": True},
-        },
+    model_config = _left_to_flyte(FLYTE_K8S_KEYS)
+
+    gpu_resource_name: Annotated[str, AfterValidator(_extended)] = Field(
+        default="nvidia.com/gpu", alias="gpu-resource-name"
     )
-    gpu_resource_name: Annotated[str, AfterValidator(_extended)] = Field("nvidia.com/gpu", alias="gpu-resource-name")
-    resource_tolerations: ResourceTolerations | None = Field(None, alias="resource-tolerations")
+    resource_tolerations: ResourceTolerations | None = Field(default=None, alias="resource-tolerations")
 
 
 class Plugins(Section):
     """Flyte's `plugins`."""
+
+    model_config = _left_to_flyte(FLYTE_PLUGINS)
 
     k8s: K8s | None = None
 
@@ -242,14 +261,15 @@ def load(text: str, file: str) -> Loaded:
         found = f"{len(documents)} documents" if documents else "nothing"
         raise ProblemsError(file, [Problem(1, 1, f"{found} in the file; write one policy, such as task_resources: …")])
     document = documents[0]
-    problems = [*_foreign_keys(document), *_twice(document)]
+    errors, unused = _flyte_keys(document)
+    problems = [*errors, *_twice(document)]
     try:
         content = PolicyFile.model_validate(document.data)
     except ValidationError as error:
         problems += [_located(document, found) for found in error.errors()]
     if problems:
         raise ProblemsError(file, problems)
-    warnings = sorted([*_unused_keys(document), *_defaults_over_limits(document, content)])
+    warnings = sorted([*unused, *_defaults_over_limits(document, content)])
     return Loaded(_compile(content), tuple(problem.at(file) for problem in warnings))
 
 
@@ -365,26 +385,29 @@ def _accepted(path: Path) -> Iterable[str]:
         field = next((f for name, f in section.model_fields.items() if step in (f.alias, name)), None)
         nested = [kind for kind in get_args(field.annotation) if isinstance(kind, type)] if field else []
         section = next((kind for kind in nested if issubclass(kind, BaseModel)), section)
+    return _fields(section)
+
+
+def _fields(section: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in section.model_fields.items()]
 
 
-def _foreign_keys(document: Document) -> list[Problem]:
-    own = [field.alias or name for name, field in K8s.model_fields.items()]
-    return [
-        document.problem(
-            ("plugins", "k8s", key), f"no key of Flyte's plugins.k8s; accepted: {', '.join(own)}", at_key=True
-        )
-        for key in _keys(document.data, "plugins", "k8s")
-        if key not in own and key not in FLYTE_K8S_KEYS
-    ]
-
-
-def _unused_keys(document: Document) -> list[Problem]:
-    return [
-        document.problem(("plugins", "k8s", key), "warning: Flyte's business, not used here", at_key=True)
-        for key in _keys(document.data, "plugins", "k8s")
-        if key in FLYTE_K8S_KEYS
-    ]
+def _flyte_keys(document: Document) -> tuple[list[Problem], list[Problem]]:
+    """Keys of Flyte's sections that mean nothing here: those that Flyte does not know either, and its own."""
+    errors, warnings = [], []
+    sections: tuple[tuple[type[Section], frozenset[str], Path], ...] = (
+        (Plugins, FLYTE_PLUGINS, ("plugins",)),
+        (K8s, FLYTE_K8S_KEYS, ("plugins", "k8s")),
+    )
+    for section, known, path in sections:
+        own = _fields(section)
+        for key in _keys(document.data, *path):
+            if key in known:
+                warnings.append(document.problem((*path, key), "warning: left to Flyte, not used here", at_key=True))
+            elif key not in own:
+                what = f"unknown key, to Flyte too; used here: {', '.join(own)}"
+                errors.append(document.problem((*path, key), what, at_key=True))
+    return errors, warnings
 
 
 def _twice(document: Document) -> list[Problem]:
@@ -400,7 +423,7 @@ def _twice(document: Document) -> list[Problem]:
     return problems
 
 
-def _keys(data: Any, *path: str) -> list[str]:
+def _keys(data: Any, *path: str | int) -> list[str]:
     for step in path:
         data = data.get(step) if isinstance(data, dict) else None
     return list(data) if isinstance(data, dict) else []
@@ -410,8 +433,13 @@ def _defaults_over_limits(document: Document, content: PolicyFile) -> Iterator[P
     resources, path = _task_resources(content)
     k8s = _k8s(content)
     limits = _kubernetes(resources.limits, k8s)
-    for block, amounts in (((*path, "defaults"), resources.defaults), (("secondary_defaults",), content.secondary_defaults)):
+    for block, amounts in (
+        ((*path, "defaults"), resources.defaults),
+        (("secondary_defaults",), content.secondary_defaults),
+    ):
         for key, amount in (amounts or {}).items():
             (name,) = _kubernetes({key: amount}, k8s) or (key,)
             if name in limits and amount > limits[name]:
-                yield document.problem((*block, key), f"warning: {amount} is over the limit {limits[name]}, which is what tasks get")
+                yield document.problem(
+                    (*block, key), f"warning: {amount} is over the limit {limits[name]}, which is what tasks get"
+                )

@@ -29,9 +29,11 @@ _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _BINARY_SUFFIX: Final = ("", *_BINARY)
 _SYNTAX: Final = re.compile(
     r"(?P<sign>[+-]?)0*(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?"
-    r"(?:(?P<decimal>[numkMGTPE]?)|(?P<binary>[KMGTPE]i)|[eE](?P<exponent>[+-]?[0-9]+))"
+    r"(?:(?P<decimal>[numkMGTPE]?)|(?P<binary>[KMGTPE]i)|[eE](?P<exponent>[+-]?[0-9]{1,4000}))"
 )
-_ACCEPTED: Final = "a number such as 2, 500m, 1.5 or 1e3, with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
+_ACCEPTED: Final = (
+    "a number such as 2, 500m, 1.5 or 1e3, with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
+)
 
 
 class QuantityError(ValueError):
@@ -52,12 +54,12 @@ class Quantity:
     _text: str | None  # what it prints as: the input echoed, or the canonical form once asked for
     _scale: int  # the power of ten of the last digit of an echoed input
 
-    def __init__(self, nano: int, format: Format = Format.DECIMAL_SI) -> None:
-        """An amount of `nano` billionths, printed in `format`."""
+    def __init__(self, nano: int, format: Format = Format.DECIMAL_SI, text: str | None = None, scale: int = 0) -> None:
+        """An amount of `nano` billionths, printed as `text`, else in `format`."""
         self.nano = nano
         self.format = format
-        self._text = None
-        self._scale = 0
+        self._text = text
+        self._scale = scale
 
     def __str__(self) -> str:
         """The text Kubernetes prints: the input where it counts as canonical, else the canonical form."""
@@ -122,15 +124,17 @@ def parse(text: str) -> Quantity:
     match = _SYNTAX.fullmatch(text)
     if match is None or text == "":
         raise QuantityError(text)
-    whole = match["whole"] or "0"
-    fraction = match["fraction"] or ""
-    negative = match["sign"] == "-"
+    whole, fraction = match["whole"] or "0", match["fraction"] or ""
+    exponent = _exponent(match)
+    if max(len(whole) + len(fraction), len(whole) + exponent) > MAX_DIGITS and (whole + fraction).strip("0"):
+        raise QuantityError(text, f"too long; at most {MAX_DIGITS} digits are accepted")
     if match["binary"]:
-        return _binary(text, negative, whole, fraction, _BINARY[match["binary"]])
-    if match["exponent"]:
-        exponent = int(match["exponent"]) if len(match["exponent"]) < 12 else MAX_DIGITS + 1
-        return _decimal(text, negative, whole, fraction, exponent, Format.DECIMAL_EXPONENT)
-    return _decimal(text, negative, whole, fraction, _DECIMAL[match["decimal"] or ""], Format.DECIMAL_SI)
+        nano, format, echo = _binary(whole, fraction, exponent)
+    else:
+        nano, format, echo = _decimal(whole, fraction, exponent)
+        format = Format.DECIMAL_EXPONENT if match["exponent"] else format
+    nano = -nano if match["sign"] == "-" else nano
+    return Quantity(nano, format) if echo is None else Quantity(nano, format, text, echo)
 
 
 def from_json(value: object) -> Quantity:
@@ -144,44 +148,37 @@ def from_json(value: object) -> Quantity:
     raise QuantityError(str(value))
 
 
-def _decimal(text: str, negative: bool, whole: str, fraction: str, exponent: int, format: Format) -> Quantity:
-    digits = whole + fraction
-    scale = exponent - len(fraction)
-    if max(len(digits), len(whole) + exponent) > MAX_DIGITS and digits.strip("0"):
-        raise QuantityError(text, f"too long; at most {MAX_DIGITS} digits are accepted")
-    quantity = Quantity(_signed(negative, _nanos(digits, scale)), format)
-    exact_in_int64 = len(digits) <= 18 and scale >= -9
-    if exact_in_int64 and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0":
-        quantity._text, quantity._scale = text, scale
-    return quantity
+def _exponent(match: re.Match[str]) -> int:
+    """The power of ten that the suffix stands for, or of two for a binary one."""
+    if match["binary"]:
+        return _BINARY[match["binary"]]
+    if match["exponent"]:
+        return int(match["exponent"])
+    return _DECIMAL[match["decimal"]]
 
 
-def _nanos(digits: str, scale: int) -> int:
-    """digits x 10^scale in nanos, rounded up: a non-zero amount never becomes zero."""
-    amount = int(digits[:MAX_DIGITS])
-    shift = scale + 9
-    if shift >= 0:
-        return amount * 10**shift
-    return _away_from_zero(amount, 10**-shift) if -shift <= MAX_DIGITS else int(amount > 0)
+def _decimal(whole: str, fraction: str, exponent: int) -> tuple[int, Format, int | None]:
+    """Nanos rounded up, the format, and the power of the last digit of an input that is echoed."""
+    digits, scale = whole + fraction, exponent - len(fraction)
+    fits = len(digits) <= 18 and scale >= -9  # what apimachinery keeps in an int64
+    echoed = fits and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
+    return _nanos(int(digits[:MAX_DIGITS]), scale + 9), Format.DECIMAL_SI, scale if echoed else None
 
 
-def _binary(text: str, negative: bool, whole: str, fraction: str, exponent: int) -> Quantity:
-    if len(whole) + len(fraction) > MAX_DIGITS:
-        raise QuantityError(text, f"too long; at most {MAX_DIGITS} digits are accepted")
-    amount = int(whole + fraction) << exponent
-    nano = _away_from_zero(amount * NANO, 10 ** len(fraction))
-    if not fraction and 15 - len(whole) - exponent * 3 // 10 - 1 >= 0:  # what apimachinery keeps in an int64
-        quantity = Quantity(_signed(negative, nano), Format.BINARY_SI)
-        if int(whole) & 7:
-            quantity._text = text
-        return quantity
+def _nanos(amount: int, shift: int) -> int:
+    """amount x 10^shift, rounded up: what is not zero never becomes zero."""
+    if shift >= 0 or amount == 0:
+        return amount * int(10**shift) if amount else 0
+    return _away_from_zero(amount, 10**-shift) if -shift <= MAX_DIGITS else 1
+
+
+def _binary(whole: str, fraction: str, exponent: int) -> tuple[int, Format, int | None]:
+    """As _decimal; what apimachinery does not keep in an int64 is capped there."""
+    nano = _away_from_zero((int(whole + fraction) << exponent) * NANO, 10 ** len(fraction))
+    if not fraction and len(whole) + exponent * 3 // 10 <= 14:
+        return nano, Format.BINARY_SI, 0 if int(whole) & 7 else None
     nano = min(nano, MAX_INT64 * NANO)
-    format = Format.DECIMAL_SI if 0 < nano < NANO else Format.BINARY_SI
-    return Quantity(_signed(negative, nano), format)
-
-
-def _signed(negative: bool, nano: int) -> int:
-    return -nano if negative else nano
+    return nano, Format.DECIMAL_SI if 0 < nano < NANO else Format.BINARY_SI, None
 
 
 def _away_from_zero(number: int, unit: int) -> int:

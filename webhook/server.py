@@ -56,16 +56,15 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    serving = asyncio.gather(*(server.serve([sock]) for server, sock in zip(servers, (main, probes), strict=True)))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    service.draining = True
-    log.info("draining", extra={"seconds": delay})
-    await asyncio.sleep(delay)
-    for server in servers:
-        server.should_exit = True
-    await serving
-    stopped.cancel()
+    async with asyncio.TaskGroup() as serving:
+        for server, sock in zip(servers, (main, probes), strict=True):
+            serving.create_task(server.serve([sock]))
+        await stop.wait()
+        service.draining = True
+        log.info("draining", extra={"seconds": delay})
+        await asyncio.sleep(delay)
+        for server in servers:
+            server.should_exit = True
     log.info("stopped")
 
 

@@ -123,7 +123,7 @@ class Ledger:
 
 def _enforced(quota: ResourceQuota) -> ResourceQuota:
     hard = quota.status.hard or quota.spec.hard or {}
-    used = {name: ZERO for name in hard} | (quota.status.used or {})
+    used = dict.fromkeys(hard, ZERO) | (quota.status.used or {})
     return replace(quota, status=QuotaStatus(hard=hard, used=used))
 
 

@@ -10,6 +10,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from webhook.options import Options
 
 LIFETIME: Final = timedelta(days=7)  # of a certificate that nobody is meant to keep
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -17,6 +20,17 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 class CertificateError(ValueError):
     """The certificate or its key cannot be used; the message names the file."""
+
+
+def prepare(options: Options, directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """The certificate that is served, as a file that clients may trust, and the context that serves it.
+
+    Without one in the options, it is made on the spot, in the directory.
+    """
+    if options.tls_cert_file and options.tls_private_key_file:
+        return options.tls_cert_file, context(options.tls_cert_file, options.tls_private_key_file)
+    certificate, key = make(directory, (*LOCAL_NAMES, options.listen.host))
+    return certificate, context(certificate, key)
 
 
 def context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -34,7 +48,7 @@ def context(certificate: Path, key: Path) -> ssl.SSLContext:
     return made
 
 
-def make(directory: Path, names: Iterable[str] = LOCAL_NAMES) -> tuple[Path, Path]:
+def make(directory: Path, names: Iterable[str]) -> tuple[Path, Path]:
     """Write a self-signed certificate for the names and its key into the directory; clients may trust it as it is."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _self_signed(key, names)
@@ -42,15 +56,13 @@ def make(directory: Path, names: Iterable[str] = LOCAL_NAMES) -> tuple[Path, Pat
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files[1].touch(mode=0o600)
     files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "flyte-admission, local mode")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "flyte-admission, local mode")])
     now = datetime.now(UTC)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
@@ -62,8 +74,10 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.
         .not_valid_before(now - timedelta(minutes=5))  # clocks differ
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)]), False)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)]), critical=False
+        )
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(key, hashes.SHA256())

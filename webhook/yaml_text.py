@@ -63,10 +63,8 @@ def load_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
     try:
         loader = yaml.SafeLoader(text)
         while loader.check_node():
-            node = loader.get_node()
-            document = _Walk(file, loader, strict).document(node)
-            if document.data is not None:
-                documents.append(document)
+            if node := loader.get_node():
+                documents.append(_Walk(file, loader, strict=strict).document(node))
     except yaml.MarkedYAMLError as error:
         what = f"not YAML: {error.problem}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
@@ -75,7 +73,7 @@ def load_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
         raise ProblemsError(file, [Problem(1, 1, what)]) from error
     except RecursionError:
         raise ProblemsError(file, [Problem(1, 1, "nested too deeply, or an alias within itself")]) from None
-    return documents
+    return [document for document in documents if document.data is not None]
 
 
 def dotted(path: Path) -> str:
@@ -96,7 +94,7 @@ def _problem(mark: yaml.Mark | None, what: str) -> Problem:
 class _Walk:
     """From nodes to data, noting marks and problems on the way."""
 
-    def __init__(self, file: str, loader: yaml.SafeLoader, strict: bool) -> None:
+    def __init__(self, file: str, loader: yaml.SafeLoader, *, strict: bool) -> None:
         self._file = file
         self._loader = loader
         self._strict = strict
@@ -118,7 +116,9 @@ class _Walk:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node, path)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        raise TypeError(node)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         self._refuse_duplicates(node, path)
@@ -148,7 +148,9 @@ class _Walk:
                 return None
             case "bool":
                 if self._strict and text.lower() not in ("true", "false"):
-                    self._complain(node.start_mark, path, f"{text} is a boolean in YAML; quote it, or write true or false")
+                    self._complain(
+                        node.start_mark, path, f"{text} is a boolean in YAML; quote it, or write true or false"
+                    )
                 return self._loader.bool_values[text.lower()]
             case "int" | "float" if _PLAIN_NUMBER.fullmatch(text):
                 return float(text) if re.search("[.eE]", text) else int(text)

@@ -11,4 +11,6 @@ from webhook.rules.tolerations import tolerate
 
 Mutating: TypeAlias = Callable[[Pod, Context], tuple[Pod, list[Change]]]
 
+__all__ = ["MUTATING", "clamp", "default", "fill", "tolerate"]
+
 MUTATING: Final[tuple[Mutating, ...]] = (fill, clamp, tolerate)

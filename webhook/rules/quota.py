@@ -13,7 +13,7 @@ from typing import Final
 from webhook import pod as pods
 from webhook import resource_list
 from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Violation
-from webhook.pod import Container, Pod, PodAffinity, Qos
+from webhook.pod import Pod, PodAffinity, Qos
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import HUGEPAGES, ResourceList
 from webhook.snapshot import Charges, ResourceQuota, ScopeRequirement
@@ -99,7 +99,9 @@ def is_charged(name: str) -> bool:
     """Whether a quota's resource name is one that Pods are charged for."""
     if name in CHARGED or name.startswith((HUGEPAGES, f"requests.{HUGEPAGES}")):
         return True
-    foreign = "/" in name and ("kubernetes.io/" not in name or name.startswith(f"requests.{resource_list.DEVICE_CLASS}"))
+    foreign = "/" in name and (
+        "kubernetes.io/" not in name or name.startswith(f"requests.{resource_list.DEVICE_CLASS}")
+    )
     return foreign and name.startswith("requests.")
 
 

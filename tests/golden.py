@@ -1,0 +1,55 @@
+"""The golden cases: each folder of golden/ has a policy, quotas, a review, and the response it gets.
+
+A case whose name starts with `validate-` goes to /validate, any other to /mutate. In response.json the patch
+and the audit annotation `changes`, texts on the wire, stand as the JSON that they carry.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = {"policy.yaml", "quotas.yaml", "review.json", "response.json"}
+
+
+@dataclass(frozen=True)
+class Case:
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def endpoint(self) -> str:
+        return "/validate" if self.name.startswith("validate-") else "/mutate"
+
+    def text(self, file: str) -> str:
+        return (self.folder / file).read_text()
+
+    @property
+    def review(self) -> dict[str, Any]:
+        review: dict[str, Any] = json.loads(self.text("review.json"))
+        return review
+
+    @property
+    def response(self) -> dict[str, Any]:
+        response: dict[str, Any] = json.loads(self.text("response.json"))
+        return response
+
+
+def cases() -> list[Case]:
+    return [Case(folder) for folder in sorted(GOLDEN.iterdir())]
+
+
+def readable(answer: bytes) -> dict[str, Any]:
+    """An answer from the wire as response.json has it."""
+    review: dict[str, Any] = json.loads(answer)
+    response = review["response"]
+    if "patch" in response:
+        response["patch"] = json.loads(base64.b64decode(response["patch"]))
+    if "changes" in response.get("auditAnnotations", {}):
+        response["auditAnnotations"]["changes"] = json.loads(response["auditAnnotations"]["changes"])
+    return review

@@ -1,0 +1,38 @@
+"""The wire, case by case: what review gets what response under which policy and quotas."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.golden import FILES, Case, cases, readable
+from webhook import admission, manifests
+from webhook.policy_file import load
+from webhook.snapshot import Ledger
+
+DECIDE = {"/mutate": admission.mutate, "/validate": admission.validate}
+
+
+def answer(case: Case) -> bytes:
+    ledger = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
+    request = admission.decode(case.text("review.json").encode())
+    quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
+    policy = load(case.text("policy.yaml"), "policy.yaml").policy
+    return admission.encode(request, DECIDE[case.endpoint](request, policy, quotas))
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_a_review_gets_its_response(case: Case, pytestconfig: pytest.Config) -> None:
+    response = readable(answer(case))
+    if pytestconfig.getoption("--update-golden"):
+        (case.folder / "response.json").write_text(json.dumps(response, indent=2) + "\n")
+    assert response == case.response
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_a_case_has_its_four_files_and_no_other(case: Case) -> None:
+    assert {file.name for file in Path(case.folder).iterdir()} == FILES
+
+
+def test_there_are_cases() -> None:
+    assert len(cases()) >= 60
