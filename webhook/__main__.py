@@ -102,7 +102,7 @@ def _serve(options: Options) -> None:
     log = logging.getLogger("webhook")
     service = Service(_policy(options.policy_file).policy, _ledger(options.quota_files))
     if not options.quota_files:
-        log.warning("no quotas", extra={"hint": "without --quotas, no Pod is refused for a ResourceQuota"})
+        log.warning("no quotas", extra=logs.fields(hint="without --quotas, no Pod is refused for a ResourceQuota"))
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
             certificate, context = tls.prepare(options, Path(directory))
@@ -110,7 +110,7 @@ def _serve(options: Options) -> None:
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
         webhook, health = (Address(*sock.getsockname()[:2]) for sock in sockets)
-        where = {"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(certificate)}
+        where = logs.fields(webhook=f"https://{webhook}", health=f"http://{health}", certificate=str(certificate))
         log.info("listening", extra=where)
         server.run(service, context, *sockets, options.shutdown_delay)
 

@@ -1,11 +1,11 @@
 """AdmissionReview to Decision and back: the pure core, without HTTP, clock, or I/O."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from webhook import patch
 from webhook import pod as pods
@@ -49,8 +49,7 @@ class _Review(Wire, frozen=True):
     request: _Request | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One review, parsed: `pod` is there for what we decide about, `old` for a resize."""
 
     uid: str
@@ -185,13 +184,6 @@ class _Status(Wire, frozen=True):
     message: str
 
 
-class _Told(Wire, frozen=True, rename={"before": "from", "after": "to"}):
-    path: str
-    before: Any
-    after: Any
-    why: str
-
-
 class _Response(Wire, frozen=True):
     uid: str
     allowed: bool
@@ -210,7 +202,7 @@ class _Answer(Wire, frozen=True):
 def encode(request: Request, decision: Decision) -> bytes:
     """The AdmissionReview that answers the request; a patch is there only if something changes.
 
-    The audit annotation `changes` tells each change as path, from, to, why.
+    The audit annotation `changes` tells each change as path, from, to, rule, why.
     """
     changes = decision.changes
     audit = {"changes": told(changes)} if changes else None
@@ -226,9 +218,9 @@ def encode(request: Request, decision: Decision) -> bytes:
     return _encode(_Answer(response, API_VERSION, KIND))
 
 
-def told(changes: Iterable[Change]) -> str:
-    """The changes as JSON, for people and programs: a list of path, from, to, why."""
-    return _encode([_Told(change.path, change.before, change.after, change.why) for change in changes]).decode()
+def told(changes: Sequence[Change]) -> str:
+    """The changes as JSON, for people and programs: a list of path, from, to, rule, why."""
+    return _encode(changes).decode()
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias
 
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from webhook import admission
 from webhook.admission import BadReviewError, Request
 from webhook.decision import Allowed, Decision, Denied
+from webhook.logs import fields
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
@@ -45,7 +47,7 @@ class Service:
 
     policy: Policy
     quotas: Quotas
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics = attribute(default_factory=Metrics)
     draining: bool = False
 
 
@@ -120,7 +122,7 @@ class Endpoint:
 
     async def _reject(self, send: Send, status: int, message: str) -> None:
         self._service.metrics.answered(self._path, "bad_request", 0.0, ())
-        log.warning("bad request", extra={"endpoint": self._path, "status": status, "error": message})
+        log.warning("bad request", extra=fields(endpoint=self._path, status=status, error=message))
         await self._send(send, status, b"text/plain; charset=utf-8", f"{message}\n".encode(), close=status == 413)
 
     async def _send(self, send: Send, status: int, kind: bytes, body: bytes, *, close: bool = False) -> None:
@@ -134,19 +136,21 @@ class Endpoint:
         """One line and one count a review."""
         outcome = "denied" if isinstance(decision, Denied) else "changed" if decision.changes else "allowed"
         self._service.metrics.answered(self._path, outcome, seconds, decision.changes)
-        fields = {
-            "endpoint": self._path,
-            "decision": outcome,
-            "uid": request.uid,
-            "namespace": request.namespace,
-            "pod": request.pod_name,
-            "dry_run": request.dry_run,
-            "milliseconds": round(seconds * 1000, 3),
-            "changes": [str(change) for change in decision.changes],
-        }
-        if isinstance(decision, Denied):
-            fields["refusal"] = decision.message
-        log.info("review", extra=fields)
+        refusal = {"refusal": decision.message} if isinstance(decision, Denied) else {}
+        log.info(
+            "review",
+            extra=fields(
+                endpoint=self._path,
+                decision=outcome,
+                uid=request.uid,
+                namespace=request.namespace,
+                pod=request.pod_name,
+                dry_run=request.dry_run,
+                milliseconds=round(seconds * 1000, 3),
+                changes=decision.changes,
+                **refusal,
+            ),
+        )
 
 
 def _check_content_type(scope: Scope) -> None:

@@ -1,9 +1,10 @@
 """What a review ends in, and what leads there: Changes to the Pod and Violations of its quotas."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
 
 from webhook.flyte import Task
 from webhook.policy import Settings
@@ -12,9 +13,8 @@ from webhook.resource_list import ResourceList, text
 Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One value of the Pod, before and after; patch, log, metrics and `review` are all told from it."""
+class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "to"}):
+    """One value of the Pod, before and after; patch, log, metrics, audit annotation and `review` tell it from this."""
 
     path: str  # JSON Pointer; "/-" at its end appends to a list
     before: Any  # a JSON value, None for absent
@@ -24,12 +24,16 @@ class Change:
 
     def __str__(self) -> str:
         """For people: path, from, to, why."""
-        before, after = (value if isinstance(value, str) else json.dumps(value) for value in (self.before, self.after))
-        return f"{self.path}: {'unset' if self.before is None else before} -> {after} ({self.why})"
+        return f"{self.path}: {_text(self.before)} -> {_text(self.after)} ({self.why})"
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+def _text(value: Any) -> str:
+    if value is None:
+        return "unset"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+class Context(Struct, frozen=True):
     """What a rule knows besides the Pod: whose it is, what holds for it, and whether it is being resized."""
 
     task: Task
@@ -37,8 +41,7 @@ class Context:
     resize: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unspecified:
+class Unspecified(Struct, frozen=True):
     """A quota counts cpu or memory that these containers do not state."""
 
     quota: str
@@ -50,8 +53,7 @@ class Unspecified:
         return f"failed quota: {self.quota}: must specify {'; '.join(parts)}"
 
 
-@dataclass(frozen=True, slots=True)
-class StatusUnknown:
+class StatusUnknown(Struct, frozen=True):
     """The quota controller has not yet counted all that is used of these resources."""
 
     quota: str
@@ -62,8 +64,7 @@ class StatusUnknown:
         return f"status unknown for quota: {self.quota}, resources: {','.join(self.resources)}"
 
 
-@dataclass(frozen=True, slots=True)
-class NegativeUsage:
+class NegativeUsage(Struct, frozen=True):
     """The Pod asks for less than nothing."""
 
     resources: list[str]
@@ -73,8 +74,7 @@ class NegativeUsage:
         return f"quota usage is negative for resource(s): {','.join(self.resources)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Exceeded:
+class Exceeded(Struct, frozen=True):
     """The Pod asks for more of these resources than its quota has left."""
 
     quota: str
@@ -92,16 +92,14 @@ class Exceeded:
 Violation: TypeAlias = Unspecified | StatusUnknown | NegativeUsage | Exceeded
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True):
     """The Pod may be created, with these changes; `charges` is what it takes of each quota, by name."""
 
     changes: tuple[Change, ...] = ()
-    charges: Mapping[str, ResourceList] = field(default_factory=dict)
+    charges: Mapping[str, ResourceList] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(Struct, frozen=True):
     """The Pod is refused with an HTTP status, its Kubernetes reason, and a text for the task's author."""
 
     code: int

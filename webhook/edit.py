@@ -1,13 +1,26 @@
 """One `resources` block while a rule works on it: every assignment becomes a Change."""
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from webhook.decision import Change, Rule
 from webhook.patch import escape
-from webhook.pod import NO_RESOURCES, Resources
+from webhook.pod import NO_RESOURCES, Pod, Resources, with_resources
 from webhook.quantity import Quantity
 
 Side: TypeAlias = Literal["requests", "limits"]
+Edited: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]  # pointer; the new block, if any; what was done
+
+
+def edited(pod: Pod, blocks: Iterable[Edited]) -> tuple[Pod, list[Change]]:
+    """The Pod with its blocks as they were edited, and all that was done to them."""
+    fresh: dict[str, Resources] = {}
+    changes: list[Change] = []
+    for pointer, resources, made in blocks:
+        if resources is not None:
+            fresh[pointer] = resources
+            changes += made
+    return with_resources(pod, fresh), changes
 
 
 class Edit:
@@ -16,8 +29,8 @@ class Edit:
     def __init__(self, pointer: str, resources: Resources | None, rule: Rule) -> None:
         """`pointer` is that of a container, or /spec for the Pod as a whole."""
         resources = resources or NO_RESOURCES
-        self.requests = dict(resources.requests or ())
-        self.limits = dict(resources.limits or ())
+        self.requests: dict[str, Quantity] = dict(resources.requests or ())
+        self.limits: dict[str, Quantity] = dict(resources.limits or ())
         self.changes: list[Change] = []
         self._pointer = pointer
         self._rule = rule
@@ -27,11 +40,6 @@ class Edit:
         """The resources that have a request or a limit, sorted."""
         return sorted({*self.requests, *self.limits})
 
-    @property
-    def resources(self) -> Resources:
-        """The block as it is now."""
-        return Resources(requests=self.requests or None, limits=self.limits or None)
-
     def request(self, name: str, value: Quantity, why: str) -> Quantity:
         """Set a request, and return it."""
         return self._set("requests", self.requests, name, value, why)
@@ -39,6 +47,12 @@ class Edit:
     def limit(self, name: str, value: Quantity, why: str) -> Quantity:
         """Set a limit, and return it."""
         return self._set("limits", self.limits, name, value, why)
+
+    def done(self) -> Edited:
+        """What has become of the block, and how; a block in order stays what it was."""
+        if not self.changes:
+            return self._pointer, None, ()
+        return self._pointer, Resources(self.requests or None, self.limits or None), tuple(self.changes)
 
     def _set(self, side: Side, values: dict[str, Quantity], name: str, value: Quantity, why: str) -> Quantity:
         before = values.get(name)

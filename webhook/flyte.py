@@ -4,18 +4,18 @@ Labels as Flyte writes them: v1 flytepropeller `pkg/compiler/transformers/k8s/wo
 `pkg/controller/nodes/node_exec_context.go`; v2 `executor/pkg/plugin/task_exec_metadata.go`.
 """
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from webhook.pod import ObjectMeta, Pod
 
 Generation: TypeAlias = Literal[1, 2]
 
-PRIMARY_CONTAINER_NAME = "primary_container_name"  # annotation of pod tasks, flytek8s/pod_helper.go
+PRIMARY_CONTAINER_NAME: Final = "primary_container_name"  # annotation of pod tasks, flytek8s/pod_helper.go
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True, gc=False):
     """What is known of the task from the Pod's metadata; an empty text where Flyte has not said."""
 
     generation: Generation

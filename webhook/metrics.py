@@ -1,5 +1,8 @@
 """What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
+from collections import Counter as Counts
+from functools import lru_cache
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from webhook.decision import Change
@@ -34,12 +37,16 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._outcome = lru_cache(self._requests.labels)
+        self._seconds = lru_cache(self._duration.labels)
+        self._rule = lru_cache(self._changes.labels)
+
     def answered(self, endpoint: str, decision: str, seconds: float, changes: tuple[Change, ...]) -> None:
         """Count one review."""
-        self._requests.labels(endpoint, decision).inc()
-        self._duration.labels(endpoint).observe(seconds)
-        for change in changes:
-            self._changes.labels(change.rule).inc()
+        self._outcome(endpoint, decision).inc()
+        self._seconds(endpoint).observe(seconds)
+        for rule, count in Counts(change.rule for change in changes).items():
+            self._rule(rule).inc(count)
 
     def text(self) -> bytes:
         """The exposition that /metrics answers with."""

@@ -47,15 +47,18 @@ def build(changes: Iterable[Value], missing: Collection[str]) -> list[Operation]
 
     def add(path: str, value: Any) -> None:
         parent, _, step = path.rpartition("/")
-        if parent in missing and parent not in added:
-            added[parent] = [] if step == "-" else {}
-            add(parent, added[parent])
-        if parent not in added:
-            operations.append(Operation("add", path, value))
-        elif step == "-":
-            added[parent].append(value)
+        target: Any = added.get(parent)
+        if target is None:
+            if parent not in missing:
+                operations.append(Operation("add", path, value))
+                return
+            target = [] if step == "-" else {}
+            added[parent] = target
+            add(parent, target)
+        if step == "-":
+            target.append(value)
         else:
-            added[parent][unescape(step)] = value
+            target[unescape(step)] = value
 
     for change in changes:
         add(change.path, change.after)

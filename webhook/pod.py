@@ -6,6 +6,7 @@ Unknown fields are skipped here and never written back; a patch touches only wha
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook import quantity, resource_list
-from webhook.quantity import Quantity
+from webhook.quantity import Quantity, QuantityError
 from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
 
 
@@ -22,14 +23,42 @@ class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A Kubernetes object as JSON: camelCase names, absent fields left out."""
 
 
-class Resources(Wire, frozen=True):
-    """`resources` of a container, or of the Pod as a whole."""
+class Resources:
+    """`resources` of a container, or of the Pod as a whole; immutable, and cheap as the key of a cache.
 
-    requests: dict[str, Quantity] | None = None
-    limits: dict[str, Quantity] | None = None
+    Clusters repeat themselves: the same few blocks come with every Pod of a task, so those from the wire are shared.
+    """
+
+    __slots__ = ("_hash", "_key", "limits", "requests", "used")
+
+    requests: Mapping[str, Quantity] | None
+    limits: Mapping[str, Quantity] | None
+    used: frozenset[str]  # the names with a quantity other than zero
+
+    def __init__(
+        self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
+    ) -> None:
+        """None is an absent map, or null."""
+        self.requests = requests
+        self.limits = limits
+        maps = requests or EMPTY, limits or EMPTY
+        self.used = frozenset(name for values in maps for name, value in values.items() if value)
+        # By their texts, so that 1000m and 1 do not stand for each other in what people read.
+        self._key = tuple(frozenset((name, str(value)) for name, value in values.items()) for values in maps)
+        self._hash = hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Resources) else NotImplemented
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Resources({self.requests}, {self.limits})"
 
 
 NO_RESOURCES: Final = Resources()
+POD_LEVEL: Final = "/spec"  # the pointer of the Pod as a whole, where containers have their own
 REQUESTS: Final = attrgetter("requests")  # of a Container
 LIMITS: Final = attrgetter("limits")
 
@@ -132,10 +161,38 @@ class Pod(Wire, frozen=True):
 
 
 def decode_hook(kind: type, value: object) -> object:
-    """msgspec's hook for the one type of ours on the wire; floats reach it as their text."""
+    """msgspec's hook for our own types on the wire; floats reach it as their text."""
+    if kind is Resources:
+        return _resources(msgspec.json.encode(value))
     if kind is Quantity:
         return quantity.from_json(value)
     raise NotImplementedError(kind)
+
+
+class _Block(Struct):
+    requests: dict[str, Any] | None = None
+    limits: dict[str, Any] | None = None
+
+
+@lru_cache(maxsize=8192)
+def _resources(block: bytes) -> Resources:
+    found = _decode_block(block)
+    return Resources(_quantities("requests", found.requests), _quantities("limits", found.limits))
+
+
+_decode_block: Final = msgspec.json.Decoder(_Block, float_hook=str).decode
+
+
+def _quantities(side: str, values: dict[str, Any] | None) -> dict[str, Quantity] | None:
+    if values is None:
+        return None
+    quantities = {}
+    for name, value in values.items():
+        try:
+            quantities[name] = quantity.from_json(value)
+        except QuantityError as error:
+            raise ValueError(f"{side}[{name}]: {error}") from error
+    return quantities
 
 
 decode: Final[Callable[[bytes | msgspec.Raw], Pod]] = msgspec.json.Decoder(
@@ -161,7 +218,7 @@ def with_resources(pod: Pod, changed: Mapping[str, Resources]) -> Pod:
         pod.spec,
         containers=fresh[:apps],
         init_containers=fresh[apps:] or pod.spec.init_containers,
-        resources=changed.get("/spec", pod.spec.resources),
+        resources=changed.get(POD_LEVEL, pod.spec.resources),
     )
     return replace(pod, spec=spec)
 
@@ -255,7 +312,7 @@ def absent(pod: Pod) -> set[str]:
     """The JSON Pointers of the parents that a patch may have to add first: absent in the object, or null there."""
     pointers = {"/spec/tolerations"} if pod.spec.tolerations is None else set()
     blocks = [(pointer, container.resources) for pointer, container in containers(pod)]
-    for pointer, block in (*blocks, ("/spec", pod.spec.resources)):
+    for pointer, block in (*blocks, (POD_LEVEL, pod.spec.resources)):
         if block is None:
             pointers.add(f"{pointer}/resources")
         if block is None or block.requests is None:

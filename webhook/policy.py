@@ -13,7 +13,7 @@ from webhook.resource_list import ResourceList, is_extended
 NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Defaults:
     """What a container gets where it states nothing, and of which native resources it gets the missing half.
 
@@ -24,7 +24,7 @@ class Defaults:
     completes: frozenset[str] = NATIVE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Settings:
     """What holds for one task. Names are those of Kubernetes: the key `gpu` has become a resource."""
 

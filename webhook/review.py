@@ -1,11 +1,12 @@
 """What the webhook would do with Pods from a file, without a server: the same core, fed from manifests."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jsonpatch
 import msgspec
+from msgspec.structs import replace
 
 from webhook import admission, manifests
 from webhook.admission import BadReviewError, Request

@@ -13,6 +13,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from webhook import logs
 from webhook.app import Service, health, webhook
 from webhook.options import Address
 
@@ -52,7 +53,7 @@ def run(service: Service, context: ssl.SSLContext, main: socket.socket, probes: 
 async def _run(
     service: Service, context: ssl.SSLContext, main: socket.socket, probes: socket.socket, delay: float
 ) -> None:
-    servers = _server(webhook(service), context), _server(health(service), None)
+    servers = configured(webhook(service), context), configured(health(service), None)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -61,14 +62,15 @@ async def _run(
             serving.create_task(server.serve([sock]))
         await stop.wait()
         service.draining = True
-        log.info("draining", extra={"seconds": delay})
+        log.info("draining", extra=logs.fields(seconds=delay))
         await asyncio.sleep(delay)
         for server in servers:
             server.should_exit = True
     log.info("stopped")
 
 
-def _server(app: ASGIApp, context: ssl.SSLContext | None) -> _Server:
+def configured(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
+    """A uvicorn server as we run it, with TLS if there is a context."""
     return _Server(
         uvicorn.Config(
             app,

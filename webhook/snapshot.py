@@ -105,7 +105,9 @@ class Ledger:
 
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
         """Charge an admitted Pod, instead of what it was charged before, or on top of that for its resize."""
-        quotas = self._quotas.get(namespace, {})
+        quotas = self._quotas.get(namespace)
+        if not quotas:
+            return
         known = self._charged.get(self._key(namespace, meta))
         former = known.pop(0) if known else {}
         total = {}

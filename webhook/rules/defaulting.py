@@ -3,9 +3,11 @@
 SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/defaults.go`.
 """
 
+from functools import lru_cache
+
 from webhook import pod as pods
 from webhook.decision import Change
-from webhook.edit import Edit
+from webhook.edit import Edit, Edited, edited
 from webhook.pod import LIMITS, REQUESTS, Pod, Resources
 from webhook.resource_list import HUGEPAGES
 
@@ -15,20 +17,19 @@ ROUNDED = "the API server rounds up to thousandths"
 
 def default(pod: Pod) -> tuple[Pod, list[Change]]:
     """The Pod as admission sees it."""
-    changes: list[Change] = []
-    changed: dict[str, Resources] = {}
-    for pointer, container in pods.containers(pod):
-        edit = Edit(pointer, container.resources, "api-default")
-        _round_up(edit)
-        _copy_limits(edit)
-        if edit.changes:
-            changes += edit.changes
-            changed[pointer] = edit.resources
-    pod = pods.with_resources(pod, changed)
+    pod, changes = edited(pod, (_default(pointer, container.resources) for pointer, container in pods.containers(pod)))
     if pod.spec.resources is None:
         return pod, changes
-    edit = _pod_level(pod)
-    return pods.with_resources(pod, {"/spec": edit.resources} if edit.changes else {}), changes + edit.changes
+    pod, level = edited(pod, [_pod_level(pod)])
+    return pod, changes + level
+
+
+@lru_cache(maxsize=4096)
+def _default(pointer: str, resources: Resources | None) -> Edited:
+    edit = Edit(pointer, resources, "api-default")
+    _round_up(edit)
+    _copy_limits(edit)
+    return edit.done()
 
 
 def _round_up(edit: Edit) -> None:
@@ -44,9 +45,9 @@ def _copy_limits(edit: Edit) -> None:
             edit.request(name, limit, COPIED)
 
 
-def _pod_level(pod: Pod) -> Edit:
+def _pod_level(pod: Pod) -> Edited:
     """defaultHugePagePodLimits, then defaultPodRequests."""
-    edit = Edit("/spec", pod.spec.resources, "api-default")
+    edit = Edit(pods.POD_LEVEL, pod.spec.resources, "api-default")
     _round_up(edit)
     if edit.limits or edit.requests:
         for name, value in pods.aggregate(pod, LIMITS).items():
@@ -57,4 +58,4 @@ def _pod_level(pod: Pod) -> Edit:
             if name in ("cpu", "memory") and name not in edit.requests:
                 edit.request(name, value, "the API server sums up the containers' requests")
         _copy_limits(edit)
-    return edit
+    return edit.done()

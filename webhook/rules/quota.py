@@ -6,9 +6,10 @@ random, all of them are named here, by name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from webhook import pod as pods
 from webhook import resource_list
@@ -27,8 +28,7 @@ CHARGED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it."""
 
     violations: tuple[Violation, ...]

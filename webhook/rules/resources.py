@@ -5,15 +5,17 @@ container: fill a request from its limit, else from the default, and a limit fro
 both to the maximum, and the request to the limit. A zero counts as missing, as it does in Flyte.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from webhook import pod as pods
+from webhook import resource_list
 from webhook.decision import Change, Context
-from webhook.edit import Edit
+from webhook.edit import Edit, Edited, edited
 from webhook.pod import REQUESTS, Container, Pod, Resources
-from webhook.policy import Defaults
+from webhook.policy import Defaults, Settings
 from webhook.quantity import NANO, Quantity
-from webhook.resource_list import ResourceList, is_extended
+from webhook.resource_list import EMPTY, ResourceList, is_extended
 
 # pods/resize can change nothing else (ValidatePodResize in kubernetes `pkg/apis/core/validation`).
 RESIZABLE: Final = frozenset({"cpu", "memory"})
@@ -23,21 +25,25 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     """The Pod with defaults; what `spec.resources` states for the Pod as a whole is left open in containers."""
     if context.resize:
         return pod, []
-    level = pods.pod_resources(pod)
-    governed = {*(level.requests or ()), *(level.limits or ())}
-    changes: list[Change] = []
-    changed: dict[str, Resources] = {}
-    for pointer, container in pods.containers(pod):
-        settings = context.settings
-        edit = Edit(pointer, container.resources, "fill")
-        _fill(edit, settings.defaults if pointer == context.task.primary else settings.secondary_defaults, governed)
-        if edit.changes:
-            changes += edit.changes
-            changed[pointer] = edit.resources
-    return pods.with_resources(pod, changed), changes
+    settings, level = context.settings, pods.pod_resources(pod)
+    governed = frozenset({*(level.requests or ()), *(level.limits or ())})
+    return edited(
+        pod,
+        (
+            _fill(
+                pointer,
+                container.resources,
+                settings.defaults if pointer == context.task.primary else settings.secondary_defaults,
+                governed,
+            )
+            for pointer, container in pods.containers(pod)
+        ),
+    )
 
 
-def _fill(edit: Edit, defaults: Defaults, governed: set[str]) -> None:
+@lru_cache(maxsize=4096)
+def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governed: frozenset[str]) -> Edited:
+    edit = Edit(pointer, resources, "fill")
     for name in sorted({*edit.requests, *edit.limits, *defaults.amounts}):
         request, limit = edit.requests.get(name), edit.limits.get(name)
         completes = name in defaults.completes or is_extended(name)
@@ -49,30 +55,35 @@ def _fill(edit: Edit, defaults: Defaults, governed: set[str]) -> None:
             request = edit.request(name, default, "the default")
         if not limit and request:
             edit.limit(name, request, "no limit: that of the request")
+    return edit.done()
 
 
 def clamp(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     """The Pod with nothing over a maximum and no request over its limit."""
-    maxima = context.settings.limits
-    changes: list[Change] = []
-    changed: dict[str, Resources] = {}
-    for pointer, container in pods.containers(pod):
-        if context.resize and not _is_resizable(pointer, container):
-            continue
-        edit = Edit(pointer, container.resources, "clamp")
-        for name in edit.names:
-            if not context.resize or name in RESIZABLE:
-                _clamp(edit, name, maxima.get(name))
-        if edit.changes:
-            changes += edit.changes
-            changed[pointer] = edit.resources
-    pod = pods.with_resources(pod, changed)
+    names = RESIZABLE if context.resize else None
+    pod, changes = edited(
+        pod,
+        (
+            _clamp(pointer, container.resources, context.settings, names)
+            for pointer, container in pods.containers(pod)
+            if not context.resize or _is_resizable(pointer, container)
+        ),
+    )
     if pod.spec.resources is None or context.resize:
         return pod, changes
-    return _clamp_pod_level(pod, maxima, changes)
+    return _clamp_pod_level(pod, context.settings, changes)
 
 
-def _clamp(edit: Edit, name: str, maximum: Quantity | None) -> None:
+@lru_cache(maxsize=4096)
+def _clamp(pointer: str, resources: Resources | None, settings: Settings, names: frozenset[str] | None) -> Edited:
+    edit = Edit(pointer, resources, "clamp")
+    for name in edit.names:
+        if names is None or name in names:
+            _clamp_one(edit, name, settings.limits.get(name))
+    return edit.done()
+
+
+def _clamp_one(edit: Edit, name: str, maximum: Quantity | None) -> None:
     request, limit = edit.requests.get(name), edit.limits.get(name)
     if _is_negative(request, limit):
         return
@@ -88,28 +99,25 @@ def _clamp(edit: Edit, name: str, maximum: Quantity | None) -> None:
             edit.limit(name, request, "a limit of zero: that of the request")
 
 
-def _clamp_pod_level(pod: Pod, maxima: ResourceList, changes: list[Change]) -> tuple[Pod, list[Change]]:
+def _clamp_pod_level(pod: Pod, settings: Settings, changes: list[Change]) -> tuple[Pod, list[Change]]:
     """Clamp `spec.resources`, and make the containers' requests fit into what is left there."""
-    edit = Edit("/spec", pod.spec.resources, "clamp")
-    for name in edit.names:
-        _clamp(edit, name, maxima.get(name))
-    if not edit.changes:
+    pod, clamped = edited(pod, [_clamp(pods.POD_LEVEL, pod.spec.resources, settings, None)])
+    if not clamped:
         return pod, changes
-    pod = pods.with_resources(pod, {"/spec": edit.resources})
-    total = pods.aggregate(pod, REQUESTS)
-    bounds = {name: edit.requests.get(name) or edit.limits[name] for name in edit.names if name in RESIZABLE}
+    level, total = pods.pod_resources(pod), pods.aggregate(pod, REQUESTS)
+    bounds = resource_list.only({**(level.limits or EMPTY), **(level.requests or EMPTY)}, RESIZABLE)
     excess = {name: bound for name, bound in bounds.items() if name in total and total[name] > bound}
-    changed: dict[str, Resources] = {}
-    for pointer, container in pods.containers(pod) if excess else ():
-        share = Edit(pointer, container.resources, "clamp")
-        for name, bound in excess.items():
-            if request := share.requests.get(name):
-                why = f"its share of the {bound} that the Pod as a whole may request"
-                share.request(name, _share(name, request, bound, total[name]), why)
-        if share.changes:
-            changes = changes + share.changes
-            changed[pointer] = share.resources
-    return pods.with_resources(pod, changed), changes + edit.changes
+    pod, shared = edited(pod, (_shares(*at, excess, total) for at in pods.containers(pod) if excess))
+    return pod, [*changes, *clamped, *shared]
+
+
+def _shares(pointer: str, container: Container, excess: ResourceList, total: ResourceList) -> Edited:
+    edit = Edit(pointer, container.resources, "clamp")
+    for name, bound in excess.items():
+        if request := edit.requests.get(name):
+            share = _share(name, request, bound, total[name])
+            edit.request(name, share, f"its share of the {bound} that the Pod as a whole may request")
+    return edit.done()
 
 
 def _share(name: str, request: Quantity, bound: Quantity, total: Quantity) -> Quantity:
@@ -122,6 +130,6 @@ def _is_resizable(pointer: str, container: Container) -> bool:
     return pointer.startswith("/spec/containers/") or container.restart_policy == "Always"
 
 
-def _is_negative(*values: Quantity | None) -> bool:
+def _is_negative(request: Quantity | None, limit: Quantity | None) -> bool:
     """A negative amount is refused by the API server with its own error; nothing is built on it."""
-    return any(value is not None and value.nano < 0 for value in values)
+    return (request is not None and request.nano < 0) or (limit is not None and limit.nano < 0)

@@ -35,8 +35,9 @@ def tolerate(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
 
 def _used(pod: Pod) -> list[str]:
     """The resources, sorted, that some container asks for with a quantity other than zero."""
-    blocks = (block for _, container in pods.containers(pod) for block in (container.requests, container.limits))
-    return sorted({name for block in blocks for name, quantity in block.items() if quantity})
+    return sorted(
+        {name for _, container in pods.containers(pod) if container.resources for name in container.resources.used}
+    )
 
 
 @lru_cache(maxsize=1024)
