@@ -114,7 +114,7 @@ def told(response: dict[str, Any]) -> list[str]:
     if "patch" not in response:
         return ["allowed as it is"]
     operations = json.loads(base64.b64decode(response["patch"]))
-    return [f"allowed, with a patch of {len(operations)} operations", *changes]
+    return [f"allowed, with a patch of {len(operations)} operation{'s'[: len(operations) > 1]}", *changes]
 
 
 def text(value: object) -> str:

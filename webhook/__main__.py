@@ -53,7 +53,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Answer AdmissionReviews over https.")
 @policy_option
 @quotas_option
 @click.option(
@@ -77,7 +77,7 @@ def main() -> None:
     help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.",
 )  # fmt: skip
 def serve(**options: Any) -> None:
-    r"""Answer AdmissionReviews until SIGTERM, then finish what is under way and exit with 0.
+    """Answer AdmissionReviews until SIGTERM, then finish what is under way and exit with 0.
 
     In the local mode, with --quotas, the quotas live in memory, and without a certificate one is made for this run.
     Logs go to stderr, one JSON object a line.
@@ -115,7 +115,7 @@ def _serve(options: Options) -> None:
         server.run(service, context, *sockets, options.shutdown_delay)
 
 
-@main.command()
+@main.command(short_help="Tell what would happen to Pods of a file.")
 @policy_option
 @quotas_option
 @click.option("-f", "--filename", required=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
@@ -126,7 +126,7 @@ def _serve(options: Options) -> None:
 def review(
     context: click.Context, policy_file: Path, quota_files: tuple[Path, ...], filename: str, output: str
 ) -> None:
-    r"""Tell what the webhook would do with the Pods of a file, without a server.
+    """Tell what the webhook would do with the Pods of a file, without a server.
 
     Shown are each change (path, from, to, why), the refusal, and the resulting Pod. A manifest gets the API
     server's own defaults first; an AdmissionReview is taken as it is.
@@ -153,7 +153,7 @@ def review(
     context.exit(1 if any(report.outcome == "refused" for report in reports) else 0)
 
 
-@main.group()
+@main.group(short_help="Check, show or describe policy files.")
 def policy() -> None:
     """Check a policy file, show what it amounts to, print its JSON Schema."""
 

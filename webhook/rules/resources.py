@@ -50,11 +50,11 @@ def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governe
         if name in governed or not completes or _is_negative(request, limit):
             continue
         if not request and limit:
-            request = edit.request(name, limit, "no request: that of the limit")
+            request = edit.request(name, limit, "not set; same as the limit")
         elif not request and (default := defaults.amounts.get(name)):
-            request = edit.request(name, default, "the default")
+            request = edit.request(name, default, "not set; the default")
         if not limit and request:
-            edit.limit(name, request, "no limit: that of the request")
+            edit.limit(name, request, "not set; same as the request")
     return edit.done()
 
 
@@ -96,7 +96,7 @@ def _clamp_one(edit: Edit, name: str, maximum: Quantity | None) -> None:
         if limit:
             edit.request(name, limit, f"over the limit {limit}")
         else:
-            edit.limit(name, request, "a limit of zero: that of the request")
+            edit.limit(name, request, "zero; same as the request")
 
 
 def _clamp_pod_level(pod: Pod, settings: Settings, changes: list[Change]) -> tuple[Pod, list[Change]]:

@@ -1,0 +1,57 @@
+"""What the documents say is what the program does: every console block is run, every policy is checked."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webhook.policy_file import load
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    return [
+        (f"{document.name}-{number}", match[2])
+        for document in DOCUMENTS
+        for number, match in enumerate(BLOCK.finditer(document.read_text()), 1)
+        if match[1] == kind
+    ]
+
+
+def run(command: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S602 - the documents' own commands, as a reader's shell runs them
+        command, shell=True, cwd=ROOT, env=os.environ | {"PATH": path, "MAKEFLAGS": "-s"}, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", done.stdout)
+
+
+@pytest.mark.parametrize("block", [pytest.param(text, id=name) for name, text in blocks("console")])
+def test_a_command_prints_what_the_document_shows(block: str) -> None:
+    for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, expected = session.partition("\n")
+        assert run(command).rstrip() == expected.rstrip()
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, id=name) for name, text in blocks("yaml") if "task_resources" in text]
+)
+def test_a_policy_of_the_documents_loads_without_a_warning(text: str) -> None:
+    assert load(text, "policy.yaml").warnings == ()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_within_the_project_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_shipped_json_schema_is_the_one_the_program_prints() -> None:
+    assert (ROOT / "examples" / "policy.schema.json").read_text() == run("flyte-admission policy schema")

@@ -1,0 +1,46 @@
+"""docs/semantics.md by its examples: what Pods are charged, and the words they are refused with."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from webhook import quantity
+from webhook.pod import Pod, decode, decode_hook
+from webhook.rules import default, quota
+from webhook.snapshot import ResourceQuota
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "semantics.md"
+EXAMPLES = [
+    yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+]
+
+
+def pod(example: dict[str, Any]) -> Pod:
+    return default(decode(json.dumps({"spec": example["spec"]}).encode()))[0]
+
+
+def quotas(example: dict[str, Any]) -> list[ResourceQuota]:
+    return [
+        msgspec.convert({"metadata": {"name": name}, "status": status}, ResourceQuota, dec_hook=decode_hook)
+        for name, status in example["quotas"].items()
+    ]
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if "charged" in example])
+def test_a_pod_is_charged_what_the_page_says(example: dict[str, Any]) -> None:
+    assert quota.usage(pod(example)) == {name: quantity.from_json(value) for name, value in example["charged"].items()}
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if "refused" in example])
+def test_a_pod_is_refused_with_the_words_of_the_page(example: dict[str, Any]) -> None:
+    violations = quota.check(pod(example), quotas(example)).violations
+    assert "; ".join(map(str, violations)) == example["refused"]
+
+
+def test_every_example_of_the_page_is_run() -> None:
+    assert [("charged" in example) + ("refused" in example) for example in EXAMPLES] == [1] * 5
