@@ -15,9 +15,8 @@ from webhook.rules import default, quota
 from webhook.snapshot import ResourceQuota
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "semantics.md"
-EXAMPLES = [
-    yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-]
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [yaml.safe_load(text) for text in BLOCK.findall(DOCUMENT.read_text())]
 
 
 def pod(example: dict[str, Any]) -> Pod:

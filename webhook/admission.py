@@ -11,7 +11,7 @@ from webhook import patch
 from webhook import pod as pods
 from webhook.decision import Allowed, Change, Context, Decision, Denied
 from webhook.flyte import identify
-from webhook.pod import Pod, Wire
+from webhook.pod import Pod, Qos, Wire, qos
 from webhook.policy import Policy
 from webhook.rules import MUTATING, clamp, default
 from webhook.rules import quota as quota_rule
@@ -85,12 +85,13 @@ def decode(body: bytes) -> Request:
     if request is None or not request.uid:
         raise BadReviewError("a request with a uid is expected - at `$.request.uid`")
     handled, resize = _handled(request)
+    pod = _decoded(pods.decode, request.object, "$.request.object") if handled else None
     return Request(
         uid=request.uid,
         name=request.name or "",
-        namespace=request.namespace or "",
+        namespace=request.namespace or (pod and pod.metadata.namespace) or "",
         dry_run=bool(request.dry_run),
-        pod=_decoded(pods.decode, request.object, "$.request.object") if handled else None,
+        pod=pod,
         old=_decoded(pods.decode, request.old_object, "$.request.oldObject") if resize else None,
     )
 
@@ -127,7 +128,20 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) ->
     for rule in MUTATING:
         pod, made = rule(pod, context)
         changes += made
+    if request.old is not None and changes and (kept := qos(request.old)) is qos(request.pod or pod) is not qos(pod):
+        return _denied(request, _unresizable(kept, qos(pod), changes))
     return _within_quota(request, pod, quotas, _merged(changes))
+
+
+def _unresizable(before: Qos, after: Qos, changes: Sequence[Change]) -> str:
+    """A resize may not change the QoS class, and clamped to the maxima this one would."""
+    classes = f"{before.value} to {after.value}"
+    return f"{_over(changes)}; at the maximum the QoS class would change from {classes}, which no resize may"
+
+
+def _over(changes: Iterable[Change]) -> str:
+    """What is too much, by its place in the Pod."""
+    return "; ".join(f"{change.path.removeprefix('/spec/')} is {change.before}, {change.why}" for change in changes)
 
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) -> Decision:
@@ -137,15 +151,14 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) 
         return Allowed()
     _, over = clamp(pod, context)
     if over:
-        found = (f"{change.path.removeprefix('/spec/')} is {change.before}, {change.why}" for change in over)
-        return _denied(request, "; ".join(found))
+        return _denied(request, _over(over))
     return _within_quota(request, pod, quotas, ())
 
 
 def _context(request: Request, policy: Policy) -> Context | None:
     """None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
     task = identify(request.pod) if request.pod else None
-    return Context(task, policy.settings(task), resize=request.resize) if task else None
+    return Context(task, policy.settings(task), request.old) if task else None
 
 
 def _within_quota(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], changes: tuple[Change, ...]) -> Decision:

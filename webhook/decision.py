@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from webhook.flyte import Task
+from webhook.pod import Pod
 from webhook.policy import Settings
 from webhook.resource_list import ResourceList, text
 
@@ -34,11 +35,11 @@ def _text(value: Any) -> str:
 
 
 class Context(Struct, frozen=True):
-    """What a rule knows besides the Pod: whose it is, what holds for it, and whether it is being resized."""
+    """What a rule knows besides the Pod: whose it is, what holds for it, and what it was before a resize."""
 
     task: Task
     settings: Settings
-    resize: bool = False
+    old: Pod | None = None
 
 
 class Unspecified(Struct, frozen=True):

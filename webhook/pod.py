@@ -64,11 +64,16 @@ LIMITS: Final = attrgetter("limits")
 
 
 class Container(Wire, frozen=True):
-    """A container of either list; `restart_policy` Always makes an init container a native sidecar."""
+    """A container of either list."""
 
     name: str | None = None
     resources: Resources | None = None
     restart_policy: str | None = None
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether, as an init container, it is a native sidecar."""
+        return self.restart_policy == "Always"
 
     @property
     def requests(self) -> ResourceList:
@@ -148,6 +153,8 @@ class ObjectMeta(Wire, frozen=True):
 
     name: str | None = None
     generate_name: str | None = None
+    namespace: str | None = None
+    resource_version: str | None = None
     labels: dict[str, str | None] | None = None
     annotations: dict[str, str | None] | None = None
     owner_references: list[OwnerReference] | None = None
@@ -208,6 +215,11 @@ def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
         yield f"/spec/initContainers/{index}", container
 
 
+def is_init(pointer: str) -> bool:
+    """Whether the pointer is that of an init container or native sidecar."""
+    return pointer.startswith("/spec/initContainers/")
+
+
 def with_resources(pod: Pod, changed: Mapping[str, Resources]) -> Pod:
     """The Pod with other resources at these pointers: of a container, or `/spec` for the Pod as a whole."""
     if not changed:
@@ -237,7 +249,7 @@ def aggregate(pod: Pod, of: Callable[[Container], ResourceList]) -> ResourceList
     for container in pod.spec.containers:
         total = resource_list.add(total, of(container))
     for container in pod.spec.init_containers or ():
-        if container.restart_policy == "Always":
+        if container.is_sidecar:
             total = resource_list.add(total, of(container))
             candidate = sidecars = resource_list.add(sidecars, of(container))
         else:

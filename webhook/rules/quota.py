@@ -63,7 +63,7 @@ def _flaws(pod: Pod, quotas: Sequence[ResourceQuota]) -> list[Violation]:
 
 def _delta(asked: ResourceList, quota: ResourceQuota, old: Pod | None) -> ResourceList:
     asked = resource_list.only(asked, quota.hard)
-    if old is not None and _matches(quota, old):
+    if old is not None and old.metadata.resource_version and _matches(quota, old):
         asked = resource_list.subtract(asked, usage(old))
     return {name: quantity for name, quantity in asked.items() if quantity.nano > 0}
 

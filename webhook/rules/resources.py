@@ -23,7 +23,7 @@ RESIZABLE: Final = frozenset({"cpu", "memory"})
 
 def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     """The Pod with defaults; what `spec.resources` states for the Pod as a whole is left open in containers."""
-    if context.resize:
+    if context.old is not None:
         return pod, []
     settings, level = context.settings, pods.pod_resources(pod)
     governed = frozenset({*(level.requests or ()), *(level.limits or ())})
@@ -60,26 +60,19 @@ def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governe
 
 def clamp(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     """The Pod with nothing over a maximum and no request over its limit."""
-    names = RESIZABLE if context.resize else None
-    pod, changes = edited(
-        pod,
-        (
-            _clamp(pointer, container.resources, context.settings, names)
-            for pointer, container in pods.containers(pod)
-            if not context.resize or _is_resizable(pointer, container)
-        ),
-    )
-    if pod.spec.resources is None or context.resize:
-        return pod, changes
-    return _clamp_pod_level(pod, context.settings, changes)
+    if context.old is not None:
+        return _clamp_resize(pod, context.old, context.settings.limits)
+    settings = context.settings
+    clamped = (_clamp(pointer, container.resources, settings) for pointer, container in pods.containers(pod))
+    pod, changes = edited(pod, clamped)
+    return (pod, changes) if pod.spec.resources is None else _clamp_pod_level(pod, settings, changes)
 
 
 @lru_cache(maxsize=4096)
-def _clamp(pointer: str, resources: Resources | None, settings: Settings, names: frozenset[str] | None) -> Edited:
+def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> Edited:
     edit = Edit(pointer, resources, "clamp")
     for name in edit.names:
-        if names is None or name in names:
-            _clamp_one(edit, name, settings.limits.get(name))
+        _clamp_one(edit, name, settings.limits.get(name))
     return edit.done()
 
 
@@ -101,7 +94,7 @@ def _clamp_one(edit: Edit, name: str, maximum: Quantity | None) -> None:
 
 def _clamp_pod_level(pod: Pod, settings: Settings, changes: list[Change]) -> tuple[Pod, list[Change]]:
     """Clamp `spec.resources`, and make the containers' requests fit into what is left there."""
-    pod, clamped = edited(pod, [_clamp(pods.POD_LEVEL, pod.spec.resources, settings, None)])
+    pod, clamped = edited(pod, [_clamp(pods.POD_LEVEL, pod.spec.resources, settings)])
     if not clamped:
         return pod, changes
     level, total = pods.pod_resources(pod), pods.aggregate(pod, REQUESTS)
@@ -126,8 +119,28 @@ def _share(name: str, request: Quantity, bound: Quantity, total: Quantity) -> Qu
     return Quantity(request.nano * bound.nano // total.nano // unit * unit, request.format)
 
 
-def _is_resizable(pointer: str, container: Container) -> bool:
-    return pointer.startswith("/spec/containers/") or container.restart_policy == "Always"
+def _clamp_resize(pod: Pod, old: Pod, maxima: ResourceList) -> tuple[Pod, list[Change]]:
+    """Only what grows, and only in what a resize can change: a running container never loses what it has."""
+    before = dict(pods.containers(old))
+    return edited(
+        pod,
+        (
+            _clamp_growth(pointer, container, before.get(pointer, container), maxima)
+            for pointer, container in pods.containers(pod)
+            if not pods.is_init(pointer) or container.is_sidecar
+        ),
+    )
+
+
+def _clamp_growth(pointer: str, container: Container, old: Container, maxima: ResourceList) -> Edited:
+    edit = Edit(pointer, container.resources, "clamp")
+    for name, maximum in resource_list.only(maxima, RESIZABLE).items():
+        limit, request = edit.limits.get(name), edit.requests.get(name)
+        if limit and limit > (most := max(maximum, old.limits.get(name, maximum))):
+            edit.limit(name, most, f"over the maximum {maximum}")
+        if request and request > (most := max(maximum, old.requests.get(name, maximum))):
+            edit.request(name, most, f"over the maximum {maximum}")
+    return edit.done()
 
 
 def _is_negative(request: Quantity | None, limit: Quantity | None) -> bool:

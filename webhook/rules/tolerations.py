@@ -16,7 +16,7 @@ def tolerate(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
 
     A resource without configuration gets what kubernetes' ExtendedResourceToleration plugin would add.
     """
-    if context.resize:
+    if context.old is not None:
         return pod, []
     present = {toleration.identity for toleration in pod.spec.tolerations or ()}
     added: list[Toleration] = []
