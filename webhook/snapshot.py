@@ -72,13 +72,12 @@ class ResourceQuota(Wire, frozen=True):
         return self.status.used or EMPTY
 
     @property
-    def scopes(self) -> list[ScopeRequirement]:
+    def scopes(self) -> Sequence[ScopeRequirement]:
         """What a Pod must be for this quota to count it: `spec.scopes` and `spec.scopeSelector`, all of them."""
-        selector = self.spec.scope_selector
-        return [
-            *(ScopeRequirement(scope) for scope in self.spec.scopes or ()),
-            *((selector and selector.match_expressions) or ()),
-        ]
+        scopes, selector = self.spec.scopes, self.spec.scope_selector
+        if not scopes and selector is None:
+            return ()
+        return [*map(ScopeRequirement, scopes or ()), *((selector and selector.match_expressions) or ())]
 
 
 class Ledger:

@@ -14,9 +14,9 @@ from msgspec import Struct
 from webhook import pod as pods
 from webhook import resource_list
 from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Violation
-from webhook.pod import Pod, PodAffinity, Qos
+from webhook.pod import NO_RESOURCES, Pod, PodAffinity, Qos, Resources
 from webhook.quantity import ZERO, Quantity
-from webhook.resource_list import HUGEPAGES, ResourceList
+from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.snapshot import Charges, ResourceQuota, ScopeRequirement
 
 ONE: Final = Quantity(10**9)
@@ -52,12 +52,13 @@ def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> 
 def _flaws(pod: Pod, quotas: Sequence[ResourceQuota]) -> list[Violation]:
     """What kube-apiserver refuses before it adds anything up."""
     flaws: list[Violation] = []
+    missing = unspecified(pod, DEMANDED)
     for quota in quotas:
-        tracked = sorted(name for name in quota.hard if is_charged(name))
-        if missing := unspecified(pod, tracked):
-            flaws.append(Unspecified(quota.name, missing))
+        tracked = _tracked(tuple(quota.hard))
+        if lacking := {name: missing[name] for name in tracked if name in missing}:
+            flaws.append(Unspecified(quota.name, lacking))
         elif any(name not in quota.used for name in tracked):
-            flaws.append(StatusUnknown(quota.name, tracked))
+            flaws.append(StatusUnknown(quota.name, list(tracked)))
     return flaws
 
 
@@ -107,20 +108,29 @@ def is_charged(name: str) -> bool:
 
 def unspecified(pod: Pod, tracked: Iterable[str]) -> Mapping[str, list[str]]:
     """Which of the tracked cpu and memory names are missing, and in which containers; zero counts as there."""
-    demanded = sorted(DEMANDED.intersection(tracked))
-    if not demanded or pods.has_pod_level_resources(pod):
+    if pods.has_pod_level_resources(pod):
         return {}
+    demanded = DEMANDED.intersection(tracked)
     missing: dict[str, set[str]] = {}
     for _, container in pods.containers(pod):
-        stated = _charged(container.requests, container.limits)
-        for name in demanded:
-            if name not in stated:
-                missing.setdefault(name, set()).add(container.name or "")
-    return {name: sorted(names) for name, names in missing.items()}
+        for name in demanded - _stated(container.resources or NO_RESOURCES):
+            missing.setdefault(name, set()).add(container.name or "")
+    return {name: sorted(missing[name]) for name in sorted(missing)}
+
+
+@lru_cache(maxsize=4096)
+def _stated(resources: Resources) -> frozenset[str]:
+    return frozenset(_charged(resources.requests or EMPTY, resources.limits or EMPTY))
+
+
+@lru_cache(maxsize=1024)
+def _tracked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a quota's names that Pods are charged for, sorted."""
+    return tuple(sorted(filter(is_charged, names)))
 
 
 def _matches(quota: ResourceQuota, pod: Pod) -> bool:
-    return any(map(is_charged, quota.hard)) and all(in_scope(scope, pod) for scope in quota.scopes)
+    return bool(_tracked(tuple(quota.hard))) and all(in_scope(scope, pod) for scope in quota.scopes)
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
