@@ -1,5 +1,6 @@
 """The command line: serve, review, policy."""
 
+import functools
 import json
 import logging
 import sys
@@ -158,8 +159,23 @@ def policy() -> None:
     """Check a policy file, show what it amounts to, print its JSON Schema."""
 
 
+def policy_file(command: Callable[[Path], None]) -> Callable[[Path | None, Path | None], None]:
+    """Take the file as an argument, or by --policy as the other commands do."""
+
+    @click.argument("file", type=FILE, required=False)
+    @click.option("--policy", "option", type=FILE, metavar="FILE", help="The same as the argument FILE.")
+    @functools.wraps(command)
+    def wrapped(file: Path | None, option: Path | None) -> None:
+        chosen = file or option
+        if chosen is None or (file and option):
+            raise click.UsageError("one policy file is needed: FILE, or --policy FILE")
+        command(chosen)
+
+    return wrapped
+
+
 @policy.command()
-@click.argument("file", type=FILE)
+@policy_file
 def check(file: Path) -> None:
     """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0."""
     loaded = _policy(file)
@@ -168,7 +184,7 @@ def check(file: Path) -> None:
 
 
 @policy.command()
-@click.argument("file", type=FILE)
+@policy_file
 def show(file: Path) -> None:
     """Print what FILE amounts to for every task, under the names that Kubernetes uses."""
     click.echo(yaml.safe_dump(_policy(file).policy.platform.as_data(), sort_keys=False), nl=False)

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from webhook import patch
 from webhook import pod as pods
 from webhook.decision import Allowed, Change, Context, Decision, Denied
+from webhook.effective import computed_qos
 from webhook.flyte import identify
-from webhook.pod import Pod, Qos, Wire, qos
+from webhook.pod import Pod, Wire
 from webhook.policy import Policy
-from webhook.rules import MUTATING, clamp, default
+from webhook.rules import MUTATING, clamp, default, unclampable
 from webhook.rules import quota as quota_rule
 from webhook.snapshot import ResourceQuota
 
@@ -86,6 +87,8 @@ def decode(body: bytes) -> Request:
         raise BadReviewError("a request with a uid is expected - at `$.request.uid`")
     handled, resize = _handled(request)
     pod = _decoded(pods.decode, request.object, "$.request.object") if handled else None
+    if pod is not None and pod.status is not None and not resize:
+        pod = replace(pod, status=None)  # the user's word; the API server resets it after us
     return Request(
         uid=request.uid,
         name=request.name or "",
@@ -128,15 +131,21 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) ->
     for rule in MUTATING:
         pod, made = rule(pod, context)
         changes += made
-    if request.old is not None and changes and (kept := qos(request.old)) is qos(request.pod or pod) is not qos(pod):
-        return _denied(request, _unresizable(kept, qos(pod), changes))
+    if refusal := _unresizable(request, pod, context, changes):
+        return _denied(request, refusal)
     return _within_quota(request, pod, quotas, _merged(changes))
 
 
-def _unresizable(before: Qos, after: Qos, changes: Sequence[Change]) -> str:
-    """A resize may not change the QoS class, and clamped to the maxima this one would."""
-    classes = f"{before.value} to {after.value}"
-    return f"{_over(changes)}; at the maximum the QoS class would change from {classes}, which no resize may"
+def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequence[Change]) -> str:
+    """Why a resize cannot be clamped to the maxima, if so: it may not change the QoS class, nor is all of it ours."""
+    if over := unclampable(clamped, context):
+        return _over(over)
+    if request.old is None or request.pod is None or not changes:
+        return ""
+    before, asked, after = map(computed_qos, (request.old, request.pod, clamped))
+    if not before == asked != after:
+        return ""
+    return f"{_over(changes)}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
 
 
 def _over(changes: Iterable[Change]) -> str:
@@ -150,7 +159,7 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) 
     if pod is None or context is None:
         return Allowed()
     _, over = clamp(pod, context)
-    if over:
+    if over := (*over, *unclampable(pod, context)):
         return _denied(request, _over(over))
     return _within_quota(request, pod, quotas, ())
 

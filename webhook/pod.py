@@ -1,22 +1,20 @@
-"""The part of a Pod that rules read, and what a Pod asks for as a whole.
+"""The part of a Pod that rules read.
 
 Every optional field may be null: mutating webhooks see objects before validation, and Go writes nil so.
 Unknown fields are skipped here and never written back; a patch touches only what changes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook import quantity, resource_list
+from webhook import quantity
 from webhook.quantity import Quantity, QuantityError
-from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.resource_list import EMPTY, ResourceList
 
 
 class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
@@ -59,8 +57,6 @@ class Resources:
 
 NO_RESOURCES: Final = Resources()
 POD_LEVEL: Final = "/spec"  # the pointer of the Pod as a whole, where containers have their own
-REQUESTS: Final = attrgetter("requests")  # of a Container
-LIMITS: Final = attrgetter("limits")
 
 
 class Container(Wire, frozen=True):
@@ -160,11 +156,53 @@ class ObjectMeta(Wire, frozen=True):
     owner_references: list[OwnerReference] | None = None
 
 
+class ContainerStatus(Wire, frozen=True):
+    """What the kubelet says a container has, and was allocated, while its Pod is resized."""
+
+    name: str | None = None
+    resources: Resources | None = None
+    allocated_resources: dict[str, Quantity] | None = None
+
+
+class PodCondition(Wire, frozen=True):
+    """One of `status.conditions`."""
+
+    type: str | None = None
+    reason: str | None = None
+
+
+class PodStatus(Wire, frozen=True):
+    """`status` of a Pod; on CREATE whatever stands there is the user's, and reset later."""
+
+    phase: str | None = None
+    qos_class: str | None = None
+    conditions: list[PodCondition] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the Pod has ended, and takes no compute any more."""
+        return self.phase in ("Failed", "Succeeded")
+
+    @property
+    def is_resize_infeasible(self) -> bool:
+        """Whether the kubelet cannot do the resize that was asked for."""
+        pending = (condition for condition in self.conditions or () if condition.type == "PodResizePending")
+        return any(condition.reason == "Infeasible" for condition in pending)
+
+    @property
+    def all_containers(self) -> list[ContainerStatus]:
+        """The statuses of app and init containers."""
+        return [*(self.container_statuses or ()), *(self.init_container_statuses or ())]
+
+
 class Pod(Wire, frozen=True):
     """A v1 Pod."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
+    status: PodStatus | None = None
 
 
 def decode_hook(kind: type, value: object) -> object:
@@ -183,7 +221,11 @@ class _Block(Struct):
 
 @lru_cache(maxsize=8192)
 def _resources(block: bytes) -> Resources:
-    found = _decode_block(block)
+    try:
+        found = _decode_block(block)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise ValueError(f"{where.strip('.`')}: {what}" if where else what) from error
     return Resources(_quantities("requests", found.requests), _quantities("limits", found.limits))
 
 
@@ -239,85 +281,9 @@ def _with(container: Container, resources: Resources | None) -> Container:
     return container if resources is None else replace(container, resources=resources)
 
 
-def aggregate(pod: Pod, of: Callable[[Container], ResourceList]) -> ResourceList:
-    """What all containers together need at their peak; `of` picks requests or limits.
-
-    As AggregateContainerRequests in k8s.io/component-helpers `resource/helpers.go`: a native sidecar runs beside
-    everything that starts after it, any other init container alone with the sidecars started before it.
-    """
-    total = sidecars = peak = EMPTY
-    for container in pod.spec.containers:
-        total = resource_list.add(total, of(container))
-    for container in pod.spec.init_containers or ():
-        if container.is_sidecar:
-            total = resource_list.add(total, of(container))
-            candidate = sidecars = resource_list.add(sidecars, of(container))
-        else:
-            candidate = resource_list.add(of(container), sidecars)
-        peak = resource_list.maximum(peak, candidate)
-    return resource_list.maximum(total, peak)
-
-
-def effective_requests(pod: Pod) -> ResourceList:
-    """What the scheduler reserves and a ResourceQuota charges (PodRequests)."""
-    return resource_list.add(
-        {**aggregate(pod, REQUESTS), **_supported(pod_resources(pod).requests)}, pod.spec.overhead or EMPTY
-    )
-
-
-def effective_limits(pod: Pod) -> ResourceList:
-    """What the Pod may use (PodLimits); overhead counts only where there is a limit already."""
-    limits = {**aggregate(pod, LIMITS), **_supported(pod_resources(pod).limits)}
-    overhead = pod.spec.overhead or EMPTY
-    return resource_list.add(limits, {name: value for name, value in overhead.items() if limits.get(name)})
-
-
-def has_pod_level_resources(pod: Pod) -> bool:
-    """Whether the Pod states resources for itself as a whole (IsPodLevelResourcesSet)."""
-    resources = pod_resources(pod)
-    return bool(_supported(resources.requests) or _supported(resources.limits))
-
-
 def pod_resources(pod: Pod) -> Resources:
     """`spec.resources`, empty when absent."""
     return pod.spec.resources or NO_RESOURCES
-
-
-def _supported(resources: ResourceList | None) -> ResourceList:
-    """What may be stated for a Pod as a whole: cpu, memory and hugepages."""
-    if not resources:
-        return EMPTY
-    return {k: v for k, v in resources.items() if k in ("cpu", "memory") or k.startswith(HUGEPAGES)}
-
-
-class Qos(Enum):
-    """`status.qosClass`."""
-
-    GUARANTEED = "Guaranteed"
-    BURSTABLE = "Burstable"
-    BEST_EFFORT = "BestEffort"
-
-
-def qos(pod: Pod) -> Qos:
-    """The QoS class (ComputePodQOS in component-helpers `qos`): from `spec.resources` where it is there at all."""
-    if pod.spec.resources is not None:
-        blocks = [pod.spec.resources]
-    else:
-        blocks = [container.resources or NO_RESOURCES for _, container in containers(pod)]
-    requests, limits = EMPTY, EMPTY
-    guaranteed = True
-    for block in blocks:
-        block_limits = _compute(block.limits)
-        guaranteed = guaranteed and len(block_limits) == 2
-        requests = resource_list.add(requests, _compute(block.requests))
-        limits = resource_list.add(limits, block_limits)
-    if not requests and not limits:
-        return Qos.BEST_EFFORT
-    return Qos.GUARANTEED if guaranteed and requests == limits else Qos.BURSTABLE
-
-
-def _compute(resources: ResourceList | None) -> ResourceList:
-    return {k: v for k, v in (resources or EMPTY).items() if k in ("cpu", "memory") and v.nano > 0}
 
 
 def absent(pod: Pod) -> set[str]:

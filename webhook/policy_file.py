@@ -46,6 +46,8 @@ def load(text: str, file: str) -> Loaded:
         content = PolicyFile.model_validate(document.data)
     except ValidationError as error:
         problems += [_located(document, found) for found in error.errors()]
+    else:
+        problems += _gpu_twice(document, content)
     if problems:
         raise ProblemsError(file, problems)
     warnings = sorted([*unused, *_defaults_over_limits(document, content)])
@@ -198,6 +200,22 @@ def _twice(document: Document) -> list[Problem]:
     return problems
 
 
+def _gpu_twice(document: Document, content: PolicyFile) -> Iterator[Problem]:
+    """`gpu` is the same as the resource it stands for."""
+    name = _k8s(content).gpu_resource_name
+    for path, amounts in _amounts(content):
+        if amounts and "gpu" in amounts and name in amounts:
+            yield document.problem((*path, name), "the same resource as gpu; keep one of them")
+
+
+def _amounts(content: PolicyFile) -> Iterator[tuple[Path, ResourceList | None]]:
+    """Every block of amounts, and where it stands."""
+    resources, path = _task_resources(content)
+    yield (*path, "defaults"), resources.defaults
+    yield (*path, "limits"), resources.limits
+    yield ("secondary_defaults",), content.secondary_defaults
+
+
 def _keys(data: Any, *path: str | int) -> list[str]:
     for step in path:
         data = data.get(step) if isinstance(data, dict) else None
@@ -205,16 +223,11 @@ def _keys(data: Any, *path: str | int) -> list[str]:
 
 
 def _defaults_over_limits(document: Document, content: PolicyFile) -> Iterator[Problem]:
-    resources, path = _task_resources(content)
     k8s = _k8s(content)
-    limits = _kubernetes(resources.limits, k8s)
-    for block, amounts in (
-        ((*path, "defaults"), resources.defaults),
-        (("secondary_defaults",), content.secondary_defaults),
-    ):
+    limits = _kubernetes(_task_resources(content)[0].limits, k8s)
+    for path, amounts in _amounts(content):
         for key, amount in (amounts or {}).items():
             (name,) = _kubernetes({key: amount}, k8s) or (key,)
             if name in limits and amount > limits[name]:
-                yield document.problem(
-                    (*block, key), f"warning: {amount} is over the limit {limits[name]}, which is what tasks get"
-                )
+                what = f"warning: {amount} is over the limit {limits[name]}, which is what tasks get"
+                yield document.problem((*path, key), what)

@@ -93,7 +93,7 @@ def _amount(value: object) -> Quantity:
     amount = quantity.from_json(value)
     if amount.nano < 0:
         raise ValueError(f"{value} is negative; write 0 for none")
-    return amount
+    return amount.round_up(-3)  # as the API server will
 
 
 def _misfits(amounts: Any) -> Iterator[Finding]:

@@ -6,11 +6,11 @@ from typing import Final, TypeAlias
 from webhook.decision import Change, Context
 from webhook.pod import Pod
 from webhook.rules.defaulting import default
-from webhook.rules.resources import clamp, fill
+from webhook.rules.resources import clamp, fill, unclampable
 from webhook.rules.tolerations import tolerate
 
 Mutating: TypeAlias = Callable[[Pod, Context], tuple[Pod, list[Change]]]
 
-__all__ = ["MUTATING", "clamp", "default", "fill", "tolerate"]
+__all__ = ["MUTATING", "clamp", "default", "fill", "tolerate", "unclampable"]
 
 MUTATING: Final[tuple[Mutating, ...]] = (fill, clamp, tolerate)

@@ -8,7 +8,8 @@ from functools import lru_cache
 from webhook import pod as pods
 from webhook.decision import Change
 from webhook.edit import Edit, Edited, edited
-from webhook.pod import LIMITS, REQUESTS, Pod, Resources
+from webhook.effective import aggregate, limits_of, requests_of
+from webhook.pod import Pod, Resources
 from webhook.resource_list import HUGEPAGES
 
 COPIED = "the API server copies a limit into a missing request"
@@ -50,11 +51,11 @@ def _pod_level(pod: Pod) -> Edited:
     edit = Edit(pods.POD_LEVEL, pod.spec.resources, "api-default")
     _round_up(edit)
     if edit.limits or edit.requests:
-        for name, value in pods.aggregate(pod, LIMITS).items():
+        for name, value in aggregate(pod, limits_of).items():
             if name.startswith(HUGEPAGES) and name not in edit.requests and name not in edit.limits:
                 edit.limit(name, value, "the API server sums up the containers' hugepages")
     if edit.limits:
-        for name, value in pods.aggregate(pod, REQUESTS).items():
+        for name, value in aggregate(pod, requests_of).items():
             if name in ("cpu", "memory") and name not in edit.requests:
                 edit.request(name, value, "the API server sums up the containers' requests")
         _copy_limits(edit)

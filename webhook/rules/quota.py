@@ -14,7 +14,8 @@ from msgspec import Struct
 from webhook import pod as pods
 from webhook import resource_list
 from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Violation
-from webhook.pod import NO_RESOURCES, Pod, PodAffinity, Qos, Resources
+from webhook.effective import BEST_EFFORT, effective_limits, effective_requests, has_pod_level_resources, qos
+from webhook.pod import NO_RESOURCES, Pod, PodAffinity, Resources
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.snapshot import Charges, ResourceQuota, ScopeRequirement
@@ -78,8 +79,10 @@ def _exceeded(quotas: Sequence[ResourceQuota], charges: Charges) -> Iterable[Vio
 
 
 def usage(pod: Pod) -> ResourceList:
-    """What the Pod is charged under each name a quota may have."""
-    return {"count/pods": ONE, **_charged(pods.effective_requests(pod), pods.effective_limits(pod))}
+    """What the Pod is charged under each name a quota may have; one that has ended, only for being there."""
+    if pod.status is not None and pod.status.is_over:
+        return {"count/pods": ONE}
+    return {"count/pods": ONE, **_charged(effective_requests(pod), effective_limits(pod))}
 
 
 def _charged(requests: ResourceList, limits: ResourceList) -> ResourceList:
@@ -108,7 +111,7 @@ def is_charged(name: str) -> bool:
 
 def unspecified(pod: Pod, tracked: Iterable[str]) -> Mapping[str, list[str]]:
     """Which of the tracked cpu and memory names are missing, and in which containers; zero counts as there."""
-    if pods.has_pod_level_resources(pod):
+    if has_pod_level_resources(pod):
         return {}
     demanded = DEMANDED.intersection(tracked)
     missing: dict[str, set[str]] = {}
@@ -142,9 +145,9 @@ def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
         case "NotTerminating":
             return not terminating
         case "BestEffort":
-            return pods.qos(pod) is Qos.BEST_EFFORT
+            return qos(pod) == BEST_EFFORT
         case "NotBestEffort":
-            return pods.qos(pod) is not Qos.BEST_EFFORT
+            return qos(pod) != BEST_EFFORT
         case "PriorityClass":
             return _in_priority_class(scope, pod.spec.priority_class_name or "")
         case "CrossNamespacePodAffinity":

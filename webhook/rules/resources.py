@@ -12,7 +12,8 @@ from webhook import pod as pods
 from webhook import resource_list
 from webhook.decision import Change, Context
 from webhook.edit import Edit, Edited, edited
-from webhook.pod import REQUESTS, Container, Pod, Resources
+from webhook.effective import aggregate, requests_of
+from webhook.pod import Container, Pod, Resources
 from webhook.policy import Defaults, Settings
 from webhook.quantity import NANO, Quantity
 from webhook.resource_list import EMPTY, ResourceList, is_extended
@@ -97,7 +98,7 @@ def _clamp_pod_level(pod: Pod, settings: Settings, changes: list[Change]) -> tup
     pod, clamped = edited(pod, [_clamp(pods.POD_LEVEL, pod.spec.resources, settings)])
     if not clamped:
         return pod, changes
-    level, total = pods.pod_resources(pod), pods.aggregate(pod, REQUESTS)
+    level, total = pods.pod_resources(pod), aggregate(pod, requests_of)
     bounds = resource_list.only({**(level.limits or EMPTY), **(level.requests or EMPTY)}, RESIZABLE)
     excess = {name: bound for name, bound in bounds.items() if name in total and total[name] > bound}
     pod, shared = edited(pod, (_shares(*at, excess, total) for at in pods.containers(pod) if excess))
@@ -125,22 +126,30 @@ def _clamp_resize(pod: Pod, old: Pod, maxima: ResourceList) -> tuple[Pod, list[C
     return edited(
         pod,
         (
-            _clamp_growth(pointer, container, before.get(pointer, container), maxima)
+            _clamp_growth(pointer, container.resources, before.get(pointer, container).resources, maxima)
             for pointer, container in pods.containers(pod)
             if not pods.is_init(pointer) or container.is_sidecar
         ),
     )
 
 
-def _clamp_growth(pointer: str, container: Container, old: Container, maxima: ResourceList) -> Edited:
-    edit = Edit(pointer, container.resources, "clamp")
+def _clamp_growth(pointer: str, resources: Resources | None, old: Resources | None, maxima: ResourceList) -> Edited:
+    edit, had = Edit(pointer, resources, "clamp"), Edit(pointer, old, "clamp")
     for name, maximum in resource_list.only(maxima, RESIZABLE).items():
         limit, request = edit.limits.get(name), edit.requests.get(name)
-        if limit and limit > (most := max(maximum, old.limits.get(name, maximum))):
+        if limit and limit > (most := max(maximum, had.limits.get(name, maximum))):
             edit.limit(name, most, f"over the maximum {maximum}")
-        if request and request > (most := max(maximum, old.requests.get(name, maximum))):
+        if request and request > (most := max(maximum, had.requests.get(name, maximum))):
             edit.request(name, most, f"over the maximum {maximum}")
     return edit.done()
+
+
+def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
+    """What a resize asks for beyond a maximum and no patch can lower: `spec.resources` of the Pod as a whole."""
+    if context.old is None:
+        return ()
+    _, _, over = _clamp_growth(pods.POD_LEVEL, pod.spec.resources, context.old.spec.resources, context.settings.limits)
+    return over
 
 
 def _is_negative(request: Quantity | None, limit: Quantity | None) -> bool:

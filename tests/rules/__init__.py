@@ -1,0 +1,17 @@
+"""What a rule is given: a Pod of Flyte's, decoded, and what holds for it under a policy."""
+
+from tests.vectors import Data, pod_of
+from webhook.decision import Context
+from webhook.flyte import identify
+from webhook.pod import Pod
+from webhook.policy_file import load
+
+
+def task_pod(spec: Data, **metadata: object) -> Pod:
+    return pod_of({"metadata": {"labels": {"execution-id": "x"}, **metadata}, "spec": spec})
+
+
+def context(policy: str, pod: Pod, old: Pod | None = None) -> Context:
+    task = identify(pod)
+    assert task is not None
+    return Context(task, load(policy or "{}", "policy.yaml").policy.settings(task), old)

@@ -1,0 +1,465 @@
+"""Missing requests and limits are filled, and what is over a maximum is lowered: as Flyte does, in every container."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.rules import context, task_pod
+from tests.vectors import Data, cases, params
+from webhook import pod as pods
+from webhook.pod import Pod
+from webhook.quantity import ZERO
+from webhook.resource_list import EMPTY
+from webhook.rules import clamp, default, fill
+
+PLATFORM = """
+task_resources:
+  defaults: {cpu: 500m, memory: 500Mi, ephemeralStorage: 1Gi, gpu: 0}
+  limits: {cpu: 4, memory: 8Gi, gpu: 2}
+"""
+
+
+def container(requests: Data | None = None, limits: Data | None = None, **fields: Any) -> Data:
+    return {"resources": {"requests": requests, "limits": limits}, **fields}
+
+
+def spec(*containers: Data, **fields: Any) -> Data:
+    return {"containers": list(containers), **fields}
+
+
+def filled(pod: Pod, policy: str) -> list[str]:
+    return [str(change) for change in fill(pod, context(policy, pod))[1]]
+
+
+def clamped(pod: Pod, policy: str) -> list[str]:
+    return [str(change) for change in clamp(pod, context(policy, pod))[1]]
+
+
+def one_resource(pod: Pod) -> dict[str, str]:
+    """The cpu of its only container as Flyte's vectors have it: "0" for nothing."""
+    (only,) = pod.spec.containers
+    return {"request": str(only.requests.get("cpu", ZERO)), "limit": str(only.limits.get("cpu", ZERO))}
+
+
+def pods_of(given: Data) -> list[Pod]:
+    """With its zeros said, and left out."""
+    sides = {side: {"cpu": given[side.removesuffix("s")]} for side in ("requests", "limits")}
+    nonzero = {side: values for side, values in sides.items() if values["cpu"] != "0"}
+    return [task_pod(spec({"resources": block})) for block in (sides, nonzero)]
+
+
+@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "AdjustOrDefaultResource")))
+def test_fill_and_clamp_are_what_flyte_does_to_a_task(given: Data, expect: Data) -> None:
+    block = {"defaults": {"cpu": given["platform_default"]}, "limits": {"cpu": given["platform_limit"]}}
+    for pod in pods_of(given):
+        rules = context(json.dumps({"task_resources": block}), pod)
+        assert one_resource(clamp(fill(pod, rules)[0], rules)[0]) == expect["exact"]
+
+
+@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "ensureResourceRange")))
+def test_clamp_is_what_flyte_does_to_other_containers(given: Data, expect: Data) -> None:
+    for pod in pods_of(given):
+        rules = context(json.dumps({"task_resources": {"limits": {"cpu": given["platform_limit"]}}}), pod)
+        assert one_resource(clamp(pod, rules)[0]) == expect["exact"]
+
+
+CPU_OF_0, MEMORY_OF_0 = (
+    [
+        f"/spec/containers/0/resources/requests/{name}: unset -> {amount} (not set; the default)",
+        f"/spec/containers/0/resources/limits/{name}: unset -> {amount} (not set; same as the request)",
+    ]
+    for name, amount in (("cpu", "500m"), ("memory", "500Mi"))
+)
+STORAGE_OF_0 = [
+    "/spec/containers/0/resources/requests/ephemeral-storage: unset -> 1Gi (not set; the default)",
+    "/spec/containers/0/resources/limits/ephemeral-storage: unset -> 1Gi (not set; same as the request)",
+]
+FULL = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}
+
+
+@pytest.mark.parametrize(
+    ("pod_spec", "changes"),
+    [
+        (spec(), []),
+        (spec({}), [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
+        (spec({"resources": None}), [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
+        (spec({"resources": {}}), [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
+        (spec(container({}, {})), [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
+        (spec(container(FULL, FULL)), []),
+        (
+            spec(container({**FULL, "cpu": "0"}, {**FULL, "cpu": "0"})),
+            [
+                "/spec/containers/0/resources/requests/cpu: 0 -> 500m (not set; the default)",
+                "/spec/containers/0/resources/limits/cpu: 0 -> 500m (not set; same as the request)",
+            ],
+        ),
+        (
+            spec(container(FULL, {"cpu": "2"})),
+            [
+                "/spec/containers/0/resources/limits/ephemeral-storage: unset -> 1Gi (not set; same as the request)",
+                "/spec/containers/0/resources/limits/memory: unset -> 1Gi (not set; same as the request)",
+            ],
+        ),
+        (
+            spec(container({"cpu": "0"}, FULL)),
+            [
+                "/spec/containers/0/resources/requests/cpu: 0 -> 1 (not set; same as the limit)",
+                "/spec/containers/0/resources/requests/ephemeral-storage: unset -> 1Gi (not set; same as the limit)",
+                "/spec/containers/0/resources/requests/memory: unset -> 1Gi (not set; same as the limit)",
+            ],
+        ),
+        (  # a device is completed, and none is given
+            spec(container({**FULL, "amd.com/gpu": "1"}, {**FULL, "nvidia.com/gpu": "2", "google.com/tpu": "0"})),
+            [
+                "/spec/containers/0/resources/limits/amd.com~1gpu: unset -> 1 (not set; same as the request)",
+                "/spec/containers/0/resources/requests/nvidia.com~1gpu: unset -> 2 (not set; same as the limit)",
+            ],
+        ),
+        (  # what a policy does not know of is left to its author
+            spec(container({**FULL, "hugepages-2Mi": "2Mi", "foo.kubernetes.io/x": "1"}, FULL)),
+            [],
+        ),
+        (  # nothing is built on what the API server refuses
+            spec(container({**FULL, "cpu": "-1", "memory": "1Gi"}, {**FULL, "cpu": "0", "memory": "-1Gi"})),
+            [],
+        ),
+    ],
+    ids=[
+        *("no container", "nothing", "null", "{}", "{} twice", "everything", "zeros", "requests", "limits", "devices"),
+        *("others", "negative"),
+    ],
+)
+def test_a_task_gets_what_it_does_not_state(pod_spec: Data, changes: list[str]) -> None:
+    assert filled(task_pod(pod_spec), PLATFORM) == changes
+
+
+def a_task_with_others() -> Pod:
+    return task_pod(
+        spec(
+            {"name": "main", **container(FULL, FULL)},
+            {"name": "log", **container({"memory": "1Gi"})},
+            initContainers=[
+                {"name": "init", **container(None, {"nvidia.com/gpu": "1"})},
+                {"name": "sidecar", **container({"cpu": "1"}, {"cpu": "1"}), "restartPolicy": "Always"},
+            ],
+        ),
+        annotations={"primary_container_name": "main"},
+    )
+
+
+def both(pointer: str, name: str, amount: str) -> list[str]:
+    return [
+        f"{pointer}/resources/requests/{name}: unset -> {amount} (not set; the default)",
+        f"{pointer}/resources/limits/{name}: unset -> {amount} (not set; same as the request)",
+    ]
+
+
+GPU_OF_INIT = "/spec/initContainers/0/resources/requests/nvidia.com~1gpu: unset -> 1 (not set; same as the limit)"
+MEMORY_OF_LOG = "/spec/containers/1/resources/limits/memory: unset -> 1Gi (not set; same as the request)"
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes"),
+    [
+        (  # as the platform has it, but for devices
+            "task_resources: {defaults: {cpu: 2, memory: 3Gi, gpu: 1}}",
+            [
+                *both("/spec/containers/1", "cpu", "2"),
+                MEMORY_OF_LOG,
+                *both("/spec/initContainers/0", "cpu", "2"),
+                *both("/spec/initContainers/0", "memory", "3Gi"),
+                GPU_OF_INIT,
+                *both("/spec/initContainers/1", "memory", "3Gi"),
+            ],
+        ),
+        (  # their own
+            "task_resources: {defaults: {cpu: 2, memory: 3Gi}}\nsecondary_defaults: {memory: 64Mi, amd.com/gpu: 1}",
+            [
+                *both("/spec/containers/1", "amd.com~1gpu", "1"),
+                MEMORY_OF_LOG,
+                *both("/spec/initContainers/0", "amd.com~1gpu", "1"),
+                *both("/spec/initContainers/0", "memory", "64Mi"),
+                GPU_OF_INIT,
+                *both("/spec/initContainers/1", "amd.com~1gpu", "1"),
+                *both("/spec/initContainers/1", "memory", "64Mi"),
+            ],
+        ),
+        # none: nothing is filled there, but a device, whose request must equal its limit
+        ("task_resources: {defaults: {cpu: 2, memory: 3Gi}}\nsecondary_defaults: {}", [GPU_OF_INIT]),
+        ("", [MEMORY_OF_LOG, GPU_OF_INIT]),
+    ],
+    ids=["absent", "own", "none", "no policy"],
+)
+def test_other_containers_have_defaults_of_their_own(policy: str, changes: list[str]) -> None:
+    pod = a_task_with_others()
+    found = [change for change in filled(pod, policy) if not change.startswith("/spec/containers/0/")]
+    assert found == changes
+
+
+def test_a_device_by_default_goes_to_the_task() -> None:
+    pod = task_pod(spec({}, {}, initContainers=[{}]))
+    assert filled(pod, "task_resources: {defaults: {gpu: 1}}") == both("/spec/containers/0", "nvidia.com~1gpu", "1")
+
+
+@pytest.mark.parametrize(
+    ("level", "changes"),
+    [
+        (None, [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
+        ({}, [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
+        ({"requests": {"cpu": "1"}}, [*STORAGE_OF_0, *MEMORY_OF_0]),
+        ({"limits": {"memory": "1Gi"}}, [*CPU_OF_0, *STORAGE_OF_0]),
+        ({"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}, STORAGE_OF_0),
+    ],
+)
+def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data | None, changes: list[str]) -> None:
+    assert filled(task_pod(spec({}, resources=level)), PLATFORM) == changes
+
+
+@pytest.mark.parametrize(
+    ("pod_spec", "changes"),
+    [
+        (spec(), []),
+        (spec({}), []),
+        (spec(container({"cpu": "4", "memory": "8Gi"}, {"cpu": "4", "memory": "8Gi"})), []),
+        (spec(container({"cpu": "4000m"}, {"cpu": "4e0"})), []),
+        (
+            spec(container({"cpu": "6"}, {"cpu": "6"})),
+            [
+                "/spec/containers/0/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
+                "/spec/containers/0/resources/requests/cpu: 6 -> 4 (over the maximum 4)",
+            ],
+        ),
+        (
+            spec(container({"memory": "1Gi"}, {"memory": "8193Mi"})),
+            ["/spec/containers/0/resources/limits/memory: 8193Mi -> 8Gi (over the maximum 8Gi)"],
+        ),
+        (
+            spec(container({"cpu": "4001m"})),
+            ["/spec/containers/0/resources/requests/cpu: 4001m -> 4 (over the maximum 4)"],
+        ),
+        (
+            spec(container({"cpu": "3"}, {"cpu": "2"})),
+            ["/spec/containers/0/resources/requests/cpu: 3 -> 2 (over the limit 2)"],
+        ),
+        (
+            spec(container({"ephemeral-storage": "3Gi"}, {"ephemeral-storage": "2Gi"})),
+            ["/spec/containers/0/resources/requests/ephemeral-storage: 3Gi -> 2Gi (over the limit 2Gi)"],
+        ),
+        (
+            spec(container({"cpu": "5"}, {"cpu": "0"})),
+            [
+                "/spec/containers/0/resources/requests/cpu: 5 -> 4 (over the maximum 4)",
+                "/spec/containers/0/resources/limits/cpu: 0 -> 4 (zero; same as the request)",
+            ],
+        ),
+        (
+            spec(container({"nvidia.com/gpu": "8"}, {"nvidia.com/gpu": "8"})),
+            [
+                "/spec/containers/0/resources/limits/nvidia.com~1gpu: 8 -> 2 (over the maximum 2)",
+                "/spec/containers/0/resources/requests/nvidia.com~1gpu: 8 -> 2 (over the maximum 2)",
+            ],
+        ),
+        (spec(container({"amd.com/gpu": "8"}, {"amd.com/gpu": "8"})), []),
+        (spec(container({"cpu": "-5"}, {"cpu": "9"}), container({"cpu": "9"}, {"cpu": "-1"})), []),
+        (
+            spec(
+                {},
+                container(None, {"cpu": "5"}),
+                initContainers=[container({"cpu": "7"}), {**container({"cpu": "8"}), "restartPolicy": "Always"}],
+            ),
+            [
+                "/spec/containers/1/resources/limits/cpu: 5 -> 4 (over the maximum 4)",
+                "/spec/initContainers/0/resources/requests/cpu: 7 -> 4 (over the maximum 4)",
+                "/spec/initContainers/1/resources/requests/cpu: 8 -> 4 (over the maximum 4)",
+            ],
+        ),
+    ],
+    ids=[
+        *("no container", "nothing", "equal", "equal in another format", "both", "limit", "request", "over the limit"),
+        *("no maximum", "zero limit", "device", "another device", "negative", "every container"),
+    ],
+)
+def test_nothing_stays_over_a_maximum_or_over_its_limit(pod_spec: Data, changes: list[str]) -> None:
+    assert clamped(task_pod(pod_spec), PLATFORM) == changes
+
+
+def share(index: int, before: str, after: str, of: str = "4", name: str = "cpu") -> str:
+    why = f"its share of the {of} that the Pod as a whole may request"
+    return f"/spec/containers/{index}/resources/requests/{name}: {before} -> {after} ({why})"
+
+
+LEVEL_LIMIT_8_TO_4 = "/spec/resources/limits/cpu: 8 -> 4 (over the maximum 4)"
+LEVEL_REQUEST_8_TO_4 = "/spec/resources/requests/cpu: 8 -> 4 (over the maximum 4)"
+
+
+@pytest.mark.parametrize(
+    ("pod_spec", "changes"),
+    [
+        (spec({}, resources={}), []),
+        (spec({}, resources={"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}), []),
+        (
+            spec({}, resources={"requests": {"cpu": "8"}, "limits": {"cpu": "8"}}),
+            [LEVEL_LIMIT_8_TO_4, LEVEL_REQUEST_8_TO_4],
+        ),
+        (  # what fits into the new bound stays
+            spec(container({"cpu": "1"}), container({"cpu": "3"}), resources={"limits": {"cpu": "8"}}),
+            [LEVEL_LIMIT_8_TO_4],
+        ),
+        (  # what does not is cut in proportion: the API server wants the sum within the Pod's request
+            spec(
+                container({"cpu": "2", "memory": "1Gi"}),
+                container({"cpu": "4"}),
+                {},
+                resources={"requests": {"cpu": "8"}, "limits": {"cpu": "8"}},
+            ),
+            [LEVEL_LIMIT_8_TO_4, LEVEL_REQUEST_8_TO_4, share(0, "2", "1333m"), share(1, "4", "2666m")],
+        ),
+        (  # the Pod's own request is the bound where it is lower than its limit
+            spec(
+                container({"cpu": "3"}),
+                container({"cpu": "2"}),
+                resources={"requests": {"cpu": "5"}, "limits": {"cpu": "8"}},
+            ),
+            [
+                LEVEL_LIMIT_8_TO_4,
+                "/spec/resources/requests/cpu: 5 -> 4 (over the maximum 4)",
+                share(0, "3", "2400m"),
+                share(1, "2", "1600m"),
+            ],
+        ),
+        (
+            spec(
+                container({"memory": "5Gi"}),
+                container({"memory": "5Gi"}),
+                resources={"requests": {"cpu": "0", "memory": "10Gi"}, "limits": {"memory": "10Gi"}},
+            ),
+            [
+                "/spec/resources/limits/memory: 10Gi -> 8Gi (over the maximum 8Gi)",
+                "/spec/resources/requests/memory: 10Gi -> 8Gi (over the maximum 8Gi)",
+                share(0, "5Gi", "4Gi", "8Gi", "memory"),
+                share(1, "5Gi", "4Gi", "8Gi", "memory"),
+            ],
+        ),
+        (  # containers are clamped first
+            spec(container({"cpu": "6"}, {"cpu": "6"}), resources={"requests": {"cpu": "8"}, "limits": {"cpu": "8"}}),
+            [
+                "/spec/containers/0/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
+                "/spec/containers/0/resources/requests/cpu: 6 -> 4 (over the maximum 4)",
+                LEVEL_LIMIT_8_TO_4,
+                LEVEL_REQUEST_8_TO_4,
+            ],
+        ),
+    ],
+    ids=["empty", "equal", "no container", "fits", "shares", "request", "zero request", "containers first"],
+)
+def test_a_pod_as_a_whole_is_clamped_and_its_containers_fit_into_it(pod_spec: Data, changes: list[str]) -> None:
+    assert clamped(task_pod(pod_spec), PLATFORM) == changes
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "changes"),
+    [
+        (spec(container({"cpu": "3"})), spec(container({"cpu": "2"})), []),
+        (
+            spec(container({"cpu": "6", "nvidia.com/gpu": "9"}, {"cpu": "7", "memory": "9Gi"})),
+            spec(container({"cpu": "2", "nvidia.com/gpu": "9"}, {"cpu": "2", "memory": "1Gi"})),
+            [
+                "/spec/containers/0/resources/limits/cpu: 7 -> 4 (over the maximum 4)",
+                "/spec/containers/0/resources/requests/cpu: 6 -> 4 (over the maximum 4)",
+                "/spec/containers/0/resources/limits/memory: 9Gi -> 8Gi (over the maximum 8Gi)",
+            ],
+        ),
+        (  # a running container never loses what it has
+            spec(container({"cpu": "6"}, {"cpu": "6"})),
+            spec(container({"cpu": "6"}, {"cpu": "6"})),
+            [],
+        ),
+        (
+            spec(
+                container({"cpu": "1"}),
+                initContainers=[container({"cpu": "9"}), {**container({"cpu": "9"}), "restartPolicy": "Always"}],
+                resources={"limits": {"cpu": "99"}},
+            ),
+            spec(
+                container({"cpu": "1"}),
+                initContainers=[container({"cpu": "9"}), {**container({"cpu": "1"}), "restartPolicy": "Always"}],
+                resources={"limits": {"cpu": "99"}},
+            ),
+            ["/spec/initContainers/1/resources/requests/cpu: 9 -> 4 (over the maximum 4)"],
+        ),
+        # nothing is filled
+        (spec({}, container({"cpu": "1"})), spec({}, container({"cpu": "1"})), []),
+    ],
+    ids=["below", "over", "as before", "sidecar", "nothing filled"],
+)
+def test_a_resize_is_clamped_where_it_grows(new: Data, old: Data, changes: list[str]) -> None:
+    pod, before = task_pod(new), task_pod(old)
+    rules = context(PLATFORM, pod, before)
+    assert fill(pod, rules) == (pod, [])
+    assert [str(change) for change in clamp(pod, rules)[1]] == changes
+
+
+AMOUNTS = st.sampled_from(["0", "1", "100m", "500Mi", "2Gi", "6", "1e3", "3.3", "9Gi", "1500u"])
+NAMES = st.sampled_from(["cpu", "memory", "ephemeral-storage", "nvidia.com/gpu", "hugepages-2Mi"])
+BLOCKS = st.none() | st.fixed_dictionaries(
+    {}, optional={side: st.none() | st.dictionaries(NAMES, AMOUNTS) for side in ("requests", "limits")}
+)
+CONTAINERS = st.lists(st.fixed_dictionaries({"resources": BLOCKS}), min_size=1, max_size=3)
+SPECS = st.fixed_dictionaries(
+    {"containers": CONTAINERS}, optional={"initContainers": st.none() | CONTAINERS, "resources": BLOCKS}
+)
+POLICIES = st.sampled_from(
+    [
+        PLATFORM,
+        "task_resources: {limits: {cpu: 0.25, memory: 1G, ephemeralStorage: 1500m}}",
+        "task_resources: {defaults: {cpu: 8, gpu: 1}, limits: {cpu: 2}}\nsecondary_defaults: {memory: 9Gi}",
+    ]
+)
+
+
+def ruled(pod: Pod, policy: str) -> Pod:
+    rules = context(policy, pod)
+    return clamp(fill(pod, rules)[0], rules)[0]
+
+
+@given(SPECS, POLICIES)
+def test_afterwards_every_value_is_within_its_maximum_and_every_request_within_its_limit(
+    pod_spec: Data, policy: str
+) -> None:
+    pod = ruled(task_pod(pod_spec), policy)
+    maxima = context(policy, pod).settings.limits
+    level = pods.pod_resources(pod)
+    blocks = [(container.requests, container.limits) for _, container in pods.containers(pod)]
+    for requests, limits in (*blocks, (level.requests or EMPTY, level.limits or EMPTY)):
+        for values in (requests, limits):
+            assert all(value <= maxima.get(name, value) for name, value in values.items())
+        assert all(value <= limits.get(name, value) for name, value in requests.items())
+
+
+@given(SPECS, POLICIES)
+def test_a_second_time_nothing_changes(pod_spec: Data, policy: str) -> None:
+    pod = ruled(task_pod(pod_spec), policy)
+    rules = context(policy, pod)
+    assert (fill(pod, rules), clamp(pod, rules)) == ((pod, []), (pod, []))
+
+
+@given(SPECS, POLICIES)
+def test_nothing_changes_either_after_the_defaults_of_the_api_server(pod_spec: Data, policy: str) -> None:
+    admitted, _ = default(task_pod(pod_spec))
+    pod, _ = default(ruled(admitted, policy))
+    rules = context(policy, pod)
+    assert (fill(pod, rules), clamp(pod, rules)) == ((pod, []), (pod, []))
+
+
+def test_a_maximum_of_zero_is_none() -> None:
+    pod = task_pod(spec(container({"cpu": "6"}, {"cpu": "6"})))
+    assert clamped(pod, "task_resources: {limits: {cpu: 0}}") == []
+
+
+def test_a_maximum_finer_than_thousandths_holds_after_the_api_server_has_rounded() -> None:
+    policy = "task_resources: {limits: {cpu: 1500u}}"
+    pod, _ = default(ruled(task_pod(spec(container({"cpu": "6"}, {"cpu": "6"}))), policy))
+    assert clamped(pod, policy) == []

@@ -1,0 +1,53 @@
+"""The vectors of a file as pytest parameters, and the objects in them, decoded as from the wire."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from webhook import pod
+from webhook.pod import Pod
+from webhook.quantity import Quantity
+from webhook.resource_list import ResourceList
+from webhook.snapshot import ResourceQuota
+
+Data = dict[str, Any]
+
+
+@cache
+def _groups(file: str) -> Data:
+    groups: Data = json.loads((Path(__file__).parent / file).read_text())["groups"]
+    return groups
+
+
+def cases(file: str, group: str) -> list[Data]:
+    found: list[Data] = _groups(file)[group]["cases"]
+    return found
+
+
+def params(selected: Iterable[Data]) -> list[pytest.ParameterSet]:
+    """(input, expect) for each case, its id as pytest's."""
+    return [pytest.param(case["input"], case["expect"], id=case["id"]) for case in selected]
+
+
+def pod_of(data: Data) -> Pod:
+    """A Pod of the vectors, where Go's nil slice of containers stands as null."""
+    spec = data.get("spec", {})
+    return pod.decode(msgspec.json.encode(data | {"spec": spec | {"containers": spec.get("containers") or []}}))
+
+
+def quota_of(data: Data) -> ResourceQuota:
+    return msgspec.convert(data, ResourceQuota, dec_hook=pod.decode_hook)
+
+
+def amounts(texts: dict[str, str]) -> ResourceList:
+    """By numeric value, as the vectors are to be compared."""
+    return msgspec.convert(texts, dict[str, Quantity], dec_hook=pod.decode_hook)
+
+
+def texts(resources: ResourceList) -> dict[str, str]:
+    return {name: str(value) for name, value in resources.items()}
