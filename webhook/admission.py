@@ -158,8 +158,8 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) 
     pod, context = request.pod, _context(request, policy)
     if pod is None or context is None:
         return Allowed()
-    _, over = clamp(pod, context)
-    if over := (*over, *unclampable(pod, context)):
+    _, clamped = clamp(pod, context)
+    if over := (*clamped, *unclampable(pod, context)):
         return _denied(request, _over(over))
     return _within_quota(request, pod, quotas, ())
 
