@@ -13,7 +13,7 @@ from webhook import pod as pods
 from webhook.pod import Pod
 from webhook.quantity import ZERO
 from webhook.resource_list import EMPTY
-from webhook.rules import clamp, default, fill
+from webhook.rules import clamp, default, fill, unclampable
 
 PLATFORM = """
 task_resources:
@@ -400,6 +400,36 @@ def test_a_resize_is_clamped_where_it_grows(new: Data, old: Data, changes: list[
     rules = context(PLATFORM, pod, before)
     assert fill(pod, rules) == (pod, [])
     assert [str(change) for change in clamp(pod, rules)[1]] == changes
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "changes"),
+    [
+        (None, None, []),
+        ({"limits": {"cpu": "9"}}, {"limits": {"cpu": "9"}}, []),
+        ({"limits": {"cpu": "4"}, "requests": {"hugepages-2Mi": "9Gi"}}, {"limits": {"cpu": "2"}}, []),
+        (
+            {"limits": {"cpu": "6"}, "requests": {"memory": "9Gi"}},
+            {"limits": {"cpu": "2"}, "requests": {"memory": "1Gi"}},
+            [
+                "/spec/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
+                "/spec/resources/requests/memory: 9Gi -> 8Gi (over the maximum 8Gi)",
+            ],
+        ),
+    ],
+    ids=["nothing", "as before", "within", "over"],
+)
+def test_a_resize_of_the_pod_as_a_whole_is_told_where_it_grows_over_a_maximum(
+    new: Data | None, old: Data | None, changes: list[str]
+) -> None:
+    pod = task_pod(spec({}, resources=new))
+    over = unclampable(pod, context(PLATFORM, pod, task_pod(spec({}, resources=old))))
+    assert [str(change) for change in over] == changes
+
+
+def test_a_new_pod_can_be_clamped_as_a_whole() -> None:
+    pod = task_pod(spec({}, resources={"limits": {"cpu": "6"}}))
+    assert unclampable(pod, context(PLATFORM, pod)) == ()
 
 
 AMOUNTS = st.sampled_from(["0", "1", "100m", "500Mi", "2Gi", "6", "1e3", "3.3", "9Gi", "1500u"])

@@ -1,0 +1,348 @@
+"""What comes in over the wire that is no good review, and what the endpoints keep in mind between reviews."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from tests.server import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
+from webhook import admission, app
+from webhook.policy import Policy
+from webhook.snapshot import Ledger
+
+MIB = 1024 * 1024
+PART: Message = {"type": "http.request", "body": b"{", "more_body": True}
+NAMESPACES = ("twice", "dry", "reviewed", "counted")
+QUOTA = """
+apiVersion: v1
+kind: ResourceQuota
+metadata: {{name: project-quota, namespace: {}}}
+spec: {{hard: {{limits.cpu: "6"}}}}
+---"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    quotas = tmp_path_factory.mktemp("quotas") / "quotas.yaml"
+    quotas.write_text("".join(map(QUOTA.format, NAMESPACES)))
+    with running("--policy", EXAMPLES / "policy.yaml", "--quotas", quotas) as server:
+        yield server
+
+
+def review(namespace: str = "default", name: str = "a-n0-0", cpu: str = "4") -> dict[str, Any]:
+    """Of the creation of a Pod of Flyte's that asks for so much cpu."""
+    data: dict[str, Any] = json.loads((EXAMPLES / "review.json").read_text())
+    request = data["request"]
+    request |= {"uid": str(uuid.uuid4()), "namespace": namespace, "name": name}
+    request["object"]["metadata"] |= {"namespace": namespace, "name": name}
+    request["object"]["spec"]["containers"][0]["resources"] = {side: {"cpu": cpu} for side in ("requests", "limits")}
+    return data
+
+
+def changed(path: str, value: object) -> bytes:
+    """A good review but for the value at the dotted path."""
+    data = review()
+    *steps, last = (int(step) if step.isdigit() else step for step in path.split("."))
+    parent: Any = data
+    for step in steps:
+        parent = parent[step]
+    parent[last] = value
+    return json.dumps(data).encode()
+
+
+def logged(server: Server) -> list[Event]:
+    """What has been logged before a good review that is sent now, and is answered."""
+    good = review()
+    assert server.client().review("/mutate", good)["allowed"]
+    return server.events(lambda event: event.get("uid") == good["request"]["uid"])[:-1]
+
+
+def nested(path: str, before: bytes, after: bytes) -> bytes:
+    """A good review but for a hundred thousand lists within each other, between the two texts, at the path."""
+    return changed(path, "HERE").replace(b'"HERE"', before + DEEP + b"]" * len(DEEP) + after)
+
+
+DEEP = b"[" * 100_000
+GOOD = json.dumps(review()).encode()
+SPEC = "request.object.spec"
+CPU = f"{SPEC}.containers.0.resources.limits.cpu"
+TERMS = b'{"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaceSelector": {"x": '
+BAD_REQUESTS = [
+    # name, body, what the answer says, and the JSON path that it ends with
+    ("nothing", b"", "Input data was truncated", "$"),
+    ("YAML", b"apiVersion: v1", "JSON is malformed", "$"),
+    ("half of a review", GOOD[:700], "Input data was truncated", "$"),
+    ("two reviews", GOOD * 2, "trailing characters", "$"),
+    ("a list", b"[]", "Expected `object`, got `array`", "$"),
+    ("a number", b"1e400", "", "$"),
+    ("null", b"null", "Expected `object`, got `null`", "$"),
+    ("an empty object", b"{}", "AdmissionReview of admission.k8s.io/v1 is expected", "$.kind"),
+    ("a Pod itself", json.dumps(review()["request"]["object"]).encode(), "Pod of v1 where", "$.kind"),
+    ("an older version", changed("apiVersion", "admission.k8s.io/v1beta1"), "admission.k8s.io/v1beta1 where", "$.kind"),
+    ("another kind", changed("kind", "ConversionReview"), "ConversionReview of", "$.kind"),
+    ("a kind that is a number", changed("kind", 1), "Expected `str | null`, got `int`", "$.kind"),
+    ("no request", changed("request", None), "a request with a uid is expected", "$.request.uid"),
+    ("a request that is a text", changed("request", "?"), "got `str`", "$.request"),
+    ("no uid", changed("request", {"operation": "CREATE"}), "missing required field `uid`", "$.request"),
+    ("a uid of null", changed("request.uid", None), "Expected `str`, got `null`", "$.request.uid"),
+    ("an empty uid", changed("request.uid", ""), "a request with a uid is expected", "$.request.uid"),
+    ("no object", changed("request.object", None), "got `null`", "$.request.object"),
+    ("an object that is a list", changed("request.object", []), "got `array`", "$.request.object"),
+    ("containers of null", changed(f"{SPEC}.containers", None), "got `null`", f"$.{SPEC}.containers"),
+    ("containers in a map", changed(f"{SPEC}.containers", {}), "got `object`", f"$.{SPEC}.containers"),
+    ("a container of null", changed(f"{SPEC}.containers.0", None), "got `null`", f"$.{SPEC}.containers[0]"),
+    ("resources in a list", changed(f"{SPEC}.resources", []), "got `array`", f"$.{SPEC}.resources"),
+    ("limits in a list", changed(f"{SPEC}.resources", {"limits": []}), "got `array`", f"$.{SPEC}.resources.limits"),
+    ("no quantity", changed(CPU, "4 cores"), "'4 cores' is not a quantity", f"$.{SPEC}.containers[0].resources"),
+    ("a long quantity", changed(CPU, "9" * MIB), "digits are accepted", f"$.{SPEC}.containers[0].resources"),
+    ("a quantity of true", changed(CPU, True), "not a quantity", f"$.{SPEC}.containers[0].resources"),
+    ("overhead that is no quantity", changed(f"{SPEC}.overhead", {"cpu": "?"}), "'?'", f"$.{SPEC}.overhead[...]"),
+    ("a toleration of text", changed(f"{SPEC}.tolerations", ["x"]), "got `str`", f"$.{SPEC}.tolerations[0]"),
+    ("deep nesting", DEEP, "", "$"),
+    ("deep nesting in what is skipped", b'{"other": ' + DEEP, "nested too deeply", "$"),
+    ("deep nesting in the object", nested("request.object", b"", b""), "nested too deeply", "$"),
+    ("deep nesting in resources", nested(f"{SPEC}.resources", b'{"x": ', b"}"), "nested too deeply", "$"),
+    ("deep nesting in affinity", nested(f"{SPEC}.affinity", TERMS, b"}}]}}"), "nested too deeply", "$"),
+    ("bytes that are no UTF-8", b"\xff\xfe{}", "malformed", "$"),
+    ("a text that is no UTF-8", changed("request.uid", "?").replace(b'"?"', b'"\xff"'), "utf-8", "$"),
+    ("half a surrogate pair", changed("request.uid", "?").replace(b'"?"', rb'"\ud800"'), "surrogate", "$"),
+]
+
+
+@pytest.mark.parametrize("endpoint", ["/mutate", "/validate"])
+@pytest.mark.parametrize(
+    ("body", "what", "where"), [row[1:] for row in BAD_REQUESTS], ids=[row[0] for row in BAD_REQUESTS]
+)
+def test_what_is_no_review_gets_400_and_one_log_line_that_say_what_and_where(
+    server: Server, endpoint: str, body: bytes, what: str, where: str
+) -> None:
+    logged(server)
+    answer = server.client().post(endpoint, body)
+    assert (answer.status, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert what in answer.text
+    assert answer.text.endswith(f"`{where}`\n")
+    assert told(logged(server)) == [(endpoint, 400, answer.text.strip())]
+    assert len(answer.text) < 1000
+
+
+def told(events: list[Event]) -> list[tuple[str, int, str]]:
+    assert all(event["level"] == "warning" for event in events)
+    return [(event["endpoint"], event["status"], event["error"]) for event in events]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/yaml", "application/json5", ""])
+def test_another_content_type_gets_415(server: Server, kind: str) -> None:
+    logged(server)
+    answer = server.client().send("POST", "/mutate", json.dumps(review()).encode(), {"Content-Type": kind})
+    assert answer.status == 415
+    assert kind in answer.text
+    assert "application/json is expected" in answer.text
+    assert told(logged(server)) == [("/mutate", 415, answer.text.strip())]
+
+
+def test_no_content_type_gets_415(server: Server) -> None:
+    logged(server)
+    answer = server.client().send("POST", "/mutate", json.dumps(review()).encode())
+    assert answer.status == 415
+    assert "application/json is expected" in answer.text
+    assert told(logged(server)) == [("/mutate", 415, answer.text.strip())]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/json ;q=1"])
+def test_a_content_type_may_have_parameters_and_capitals(server: Server, kind: str) -> None:
+    answer = server.client().send("POST", "/mutate", json.dumps(review()).encode(), {"Content-Type": kind})
+    assert answer.status == 200
+
+
+def test_eight_mebibytes_are_accepted(server: Server) -> None:
+    good = json.dumps(review()).encode()
+    padded = good + b" " * (8 * MIB - len(good))
+    assert server.client().post("/mutate", padded).status == 200
+    assert server.client().post("/mutate", iter([padded[:MIB], padded[MIB:]])).status == 200
+
+
+def test_one_byte_more_gets_413_before_it_is_sent(server: Server) -> None:
+    logged(server)
+    client = server.client()
+    client.connection.putrequest("POST", "/mutate")
+    for name, value in (JSON | {"Content-Length": str(8 * MIB + 1)}).items():
+        client.connection.putheader(name, value)
+    client.connection.endheaders()
+    too_large(server, client.answer())
+
+
+def test_one_byte_more_in_chunks_gets_413(server: Server) -> None:
+    logged(server)
+    too_large(server, server.client().post("/mutate", iter([b" " * MIB] * 8 + [b" "])))
+
+
+def too_large(server: Server, answer: Answer) -> None:
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert str(8 * MIB) in answer.text
+    assert told(logged(server)) == [("/mutate", 413, answer.text.strip())]
+
+
+def test_get_gets_405_and_one_log_line(server: Server) -> None:
+    logged(server)
+    answer = server.client().get("/mutate")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert [event["status"] for event in logged(server)] == [405]
+
+
+def test_an_unknown_path_gets_404_and_one_log_line(server: Server) -> None:
+    logged(server)
+    assert server.client().post("/mutates", b"{}").status == 404
+    assert [event["status"] for event in logged(server)] == [404]
+
+
+def test_what_is_no_http_gets_400_and_one_log_line(server: Server) -> None:
+    logged(server)
+    client = server.client()
+    client.connection.connect()
+    client.connection.send(b"MUTATE\r\n\r\n")
+    assert client.connection.sock.recv(12) == b"HTTP/1.1 400"
+    assert [event["level"] for event in logged(server)] == ["warning"]
+
+
+def test_a_connection_that_ends_within_a_body_is_one_log_line(server: Server) -> None:
+    logged(server)
+    start(server, b'{"apiVersion":')
+    server.clients[-1].connection.close()
+    (event,) = server.events(lambda _: True)
+    assert (event["status"], event["error"]) == (400, "the connection closed before the body was complete")
+
+
+def start(server: Server, part: bytes) -> None:
+    """Send the headers of a request and a part of its body."""
+    connection = server.client().connection
+    connection.putrequest("POST", "/mutate")
+    for name, value in (JSON | {"Content-Length": "1000"}).items():
+        connection.putheader(name, value)
+    connection.endheaders(part)
+
+
+@pytest.mark.parametrize("before", [[], [PART]], ids=["nothing", "a part"])
+async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatch, before: list[Message]) -> None:
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.01)
+    incoming, sent = list(before), list[Message]()
+
+    async def receive() -> Message:
+        return incoming.pop() if incoming else await asyncio.Future[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    endpoint = app.Endpoint("/mutate", admission.mutate, app.Service(Policy(), Ledger([])))
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    async with asyncio.timeout(PATIENCE / 10):
+        await endpoint(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert b"within 0.01 seconds" in sent[1]["body"]
+
+
+def test_a_review_is_one_log_line_with_what_was_changed(server: Server) -> None:
+    logged(server)
+    good = review(cpu="6")
+    server.client().review("/mutate", good)
+    (event,) = logged(server)
+    told = {name: event[name] for name in ("level", "event", "endpoint", "decision", "uid", "namespace", "pod")}
+    assert told == {
+        "level": "info", "event": "review", "endpoint": "/mutate", "decision": "changed",
+        "uid": good["request"]["uid"], "namespace": "default", "pod": "a-n0-0",
+    }  # fmt: skip
+    assert "over the maximum 4" in json.dumps(event["changes"])
+
+
+def test_the_second_of_two_pods_that_do_not_fit_together_is_refused(server: Server) -> None:
+    client = server.client()
+    assert client.review("/mutate", review("twice", "a"))["allowed"]
+    response = client.review("/mutate", review("twice", "b"))
+    assert (response["allowed"], response["status"]) == (
+        False,
+        {
+            "code": 403,
+            "reason": "Forbidden",
+            "message": 'pods "b" is forbidden: exceeded quota: project-quota, '
+            "requested: limits.cpu=4, used: limits.cpu=4, limited: limits.cpu=6",
+        },
+    )
+
+
+def test_a_dry_run_charges_nothing(server: Server) -> None:
+    client = server.client()
+    dry = review("dry", "a")
+    dry["request"]["dryRun"] = True
+    for _ in range(3):
+        assert client.review("/mutate", dry)["allowed"]
+        assert client.review("/validate", dry)["allowed"]
+    assert client.review("/mutate", review("dry", "b"))["allowed"]
+    dry["request"]["object"]["metadata"]["name"] = dry["request"]["name"] = "c"
+    assert not client.review("/mutate", dry)["allowed"]
+
+
+def test_a_pod_that_is_reviewed_again_and_validated_is_charged_once(server: Server) -> None:
+    client, good = server.client(), review("reviewed", "a", "3")
+    for endpoint in ("/mutate", "/mutate", "/validate", "/validate"):
+        assert client.review(endpoint, good)["allowed"]
+    assert client.review("/mutate", review("reviewed", "b", "3"))["allowed"]
+    assert not client.review("/mutate", review("reviewed", "c", "1m"))["allowed"]
+
+
+def test_validate_refuses_what_is_over_a_maximum_and_patches_nothing(server: Server) -> None:
+    response = server.client().review("/validate", review(cpu="6"))
+    assert set(response) == {"uid", "allowed", "status"}
+    assert (response["allowed"], response["status"]["code"]) == (False, 403)
+    assert "cpu is 6, over the maximum 4" in response["status"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_the_probes_answer_ok(server: Server, path: str) -> None:
+    answer = server.health().get(path)
+    assert (answer.status, answer.text) == (200, "ok\n")
+
+
+@pytest.mark.parametrize("path", ["/mutate", "/validate", "/"])
+def test_the_plain_port_answers_no_review(server: Server, path: str) -> None:
+    assert server.health().post(path, json.dumps(review()).encode()).status == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_the_tls_port_answers_no_probe(server: Server, path: str) -> None:
+    assert server.client().get(path).status == 404
+
+
+def test_metrics_count_what_happened(tmp_path: Path) -> None:
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text(QUOTA.format("counted"))
+    with running("--policy", EXAMPLES / "policy.yaml", "--quotas", quotas) as fresh:
+        client = fresh.client()
+        client.review("/mutate", review("counted", "a", "8"))
+        client.review("/mutate", review("counted", "b"))
+        client.review("/validate", review("counted", "a", "8"))
+        stranger = review()
+        stranger["request"]["object"]["metadata"]["labels"] = None
+        client.review("/mutate", stranger)
+        client.post("/validate", b"[]")
+        exposition = fresh.health().get("/metrics")
+    assert exposition.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert counted(exposition.text, "flyte_admission_requests_total") == {
+        ("/mutate", "changed"): 1, ("/mutate", "denied"): 1, ("/validate", "denied"): 1,
+        ("/mutate", "allowed"): 1, ("/validate", "bad_request"): 1,
+    }  # fmt: skip
+    assert counted(exposition.text, "flyte_admission_duration_seconds_count") == {("/mutate",): 3, ("/validate",): 2}
+    assert counted(exposition.text, "flyte_admission_changes_total")["clamp",] >= 2
+
+
+def counted(exposition: str, name: str) -> Mapping[tuple[str, ...], float]:
+    """The samples of a metric by the values of their labels, those of `endpoint` first."""
+    found = {}
+    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (.*)$", exposition, re.MULTILINE):
+        pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        found[tuple(pairs[label] for label in sorted(pairs, reverse=True))] = float(value)
+    return found

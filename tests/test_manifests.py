@@ -1,0 +1,186 @@
+"""Manifests are read as kubectl reads them, and what is none is told with its place."""
+
+import json
+
+import pytest
+
+from tests.vectors import Data, quota_of, texts
+from webhook import manifests
+from webhook.yaml_text import ProblemsError
+
+KINDS = ("Pod", "AdmissionReview")
+
+
+def found(text: str) -> list[tuple[str, Data]]:
+    return [(manifest.kind, manifest.data) for manifest in manifests.read(text, "m.yaml", KINDS)]
+
+
+def named(name: str, kind: str = "Pod") -> Data:
+    return {"kind": kind, "metadata": {"name": name}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("kind: Pod\nmetadata: {name: a}", [named("a")]),
+        ("---\nkind: Pod\nmetadata: {name: a}\n---\n# nothing\n---\nkind: AdmissionReview\nmetadata: {name: b}\n",
+         [named("a"), named("b", "AdmissionReview")]),
+        (json.dumps(named("a")), [named("a")]),
+        ('\n\t {"kind":\t"Pod", "metadata": {"name": "a"}}', [named("a")]),
+        ("{kind: Pod, metadata: {name: a}}", [named("a")]),
+        ("kind: List\nitems:\n- kind: Pod\n  metadata: {name: a}\n- kind: AdmissionReview\n  metadata: {name: b}",
+         [named("a"), named("b", "AdmissionReview")]),
+        (json.dumps({"kind": "List", "items": [named("a")]}), [named("a")]),
+        # the items of a typed List may leave out what they are
+        ("kind: PodList\nitems:\n- metadata: {name: a}\n- kind: Pod\n  metadata: {name: b}", [named("a"), named("b")]),
+        (json.dumps({"kind": "List", "items": [{"kind": "PodList", "items": [named("a")]}]}), [named("a")]),
+        ("kind: List\nitems: []", []),
+    ],
+    ids=["YAML", "documents", "JSON", "JSON with tabs", "flow", "List", "JSON List", "PodList", "Lists", "empty"],
+)  # fmt: skip
+def test_objects_are_read_from_documents_and_lists(text: str, expect: list[Data]) -> None:
+    assert found(text) == [(data["kind"], data) for data in expect]
+
+
+EXPECTED = "Pod or AdmissionReview, or a List of them, is expected"
+
+
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("", f"m.yaml:1:1: nothing in it; {EXPECTED}"),
+        ("# nothing\n---\n", f"m.yaml:1:1: nothing in it; {EXPECTED}"),
+        ("kind: Pod\n---\nkind: Deployment", f"m.yaml:3:1: kind Deployment; {EXPECTED}"),
+        ("kind: Pod\n---\nspec: {}", f"m.yaml:3:1: an object without a kind; {EXPECTED}"),
+        ("text", f"m.yaml:1:1: no object; {EXPECTED}"),
+        ("[]", f"m.yaml:1:1: no object; {EXPECTED}"),
+        ("kind: 5", f"m.yaml:1:1: kind 5; {EXPECTED}"),
+        ("kind: [Pod]", f"m.yaml:1:1: kind ['Pod']; {EXPECTED}"),
+        ("kind: List", f"m.yaml:1:1: kind List; {EXPECTED}"),
+        ("kind: PodList\nitems: {}", f"m.yaml:1:1: kind PodList; {EXPECTED}"),
+        ("kind: List\nitems:\n- kind: Pod\n- kind: Node", f"m.yaml:4:3: items[1]: kind Node; {EXPECTED}"),
+        ("kind: List\nitems: [{}]", f"m.yaml:2:9: items[0]: an object without a kind; {EXPECTED}"),
+        ("kind: PodList\nitems: [5]", f"m.yaml:2:9: items[0]: no object; {EXPECTED}"),
+        ("kind: NodeList\nitems: [{}]", f"m.yaml:2:9: items[0]: kind Node; {EXPECTED}"),
+        ('{"kind": "Node"}', f"m.yaml:1:1: kind Node; {EXPECTED}"),
+        ('{"kind": "Pod"', "m.yaml:1:15: not YAML: expected ',' or '}', but got '<stream end>'"),
+        ("kind: Pod\nkind: Pod", "m.yaml:2:1: kind: duplicate key, first given in line 1; keep one of them"),
+        ("[" * 1000, "m.yaml:1:1: nested too deeply, or an alias within itself"),
+    ],
+)
+def test_anything_else_is_told_with_its_place(text: str, expect: str) -> None:
+    with pytest.raises(ProblemsError) as raised:
+        manifests.read(text, "m.yaml", KINDS)
+    assert str(raised.value) == expect
+
+
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("---\nkind: Pod\nmetadata: {name: a}", "m.yaml:2:1: Pod a: wrong"),
+        ("kind: Pod", "m.yaml:1:1: Pod: wrong"),
+        ("kind: Pod\nmetadata:", "m.yaml:1:1: Pod: wrong"),
+        ("kind: Pod\nmetadata: a", "m.yaml:1:1: Pod: wrong"),
+        ("kind: List\nitems:\n- kind: Pod\n  metadata: {name: a}", "m.yaml:3:3: Pod a: wrong"),
+        ('{"kind": "List",\n"items": [{"kind": "Pod"}]}', "m.yaml:1:1: Pod: wrong"),
+    ],
+)
+def test_a_problem_says_which_object_and_where(text: str, expect: str) -> None:
+    (manifest,) = manifests.read(text, "m.yaml", KINDS)
+    assert str(manifest.problem("wrong")) == expect
+
+
+QUOTA = """\
+apiVersion: v1
+kind: ResourceQuota
+metadata:
+  name: project-quota
+  namespace: flytesnacks-development
+  labels: {any: thing}
+spec:
+  hard: {limits.cpu: 12, limits.memory: 32Gi, requests.nvidia.com/gpu: "2", pods: 1e3, cpu: 1.5}
+  scopes: [NotTerminating]
+  scopeSelector:
+    matchExpressions:
+    - {scopeName: PriorityClass, operator: In, values: [high]}
+"""
+
+
+def test_a_quota_is_read_whole() -> None:
+    (quota,) = manifests.quotas(QUOTA, "q.yaml")
+    assert quota == quota_of(
+        {
+            "metadata": {"name": "project-quota", "namespace": "flytesnacks-development"},
+            "spec": {
+                "hard": {
+                    "limits.cpu": "12",
+                    "limits.memory": "32Gi",
+                    "requests.nvidia.com/gpu": "2",
+                    "pods": "1000",
+                    "cpu": "1500m",
+                },
+                "scopes": ["NotTerminating"],
+                "scopeSelector": {
+                    "matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]
+                },
+            },
+        }
+    )
+    assert (quota.name, quota.hard, quota.used) == ("project-quota", {}, {})
+    assert texts(quota.spec.hard or {})["pods"] == "1e3"
+
+
+def test_quotas_come_from_lists_and_several_documents() -> None:
+    one, two, three = (
+        {"kind": "ResourceQuota", "metadata": {"name": name}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}}
+        for name in "abc"
+    )
+    text = "\n---\n".join(json.dumps(data) for data in (one, {"kind": "ResourceQuotaList", "items": [two, three]}))
+    assert manifests.quotas(text, "q.yaml") == [quota_of(one), quota_of(two), quota_of(three)]
+
+
+@pytest.mark.parametrize("part", ["spec:", "status:", "spec: {hard: , scopes: , scopeSelector: }", "status: {used: }"])
+def test_null_in_a_quota_says_as_much_as_absence(part: str) -> None:
+    (quota,) = manifests.quotas(f"kind: ResourceQuota\nmetadata: {{name: q, namespace: }}\n{part}", "q.yaml")
+    assert (quota.name, quota.hard, quota.used, list(quota.scopes)) == ("q", {}, {}, [])
+
+
+TERM = "$.spec.scopeSelector.matchExpressions[0]"
+NO_QUANTITY = (
+    "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
+    "with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("kind: Pod", "q.yaml:1:1: kind Pod; ResourceQuota, or a List of them, is expected"),
+        ("kind: ResourceQuota", "q.yaml:1:1: ResourceQuota: no metadata.name; write one"),
+        ("kind: ResourceQuota\nmetadata: {name: ''}", "q.yaml:1:1: ResourceQuota: no metadata.name; write one"),
+        (
+            "kind: ResourceQuota\nmetadata: {name: q}\n---\nkind: ResourceQuota\nmetadata: {name: r}\nspec: {hard: []}",
+            "q.yaml:4:1: ResourceQuota r: Expected `object | null`, got `array` - at `$.spec.hard`",
+        ),
+        (
+            "kind: ResourceQuota\nmetadata: {name: q}\nspec: {hard: {cpu: four}}",
+            f"q.yaml:1:1: ResourceQuota q: 'four' {NO_QUANTITY} - at `$.spec.hard[...]`",
+        ),
+        (
+            "kind: ResourceQuota\nmetadata: {name: q}\nspec: {scopes: [5]}",
+            "q.yaml:1:1: ResourceQuota q: Expected `str`, got `int` - at `$.spec.scopes[0]`",
+        ),
+        (
+            "kind: ResourceQuota\nmetadata: {name: q}\nspec: {scopeSelector: {matchExpressions: [{}]}}",
+            f"q.yaml:1:1: ResourceQuota q: Object missing required field `scopeName` - at `{TERM}`",
+        ),
+        (
+            "kind: ResourceQuota\nmetadata: {name: 5}",
+            "q.yaml:1:1: ResourceQuota 5: Expected `str`, got `int` - at `$.metadata.name`",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_quota_is_told(text: str, expect: str) -> None:
+    with pytest.raises(ProblemsError) as raised:
+        manifests.quotas(text, "q.yaml")
+    assert str(raised.value) == expect

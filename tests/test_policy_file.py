@@ -1,0 +1,603 @@
+"""A policy in Flyte's words loads, and everything that is wrong with a file is told: where, what, what instead."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.vectors import Data
+from webhook.flyte import Task
+from webhook.pod import Toleration
+from webhook.policy_file import json_schema, load
+from webhook.yaml_text import ProblemsError
+
+TASK = Task(1, "flytesnacks", "development", "t", "/spec/containers/0")
+
+
+def settings(text: str) -> Data:
+    """What a policy comes to, without what it says nothing of."""
+    loaded = load(text, "p.yaml")
+    assert loaded.warnings == ()
+    return {key: value for key, value in loaded.policy.settings(TASK).as_data().items() if value}
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ProblemsError) as raised:
+        load(text, "p.yaml")
+    return str(raised.value).splitlines()
+
+
+DEFAULTS = {"cpu": "500m", "memory": "500Mi"}
+LIMITS = {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"}
+FLYTEADMIN = """
+task_resources:
+  defaults:
+    cpu: 500m
+    memory: 500Mi
+  limits: {cpu: 4, memory: 8Gi, gpu: 1}
+"""
+PLATFORM = {"defaults": DEFAULTS, "secondary_defaults": DEFAULTS, "limits": LIMITS}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FLYTEADMIN,
+        # the Flyte documentation
+        """
+task_resource_defaults:
+  defaults:
+    cpu: 500m
+    memory: 500Mi
+  limits: {cpu: 4, memory: 8Gi, gpu: 1}
+""",
+        # Helm values
+        """
+task_resource_defaults:
+  task_resources:
+    defaults:
+      cpu: 500m
+      memory: 500Mi
+    limits: {cpu: 4, memory: 8Gi, gpu: 1}
+""",
+        json.dumps({"task_resources": {"defaults": {"cpu": 0.5, "mem": "500Mi"}, "limits": LIMITS}}),
+        "task_resource_defaults:\n" + FLYTEADMIN,
+        "task_resource_defaults: {}\n" + FLYTEADMIN,
+    ],
+    ids=["flyteadmin", "documentation", "helm", "JSON", "beside nothing", "beside an empty map"],
+)
+def test_the_platforms_resources_load_in_each_shape_that_flyte_has_for_them(text: str) -> None:
+    assert settings(text) == PLATFORM
+
+
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("{}", {}),
+        ("task_resources:\nsecondary_defaults:\nplugins:\ntask_resource_defaults:", {}),
+        ("task_resources: {defaults: , limits: {}}\nplugins: {k8s: }", {}),
+        # every spelling of a resource
+        (
+            "task_resources: {limits: {mem: 1Gi, storage: 2Gi}}",
+            {"limits": {"memory": "1Gi", "ephemeral-storage": "2Gi"}},
+        ),
+        ("task_resources: {limits: {ephemeralStorage: 2Gi}}", {"limits": {"ephemeral-storage": "2Gi"}}),
+        ("task_resources: {limits: {nvidia.com/mig-1g.5gb: 7}}", {"limits": {"nvidia.com/mig-1g.5gb": "7"}}),
+        # every spelling of an amount, the quantities of Kubernetes as they print
+        (
+            "task_resources: {limits: {cpu: 1e3, memory: '1.5Gi', gpu: 1000m, amd.com/gpu: 2.0, google.com/tpu: 1k}}",
+            {
+                "limits": {
+                    "cpu": "1e3",
+                    "memory": "1536Mi",
+                    "nvidia.com/gpu": "1",
+                    "amd.com/gpu": "2",
+                    "google.com/tpu": "1k",
+                }
+            },
+        ),
+        # 0 or nothing is none
+        ("task_resources: {defaults: {cpu: 0, memory: '0Gi', gpu: }, limits: {cpu: '0', storage: 0.0}}", {}),
+        # other containers: as the platform but for devices, their own, none
+        (
+            "task_resources: {defaults: {cpu: 1, gpu: 1, amd.com/gpu: 1}}",
+            {"defaults": {"cpu": "1", "nvidia.com/gpu": "1", "amd.com/gpu": "1"}, "secondary_defaults": {"cpu": "1"}},
+        ),
+        (
+            "task_resources: {defaults: {cpu: 1}}\nsecondary_defaults: {mem: 64Mi, gpu: 1}",
+            {"defaults": {"cpu": "1"}, "secondary_defaults": {"memory": "64Mi", "nvidia.com/gpu": "1"}},
+        ),
+        ("task_resources: {defaults: {cpu: 1}}\nsecondary_defaults: {}", {"defaults": {"cpu": "1"}}),
+        # what a gpu is
+        (
+            "plugins: {k8s: {gpu-resource-name: amd.com/gpu}}\nsecondary_defaults: {gpu: 1}",
+            {"secondary_defaults": {"amd.com/gpu": "1"}},
+        ),
+        # aliases and merges
+        (
+            "task_resources: {defaults: &d {cpu: 1}, limits: {<<: *d, memory: 1Gi}}\nsecondary_defaults: *d",
+            {"defaults": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "1Gi"}, "secondary_defaults": {"cpu": "1"}},
+        ),
+    ],
+)
+def test_a_policy_comes_to_settings_in_kubernetes_names(text: str, expect: Data) -> None:
+    assert settings(text) == expect
+
+
+ONE = "{key: flyte/gpu, operator: Equal, value: dedicated, effect: NoSchedule}"
+OTHER = "{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}"
+DEDICATED = {"key": "flyte/gpu", "operator": "Equal", "value": "dedicated", "effect": "NoSchedule"}
+PRESENT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("section", "expect"),
+    [
+        (f"{{nvidia.com/gpu: {ONE}}}", {"nvidia.com/gpu": [DEDICATED]}),
+        (f"{{nvidia.com/gpu: [{ONE}, {OTHER}]}}", {"nvidia.com/gpu": [DEDICATED, PRESENT]}),
+        (f"[nvidia.com/gpu: [{ONE}], amd.com/gpu: []]", {"nvidia.com/gpu": [DEDICATED], "amd.com/gpu": []}),
+        (f"[nvidia.com/gpu: {ONE}, memory: {OTHER}]", {"nvidia.com/gpu": [DEDICATED], "memory": [PRESENT]}),
+        # mixed, and a resource that comes twice in a list
+        (
+            f"{{nvidia.com/gpu: {ONE}, amd.com/gpu: [{OTHER}]}}",
+            {"nvidia.com/gpu": [DEDICATED], "amd.com/gpu": [PRESENT]},
+        ),
+        (f"[nvidia.com/gpu: {ONE}, nvidia.com/gpu: [{OTHER}]]", {"nvidia.com/gpu": [DEDICATED, PRESENT]}),
+        ("{}", {}),
+        ("[]", {}),
+        ("", {}),
+        ("[{}]", {}),
+        # as much as the API server takes
+        ("{amd.com/gpu: {operator: Exists}}", {"amd.com/gpu": [{"operator": "Exists"}]}),
+        ("{amd.com/gpu: {key: a}}", {"amd.com/gpu": [{"key": "a"}]}),
+        (
+            "{amd.com/gpu: {key: a, operator: Exists, effect: NoExecute, tolerationSeconds: -1}}",
+            {"amd.com/gpu": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": -1}]},
+        ),
+        (
+            "{amd.com/gpu: {key: a, value: '', effect: PreferNoSchedule}}",
+            {"amd.com/gpu": [{"key": "a", "effect": "PreferNoSchedule"}]},
+        ),
+        (
+            "{amd.com/gpu: {key: a, value: b, operator: , effect: , tolerationSeconds: }}",
+            {"amd.com/gpu": [{"key": "a", "value": "b"}]},
+        ),
+        # an empty text says as much as its absence, to Kubernetes and so to Flyte
+        (
+            "{amd.com/gpu: {key: '', operator: Exists, value: '', effect: ''}}",
+            {"amd.com/gpu": [{"operator": "Exists"}]},
+        ),
+        ("{amd.com/gpu: {key: a, operator: '', value: b}}", {"amd.com/gpu": [{"key": "a", "value": "b"}]}),
+    ],
+)
+def test_tolerations_load_in_each_shape_that_flyte_accepts(section: str, expect: dict[str, list[Data]]) -> None:
+    text = f"plugins:\n  k8s:\n    resource-tolerations: {section}"
+    assert settings(text).get("resource-tolerations", {}) == {name: tuple(found) for name, found in expect.items()}
+
+
+def test_tolerations_are_those_of_pods() -> None:
+    text = f"plugins: {{k8s: {{resource-tolerations: {{amd.com/gpu: {OTHER}}}}}}}"
+    found = load(text, "p.yaml").policy.settings(TASK).tolerations
+    assert found == {"amd.com/gpu": (Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)}
+
+
+NO_QUANTITY = (
+    "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
+    "with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
+)
+RESOURCES = "cpu, memory, mem, ephemeralStorage, storage, gpu, or the full name of an extended resource"
+SECTIONS = "task_resources, task_resource_defaults, secondary_defaults, plugins"
+A_MAP = "where a map is expected; write `key: value` lines below it"
+NO_DEVICES = "is no whole number of devices; write one such as 1 or 8"
+NO_NUMBER = "is no plain number; write it in quotes, or in decimal"
+NO_NAME = "write a full name such as nvidia.com/gpu"
+A_TEXT = "where a text is expected; write it in quotes"
+SECTION = "plugins.k8s.resource-tolerations"
+TOLERATION = "key, operator, value, effect, tolerationSeconds"
+
+
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("", ["1:1: nothing in the file; write one policy, such as task_resources: …"]),
+        ("# nothing\n---\n", ["1:1: nothing in the file; write one policy, such as task_resources: …"]),
+        ("{}\n---\n{}", ["1:1: 2 documents in the file; write one policy, such as task_resources: …"]),
+        ("task_resources", [f"1:1: 'task_resources' {A_MAP}"]),
+        ("- task_resources", [f"1:1: a list {A_MAP}"]),
+        ("true", [f"1:1: a boolean {A_MAP}"]),
+        ("a: b: c", ["1:5: not YAML: mapping values are not allowed here"]),
+        ("[" * 1000, ["1:1: nested too deeply, or an alias within itself"]),
+        # everything at once
+        (
+            """
+task_resources:
+  defaults: {cpu: four, memory: -1, gpu: 1.5, foo: 1, nvidia.com/mig: 0.5}
+  limit: {}
+secondary_defaults: [cpu]
+extra: 1
+plugins:
+  k8s:
+    default-cpus: 1
+    gpu: nvidia.com/gpu
+    gpu-resource-name: gpu
+    resource-tolerations: {"a b": []}
+  spork: {}
+""",
+            [
+                f"3:19: task_resources.defaults.cpu: 'four' {NO_QUANTITY}",
+                "3:33: task_resources.defaults.memory: -1 is negative; write 0 for none",
+                f"3:42: task_resources.defaults.gpu: 1.5 {NO_DEVICES}",
+                f"3:52: task_resources.defaults.foo: unknown key; accepted: {RESOURCES}",
+                f"3:71: task_resources.defaults[nvidia.com/mig]: 0.5 {NO_DEVICES}",
+                "4:3: task_resources.limit: unknown key; accepted: defaults, limits",
+                f"5:21: secondary_defaults: a list {A_MAP}",
+                f"6:1: extra: unknown key; accepted: {SECTIONS}",
+                "10:5: plugins.k8s.gpu: unknown key, to Flyte too; used here: gpu-resource-name, resource-tolerations",
+                f"11:24: plugins.k8s.gpu-resource-name: 'gpu' is no extended resource; {NO_NAME}",
+                f"12:28: {SECTION}[a b]: 'a b' is no resource name; write one such as nvidia.com/gpu",
+                "13:3: plugins.spork: unknown key, to Flyte too; used here: k8s",
+            ],
+        ),
+        # shapes
+        ("task_resources: 5", [f"1:17: task_resources: 5 {A_MAP}"]),
+        (
+            "task_resources: {defaults: 5, limits: [1]}",
+            [f"1:28: task_resources.defaults: 5 {A_MAP}", f"1:39: task_resources.limits: a list {A_MAP}"],
+        ),
+        ("plugins: 5", [f"1:10: plugins: 5 {A_MAP}"]),
+        ("plugins:\n  k8s: []", [f"2:8: plugins.k8s: a list {A_MAP}"]),
+        ("plugins: {k8s: {gpu-resource-name: }}", [f"1:35: plugins.k8s.gpu-resource-name: nothing {A_TEXT}"]),
+        ("plugins: {k8s: {gpu-resource-name: 5}}", [f"1:36: plugins.k8s.gpu-resource-name: 5 {A_TEXT}"]),
+        # amounts
+        (
+            "task_resources: {limits: {cpu: true, memory: [], storage: {}, gpu: x}}",
+            [
+                f"1:32: task_resources.limits.cpu: 'True' {NO_QUANTITY}",
+                f"1:46: task_resources.limits.memory: '[]' {NO_QUANTITY}",
+                f"1:59: task_resources.limits.storage: '{{}}' {NO_QUANTITY}",
+                f"1:68: task_resources.limits.gpu: 'x' {NO_QUANTITY}",
+            ],
+        ),
+        # YAML traps
+        ("task_resources: {limits: {cpu: 010}}", [f"1:32: task_resources.limits.cpu: 010 {NO_NUMBER}"]),
+        ("secondary_defaults:\n  cpu: 1:30", [f"2:8: secondary_defaults.cpu: 1:30 {NO_NUMBER}"]),
+        (
+            "secondary_defaults:\n  cpu: yes",
+            ["2:8: secondary_defaults.cpu: yes is a boolean in YAML; quote it, or write true or false"],
+        ),
+        (
+            "task_resources:\n  defaults:\n    cpu: 1\n    cpu: 2\n  defaults: {}",
+            [
+                "4:5: task_resources.defaults.cpu: duplicate key, first given in line 3; keep one of them",
+                "5:3: task_resources.defaults: duplicate key, first given in line 2; keep one of them",
+            ],
+        ),
+        # one resource, said twice
+        (
+            "secondary_defaults: {memory: 1Gi, mem: 1Gi}",
+            ["1:40: secondary_defaults.mem: the same resource as memory; keep one of them"],
+        ),
+        (
+            "secondary_defaults: {storage: 1Gi, ephemeralStorage: 1Gi}",
+            ["1:54: secondary_defaults.ephemeralStorage: the same resource as storage; keep one of them"],
+        ),
+        (
+            "secondary_defaults: {gpu: 1, nvidia.com/gpu: 2}",
+            ["1:46: secondary_defaults[nvidia.com/gpu]: the same resource as gpu; keep one of them"],
+        ),
+        # one block, said twice
+        (
+            "task_resources: {}\ntask_resource_defaults: {limits: {}}",
+            ["2:1: task_resource_defaults: given in task_resources too; keep one of them"],
+        ),
+        (
+            "task_resource_defaults:\n  task_resources: {}\n  limits: {}",
+            ["2:3: task_resource_defaults.task_resources: given beside defaults or limits; keep one of them"],
+        ),
+        (
+            "task_resource_defaults:\n  task_resources: {limit: {}}\n  default: {}",
+            [
+                "2:20: task_resource_defaults.task_resources.limit: unknown key; accepted: defaults, limits",
+                "3:3: task_resource_defaults.default: unknown key; accepted: defaults, limits, task_resources",
+            ],
+        ),
+        # an alias is told where the value stands
+        (
+            "task_resources: {defaults: &d {cpu: x}, limits: *d}",
+            [
+                f"1:37: task_resources.defaults.cpu: 'x' {NO_QUANTITY}",
+                f"1:37: task_resources.limits.cpu: 'x' {NO_QUANTITY}",
+            ],
+        ),
+        # names that are no resources a Pod could have limited
+        (
+            "secondary_defaults: {hugepages-2Mi: 1, requests.nvidia.com/gpu: 1, foo.kubernetes.io/x: 1, '': 1}",
+            [
+                f"1:37: secondary_defaults.hugepages-2Mi: unknown key; accepted: {RESOURCES}",
+                f"1:65: secondary_defaults[requests.nvidia.com/gpu]: unknown key; accepted: {RESOURCES}",
+                f"1:89: secondary_defaults[foo.kubernetes.io/x]: unknown key; accepted: {RESOURCES}",
+                f"1:96: secondary_defaults.: unknown key; accepted: {RESOURCES}",
+            ],
+        ),
+    ],
+)
+def test_everything_that_is_wrong_is_told_at_once(text: str, expect: list[str]) -> None:
+    assert problems(text) == [f"p.yaml:{line}" for line in expect]
+
+
+GPU = f"{SECTION}[nvidia.com/gpu]"
+NO_VALUE = "is no taint value; write at most 63 letters, digits and -_."
+NO_KEY = "must be Exists where there is no key; write operator: Exists, or a key"
+NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'"
+NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds"
+
+
+@pytest.mark.parametrize(
+    ("section", "expect"),
+    [
+        ("5", [f"3:27: {SECTION}: 5 {A_MAP}"]),
+        ("[5]", [f"3:28: {SECTION}[0]: 5 {A_MAP}"]),
+        ("{nvidia.com/gpu: 5}", [f"3:44: {GPU}: 5 {A_MAP}"]),
+        ("{nvidia.com/gpu: }", [f"3:43: {GPU}: nothing {A_MAP}"]),
+        ("{nvidia.com/gpu: [{operator: Exists}, 5]}", [f"3:65: {GPU}[1]: 5 {A_MAP}"]),
+        (
+            "{nvidia.com/gpu: [{key: a, operator: Exist, keys: b, effect: NoRun}]}",
+            [
+                f"3:64: {GPU}[0].operator: 'Exist' is not accepted; write 'Equal' or 'Exists'",
+                f"3:71: {GPU}[0].keys: unknown key; accepted: {TOLERATION}",
+                f"3:88: {GPU}[0].effect: 'NoRun' {NO_EFFECT}",
+            ],
+        ),
+        ("{nvidia.com/gpu: {keys: b, operator: Exists}}", [f"3:45: {GPU}.keys: unknown key; accepted: {TOLERATION}"]),
+        (
+            "[{nvidia.com/gpu: {keys: b, operator: Exists}}]",
+            [f"3:46: {SECTION}[0][nvidia.com/gpu].keys: unknown key; accepted: {TOLERATION}"],
+        ),
+        ("{nvidia.com/gpu: {}}", [f"3:44: {GPU}.operator: {NO_KEY}"]),
+        (
+            "{nvidia.com/gpu: {value: a, operator: Equal}}",
+            [f"3:65: {GPU}.operator: {NO_KEY}"],
+        ),
+        (
+            "{nvidia.com/gpu: {key: 'a b', operator: Exists, value: c}}",
+            [
+                f"3:50: {GPU}.key: 'a b' is no taint key; write a name such as nvidia.com/gpu",
+                f"3:82: {GPU}.value: must be empty where operator is Exists; remove it, or write operator: Equal",
+            ],
+        ),
+        ("{nvidia.com/gpu: {key: a, value: 'b c'}}", [f"3:60: {GPU}.value: 'b c' {NO_VALUE}"]),
+        ("{nvidia.com/gpu: {key: a, value: b/c}}", [f"3:60: {GPU}.value: 'b/c' {NO_VALUE}"]),
+        (
+            f"{{nvidia.com/gpu: {{key: a, operator: Equal, value: {'b' * 64}}}}}",
+            [f"3:77: {GPU}.value: '{'b' * 64}' {NO_VALUE}"],
+        ),
+        (
+            "{nvidia.com/gpu: {key: a, tolerationSeconds: 5}}",
+            [f"3:44: {GPU}.effect: {NO_SECONDS}"],
+        ),
+        (
+            "{nvidia.com/gpu: {key: a, effect: NoSchedule, tolerationSeconds: 0}}",
+            [f"3:61: {GPU}.effect: {NO_SECONDS}"],
+        ),
+        (
+            "{nvidia.com/gpu: {key: a, effect: NoExecute, tolerationSeconds: 1.5}}",
+            [f"3:91: {GPU}.tolerationSeconds: 1.5 where a whole number is expected"],
+        ),
+        ("{nvidia.com/gpu: {key: a, value: 1}}", [f"3:60: {GPU}.value: 1 {A_TEXT}"]),
+        (
+            "{nvidia.com/gpu: {key: [a], operator: {}, value: {}, effect: []}}",
+            [
+                f"3:50: {GPU}.key: ['a'] is no taint key; write a name such as nvidia.com/gpu",
+                f"3:50: {GPU}.key: a list {A_TEXT}",
+                f"3:65: {GPU}.operator: {{}} is not accepted; write 'Equal' or 'Exists'",
+                f"3:76: {GPU}.value: a map {A_TEXT}",
+                f"3:88: {GPU}.effect: [] {NO_EFFECT}",
+            ],
+        ),
+    ],
+)
+def test_tolerations_that_the_api_server_would_refuse_are_told(section: str, expect: list[str]) -> None:
+    text = f"plugins:\n  k8s:\n    resource-tolerations: {section}"
+    assert problems(text) == [f"p.yaml:{line}" for line in expect]
+
+
+OVER_2 = "is over the limit 2, which is what tasks get"
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (
+            "plugins:\n  spark: {}\n  k8s: {default-cpus: 1, default-labels: {}, gpu-resource-name: a.b/c}\n  logs:\n",
+            [
+                "2:3: plugins.spark: warning: left to Flyte, not used here",
+                "3:9: plugins.k8s.default-cpus: warning: left to Flyte, not used here",
+                "3:26: plugins.k8s.default-labels: warning: left to Flyte, not used here",
+                "4:3: plugins.logs: warning: left to Flyte, not used here",
+            ],
+        ),
+        (
+            """\
+task_resources:
+  defaults: {cpu: 4, mem: 1Gi, gpu: 3, storage: 2Gi, amd.com/gpu: 9}
+  limits: {cpu: 2, memory: 1Gi, nvidia.com/gpu: 1, ephemeralStorage: 1G}
+secondary_defaults: {cpu: 2001m, memory: 1Gi}
+""",
+            [
+                "2:19: task_resources.defaults.cpu: warning: 4 is over the limit 2, which is what tasks get",
+                "2:37: task_resources.defaults.gpu: warning: 3 is over the limit 1, which is what tasks get",
+                "2:49: task_resources.defaults.storage: warning: 2Gi is over the limit 1G, which is what tasks get",
+                "4:27: secondary_defaults.cpu: warning: 2001m is over the limit 2, which is what tasks get",
+            ],
+        ),
+        (
+            "task_resource_defaults: {task_resources: {defaults: {cpu: 4}, limits: {cpu: 2}}}",
+            [
+                f"1:59: task_resource_defaults.task_resources.defaults.cpu: warning: 4 {OVER_2}",
+            ],
+        ),
+        (
+            "task_resource_defaults: {defaults: {cpu: 4}, limits: {cpu: 2}}",
+            [f"1:42: task_resource_defaults.defaults.cpu: warning: 4 {OVER_2}"],
+        ),
+    ],
+    ids=["left to Flyte", "over the limit", "helm", "documentation"],
+)
+def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warnings: list[str]) -> None:
+    assert list(load(text, "p.yaml").warnings) == [f"p.yaml:{line}" for line in warnings]
+
+
+def test_a_problem_is_one_line_whatever_the_key() -> None:
+    assert len(problems('"a\\nb": 1')) == 1
+
+
+@pytest.mark.parametrize("seconds", [2**63, -(2**63) - 1, 10**30])
+def test_seconds_that_no_pod_can_hold_are_told(seconds: int) -> None:
+    toleration = f"{{key: a, effect: NoExecute, tolerationSeconds: {seconds}}}"
+    (problem,) = problems(f"plugins: {{k8s: {{resource-tolerations: {{a.b/c: {toleration}}}}}}}")
+    assert problem.startswith("p.yaml:1:94: plugins.k8s.resource-tolerations[a.b/c].tolerationSeconds: ")
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', '"a\\ud800.b/c"'])
+def test_what_is_no_text_at_all_is_told(value: str) -> None:
+    (problem,) = problems(f"plugins: {{k8s: {{gpu-resource-name: {value}}}}}")
+    assert problem.startswith("p.yaml:1:36: plugins.k8s.gpu-resource-name: ")
+
+
+def test_an_amount_too_long_to_compute_with_is_told() -> None:
+    assert problems(f"secondary_defaults: {{cpu: '{'9' * 5000}'}}") == [
+        f"p.yaml:1:27: secondary_defaults.cpu: '{'9' * 5000}' is too long; at most 4000 digits are accepted"
+    ]
+
+
+def test_the_json_schema_says_what_the_file_may_hold() -> None:
+    schema = json_schema()
+    assert json.loads(json.dumps(schema)) == schema
+    assert (schema["$schema"], schema["title"]) == (
+        "https://json-schema.org/draft/2020-12/schema",
+        "flyte-admission policy",
+    )
+    assert (list(schema["properties"]), schema["additionalProperties"]) == (
+        ["task_resources", "task_resource_defaults", "secondary_defaults", "plugins"],
+        False,
+    )
+
+
+def resolved(schema: Any, root: Data) -> Any:
+    """The schema with its references filled in."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return resolved(root["$defs"][reference.removeprefix("#/$defs/")], root)
+        case dict():
+            return {key: resolved(value, root) for key, value in schema.items() if key != "$defs"}
+        case list():
+            return [resolved(value, root) for value in schema]
+    return schema
+
+
+def accepts(schema: Data, value: Any) -> bool:
+    """As a JSON Schema validator would say, for the words that this schema uses."""
+    if "anyOf" in schema or "oneOf" in schema:
+        return any(accepts(option, value) for option in schema.get("anyOf") or schema["oneOf"])
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "null": type(None),
+    }  # fmt: skip
+    if "type" in schema and not isinstance(value, kinds[schema["type"]]):
+        return False
+    if isinstance(value, bool) or value not in schema.get("enum", [value]):
+        return False
+    if "minimum" in schema and value < schema["minimum"]:
+        return False
+    if isinstance(value, list):
+        return all(accepts(schema["items"], item) for item in value)
+    if isinstance(value, dict):
+        return all(accepts_entry(schema, key, item) for key, item in value.items())
+    return True
+
+
+def accepts_entry(schema: Data, key: str, value: Any) -> bool:
+    if key in schema.get("properties", {}):
+        return accepts(schema["properties"][key], value)
+    patterns = schema.get("patternProperties", {})
+    for found in (patterns[pattern] for pattern in patterns if re.search(pattern, key)):
+        return found is True or accepts(found, value)
+    other = schema.get("additionalProperties", True)
+    return other if isinstance(other, bool) else accepts(other, value)
+
+
+SCHEMA = resolved(json_schema(), json_schema())
+
+
+@pytest.mark.parametrize(
+    ("data", "good"),
+    [
+        ({}, True),
+        ({"task_resources": {"defaults": {"cpu": "500m", "mem": 1, "gpu": 0.0}, "limits": None}}, True),
+        ({"task_resource_defaults": {"task_resources": {"limits": {"nvidia.com/gpu": None}}}}, True),
+        ({"task_resource_defaults": {"defaults": {}}, "secondary_defaults": {}}, True),
+        ({"plugins": {"spark": {"x": 1}, "k8s": {"default-cpus": 1, "gpu-resource-name": "amd.com/gpu"}}}, True),
+        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": PRESENT, "d.e/f": [PRESENT, DEDICATED]}}}}, True),
+        ({"plugins": {"k8s": {"resource-tolerations": [{"a.b/c": PRESENT}, {"d.e/f": [DEDICATED]}]}}}, True),
+        ({"other": 1}, False),
+        ([], False),
+        ({"task_resources": {"default": {}}}, False),
+        ({"task_resources": {"defaults": {"cpu": True}}}, False),
+        ({"task_resources": {"defaults": {"cpu": -1}}}, False),
+        ({"task_resources": {"defaults": ["cpu"]}}, False),
+        ({"plugins": {"spork": {}}}, False),
+        ({"plugins": {"k8s": {"gpu": 1}}}, False),
+        ({"plugins": {"k8s": {"gpu-resource-name": 5}}}, False),
+        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "effect": "NoRun"}}}}}, False),
+        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "keys": "x"}}}}}, False),
+        ({"plugins": {"k8s": {"resource-tolerations": "a.b/c"}}}, False),
+    ],
+)
+def test_the_json_schema_accepts_what_loads_and_refuses_what_does_not(data: Any, good: bool) -> None:  # noqa: FBT001
+    assert accepts(SCHEMA, data) is good
+    text = json.dumps(data)
+    if good:
+        load(text, "p.yaml")
+    else:
+        assert problems(text)
+
+
+KEYS = st.sampled_from(
+    [
+        *("task_resources", "task_resource_defaults", "secondary_defaults", "plugins", "k8s", "defaults", "limits"),
+        *("cpu", "memory", "mem", "gpu", "nvidia.com/gpu", "gpu-resource-name", "resource-tolerations", "spark"),
+        *("default-cpus", "key", "operator", "value", "effect", "tolerationSeconds", "other"),
+    ]
+)
+SCALARS = st.sampled_from(
+    [None, True, 0, 1, -1, 2.5, "", "1", "500m", "amd.com/gpu", "Exists", "Equal", "NoExecute", "a b"]
+)
+DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3))
+AMOUNTS = st.none() | st.dictionaries(st.sampled_from(["cpu", "gpu", "mem", "amd.com/gpu"]), SCALARS, max_size=3)
+TOLERATIONS = st.fixed_dictionaries(
+    {"operator": st.sampled_from(["Exists", "Equal", "", None])},
+    optional={"key": SCALARS, "value": SCALARS, "effect": SCALARS, "tolerationSeconds": SCALARS},
+)
+BY_RESOURCE = st.dictionaries(KEYS, TOLERATIONS | st.lists(TOLERATIONS, max_size=2), max_size=2)
+NEARLY = st.fixed_dictionaries(
+    {},
+    optional={
+        "task_resources": DATA | st.fixed_dictionaries({}, optional={"defaults": AMOUNTS, "limits": AMOUNTS}),
+        "secondary_defaults": AMOUNTS,
+        "plugins": st.fixed_dictionaries(
+            {}, optional={"k8s": st.fixed_dictionaries({"resource-tolerations": BY_RESOURCE | st.lists(BY_RESOURCE)})}
+        ),
+    },
+)
+
+
+@given(st.dictionaries(KEYS, DATA, max_size=3) | NEARLY | DATA)
+def test_any_data_is_told_what_is_wrong_with_it_or_is_a_policy_by_the_json_schema_too(data: Any) -> None:
+    try:
+        load(json.dumps(data), "p.yaml")
+    except ProblemsError as error:
+        assert all(line.startswith("p.yaml:1:") for line in str(error).splitlines())  # noqa: PT017 - either is fine
+    else:
+        assert accepts(SCHEMA, data)

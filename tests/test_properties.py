@@ -1,0 +1,588 @@
+"""What holds for every Pod under every policy, and what no input does."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import jsonpatch
+import msgspec
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.apiserver import (
+    Json,
+    aggregate,
+    amount,
+    amounts,
+    blocks,
+    containers,
+    defaulted,
+    effective,
+    flaws,
+    is_extended,
+    text,
+)
+from tests.golden import cases
+from webhook import admission, manifests, review, rules
+from webhook import pod as pods
+from webhook.admission import BadReviewError, Request
+from webhook.decision import Allowed, Context, Decision, Denied
+from webhook.flyte import identify
+from webhook.policy import Policy
+from webhook.policy_file import load
+from webhook.snapshot import Ledger
+from webhook.yaml_text import ProblemsError
+
+thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+GPU = "nvidia.com/gpu"
+CPU = ["0", "100m", "0.5", "500m", "1", "1500m", "2", "3", "4", "8", "64", "2.5e0", "0.1m", "1500u", 1, 0, 2.5]
+BYTES = ["0", "1", "64Mi", "500Mi", "500M", "1Gi", "1.5Gi", "1e9", "2Gi", "10G", "1Ti", "128974848000m", 1024, 0]
+DEVICES = ["0", "1", "2", "8", "1000m", 1, 0]
+QUANTITIES: Mapping[str, st.SearchStrategy[Any]] = {
+    "cpu": st.sampled_from(CPU) | st.integers(0, 100_000).map("{}m".format),
+    "memory": st.sampled_from(BYTES) | st.integers(0, 2**40),
+    "ephemeral-storage": st.sampled_from(BYTES),
+    GPU: st.sampled_from(DEVICES),
+    "amd.com/gpu": st.sampled_from(DEVICES),
+    "example.com/fpga": st.sampled_from(DEVICES),
+}
+KEYS = {"ephemeral-storage": "ephemeralStorage"}  # of Flyte
+TOLERATIONS = st.fixed_dictionaries(
+    {"key": st.sampled_from([GPU, "gpu", "example.com/fpga"])},
+    optional={
+        "operator": st.just("Exists"),
+        "effect": st.sampled_from(["NoSchedule", "PreferNoSchedule", "NoExecute"]),
+    },
+)
+
+
+def resource_lists(names: tuple[str, ...] = tuple(QUANTITIES)) -> st.SearchStrategy[Json]:
+    return st.fixed_dictionaries({}, optional={name: QUANTITIES[name] for name in names})
+
+
+def some(*maps: Json) -> st.SearchStrategy[Json]:
+    return st.sampled_from(maps)
+
+
+def maybe(key: str, *strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    """A map with the key and one of the values, or null, or without the key."""
+    return some({}) | st.just({key: None}) | st.one_of(strategies).map(lambda value: {key: value})
+
+
+def merged(*strategies: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
+    return st.tuples(*strategies).map(lambda maps: {name: value for part in maps for name, value in part.items()})
+
+
+def resources(names: tuple[str, ...] = tuple(QUANTITIES)) -> st.SearchStrategy[Json]:
+    """Of any shape, legal or not."""
+    return merged(
+        maybe("requests", resource_lists(names)),
+        maybe("limits", resource_lists(names)),
+        some({}, {}, {"claims": [{"name": "c"}]}),
+    )
+
+
+@st.composite
+def legal_resources(draw: st.DrawFn) -> Json:
+    """What validation takes: requests within limits, devices whole and equal on both sides."""
+    block: Json = {"requests": {}, "limits": {}}
+    for name in draw(st.lists(st.sampled_from(sorted(QUANTITIES)), unique=True, max_size=4)):
+        low, high = sorted([draw(QUANTITIES[name]), draw(QUANTITIES[name])], key=amount)
+        sides = draw(st.sampled_from(["limits", "both"] if is_extended(name) else ["limits", "requests", "both"]))
+        if sides != "requests":
+            block["limits"][name] = high
+        if sides != "limits":
+            block["requests"][name] = high if is_extended(name) else low
+    return {side: values for side, values in block.items() if values}
+
+
+def container_lists(of: st.SearchStrategy[Json], least: int, extra: st.SearchStrategy[Json]) -> st.SearchStrategy[Any]:
+    fields = merged(of, extra, some({}, {"image": "i", "env": [{"name": "A", "value": "B"}]}))
+    names = [{"name": name} for name in ("a", "b", "c")]
+    return st.lists(fields, min_size=least, max_size=3).map(
+        lambda found: [{**name, **own} for name, own in zip(names, found, strict=False)]
+    )
+
+
+LABELS = [{"execution-id": "a"}, {"flyte.org/run": "r", "x": None}, {"flyte.org/managed": "true"}]
+METADATA = st.fixed_dictionaries(
+    {"labels": st.sampled_from(LABELS)},
+    optional={
+        "name": st.sampled_from(["a", "b", "p"]),
+        "annotations": st.sampled_from([None, {}, {"primary_container_name": "b"}]),
+        "uid": st.just("u"),
+    },
+)
+SIDECARS = some({}, {"restartPolicy": "Always"}, {"restartPolicy": None})
+BESIDE = merged(
+    maybe("tolerations", st.lists(TOLERATIONS | TOLERATIONS.map(lambda t: {**t, "value": None, "own": 1}), max_size=2)),
+    some({}, {"nodeSelector": {"a": "b"}, "volumes": [{"name": "v", "emptyDir": {}}]}),
+)
+
+
+def pods_of(spec: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
+    return st.fixed_dictionaries(
+        {"apiVersion": st.just("v1"), "kind": st.just("Pod"), "metadata": METADATA, "spec": spec}
+    )
+
+
+ANY_PODS = pods_of(
+    merged(
+        container_lists(maybe("resources", resources()), 0, some({})).map(lambda found: {"containers": found}),
+        maybe("initContainers", container_lists(maybe("resources", resources()), 0, SIDECARS)),
+        maybe("resources", resources(("cpu", "memory"))),
+        BESIDE,
+    )
+)
+
+
+@st.composite
+def legal_specs(draw: st.DrawFn) -> Json:
+    """A spec that validation takes, with resources for the Pod as a whole half of the time."""
+    own = some({}) | legal_resources().map(lambda block: {"resources": block})
+    spec: Json = {"containers": draw(container_lists(own, 1, some({}))), **draw(BESIDE)}
+    spec |= draw(maybe("initContainers", container_lists(own, 0, SIDECARS)))
+    if draw(st.booleans()):
+        spec["resources"] = draw(pod_level({"spec": spec}))
+    return spec
+
+
+@st.composite
+def pod_level(draw: st.DrawFn, pod: Json) -> Json:
+    """Requests that the containers' fit into, and limits that each of theirs, and those requests, fit into."""
+    pod = defaulted(pod)
+    total, level = aggregate(pod, "requests"), dict[str, Json]()
+    for name in draw(st.lists(st.sampled_from(["cpu", "memory"]), unique=True)):
+        each = [amounts(container.get("resources"), "limits") for container in containers(pod)]
+        room = st.just("0") | QUANTITIES[name]
+        request = total.get(name, Fraction(0)) + amount(draw(room))
+        limit = max([request, *(limits.get(name, Fraction(0)) for limits in each)]) + amount(draw(room))
+        sides = draw(st.sampled_from([["requests"], ["limits"], ["requests", "limits"]]))
+        for side in sides:
+            level.setdefault(side, {})[name] = text(request if side == "requests" else limit)
+    return level
+
+
+LEGAL_PODS = pods_of(legal_specs()).map(defaulted)
+
+
+def flyte_amounts(*names: str) -> st.SearchStrategy[Any]:
+    keys = {KEYS.get(name, name): QUANTITIES[name] for name in names}
+    keys |= {"gpu": QUANTITIES[GPU]}
+    return st.none() | st.fixed_dictionaries({}, optional=keys)
+
+
+POLICIES = merged(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "defaults": flyte_amounts("cpu", "memory", "ephemeral-storage"),
+            "limits": flyte_amounts("cpu", "memory", "ephemeral-storage", "example.com/fpga"),
+        },
+    ).map(lambda block: {"task_resources": block}),
+    some({}) | flyte_amounts("cpu", "memory").map(lambda block: {"secondary_defaults": block}),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "gpu-resource-name": st.sampled_from([GPU, "amd.com/gpu"]),
+            "resource-tolerations": st.dictionaries(
+                st.sampled_from([GPU, "amd.com/gpu", "ephemeral-storage"]), st.lists(TOLERATIONS, max_size=2)
+            ),
+        },
+    ).map(lambda k8s: {"plugins": {"k8s": k8s}}),
+)
+
+
+def policy_of(content: Json) -> Policy:
+    return load(json.dumps(content), "policy.yaml").policy
+
+
+def maxima_of(content: Json) -> dict[str, Fraction]:
+    """The maxima under Kubernetes' names, read independently of the policy module."""
+    gpu = content["plugins"]["k8s"].get("gpu-resource-name", GPU)
+    names = {"ephemeralStorage": "ephemeral-storage", "gpu": gpu}
+    limits = content["task_resources"].get("limits") or {}
+    return {names.get(key, key): amount(value) for key, value in limits.items() if amount(value)}
+
+
+def review_of(pod: Json, **more: Any) -> Json:
+    request = {
+        "uid": "u", "operation": "CREATE", "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "namespace": "n", "object": pod, **more,
+    }  # fmt: skip
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+def decoded(pod: Json) -> Request:
+    return admission.decode(json.dumps(review_of(pod)).encode())
+
+
+def mutated(pod: Json, policy: Policy) -> tuple[Json, Decision]:
+    """The Pod after /mutate, patched by the independent library from the bytes of the answer, and the decision."""
+    request = decoded(pod)
+    decision = admission.mutate(request, policy, ())
+    return patched(pod, admission.encode(request, decision)), decision
+
+
+def patched(pod: Json, answer: bytes) -> Json:
+    response = json.loads(answer)["response"]
+    operations = json.loads(msgspec.convert(response["patch"], bytes)) if "patch" in response else []
+    result: Json = jsonpatch.apply_patch(pod, operations)
+    return result
+
+
+@thorough
+@given(ANY_PODS | LEGAL_PODS, POLICIES.map(policy_of))
+def test_the_patched_pod_is_exactly_the_pod_that_the_rules_decided(pod: Json, policy: Policy) -> None:
+    decided = decoded(pod).pod
+    assert decided is not None
+    task = identify(decided)
+    assert task is not None
+    for rule in rules.MUTATING:
+        decided, _ = rule(decided, Context(task, policy.settings(task)))
+    result, _ = mutated(pod, policy)
+    assert pods.decode(json.dumps(result).encode()) == decided
+
+
+@thorough
+@given(ANY_PODS | LEGAL_PODS, POLICIES.map(policy_of))
+def test_a_mutated_pod_gets_no_patch_whether_defaulted_in_between_or_not(pod: Json, policy: Policy) -> None:
+    result, _ = mutated(pod, policy)
+    assert mutated(result, policy) == (result, Allowed())
+    again = defaulted(result)
+    assert mutated(again, policy) == (again, Allowed())
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES.map(policy_of))
+def test_a_mutated_pod_passes_validate(pod: Json, policy: Policy) -> None:
+    result, _ = mutated(pod, policy)
+    assert admission.validate(decoded(defaulted(result)), policy, ()) == Allowed()
+
+
+@thorough
+@given(ANY_PODS | LEGAL_PODS, POLICIES)
+def test_nothing_is_over_a_maximum_and_no_request_over_its_limit(pod: Json, content: Json) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    maxima = maxima_of(content)
+    for block in blocks(result):
+        requests, limits = amounts(block, "requests"), amounts(block, "limits")
+        for name in {*requests, *limits}:
+            request = requests.get(name, Fraction(0))
+            assert request <= limits.get(name, request)
+            if name in maxima:
+                assert max(request, limits.get(name, request)) <= maxima[name]
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES.map(policy_of))
+def test_a_legal_pod_stays_legal(pod: Json, policy: Policy) -> None:
+    assert flaws(pod) == []
+    result, _ = mutated(pod, policy)
+    assert flaws(defaulted(result)) == []
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES)
+def test_devices_stay_whole_with_requests_equal_to_limits(pod: Json, content: Json) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    for block in blocks(result):
+        requests, limits = amounts(block, "requests"), amounts(block, "limits")
+        for name in filter(is_extended, {*requests, *limits}):
+            assert requests[name] == limits[name]
+            assert limits[name] % 1 == 0
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES)
+def test_only_what_is_missing_is_filled_and_nothing_grows_else(pod: Json, content: Json) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    maxima = maxima_of(content)
+    for before, after in zip(containers(pod), containers(result), strict=True):
+        for side in ("requests", "limits"):
+            was, is_now = amounts(before.get("resources"), side), amounts(after.get("resources"), side)
+            for name, value in was.items():
+                assert is_now[name] <= value or value == 0
+                if name not in maxima:
+                    assert is_now[name] == value or value == 0
+
+
+@thorough
+@given(ANY_PODS | LEGAL_PODS, POLICIES.map(policy_of))
+def test_what_the_rules_do_not_know_stays_as_it_was(pod: Json, policy: Policy) -> None:
+    before = copy.deepcopy(pod)
+    result, _ = mutated(pod, policy)
+    assert pod == before
+    assert without_what_rules_change(result) == without_what_rules_change(pod)
+    own = pod["spec"].get("tolerations") or []
+    assert (result["spec"].get("tolerations") or [])[: len(own)] == own
+
+
+def without_what_rules_change(pod: Json) -> Json:
+    rest = copy.deepcopy(pod)
+    for owner in (*containers(rest), rest["spec"]):
+        block = owner.get("resources") or {}
+        owner["resources"] = {name: value for name, value in block.items() if name not in ("requests", "limits")}
+    rest["spec"].pop("tolerations", None)
+    return rest
+
+
+@thorough
+@given(ANY_PODS | LEGAL_PODS, POLICIES.map(policy_of))
+def test_each_change_tells_what_was_there_and_what_is_there_now(pod: Json, policy: Policy) -> None:
+    result, decision = mutated(pod, policy)
+    assert len({change.path for change in decision.changes if not change.path.endswith("/-")}) == sum(
+        not change.path.endswith("/-") for change in decision.changes
+    )
+    appended = [change.after for change in decision.changes if change.path.endswith("/-")]
+    assert (result["spec"].get("tolerations") or [])[len(pod["spec"].get("tolerations") or []) :] == appended
+    for change in decision.changes:
+        if not change.path.endswith("/-"):
+            before, after = at(pod, change.path), at(result, change.path)
+            assert (change.before is None) == (before is None)
+            assert amount(change.before) == amount(before)
+            assert amount(change.after) == amount(after) != amount(before)
+            assert change.after == after
+
+
+def at(pod: Json, pointer: str) -> Any:
+    """The value at a JSON Pointer; None where there is none."""
+    value: Any = pod
+    for step in pointer.split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        value = value[int(key)] if isinstance(value, list) else (value or {}).get(key)
+    return value
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES)
+def test_every_device_in_use_is_tolerated_and_nothing_twice(pod: Json, content: Json) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    own, found = pod["spec"].get("tolerations") or [], result["spec"].get("tolerations") or []
+    configured = content["plugins"]["k8s"].get("resource-tolerations", {})
+    for container in containers(result):
+        for name, value in amounts(container.get("resources"), "limits").items():
+            wanted = configured.get(name, [{"key": name, "operator": "Exists", "effect": "NoSchedule"}])
+            if is_extended(name) and value:
+                assert {*map(identity, wanted)} <= {*map(identity, found)}
+    added = [identity(toleration) for toleration in found[len(own) :]]
+    assert len(added) == len({*added} - {*map(identity, own)})
+
+
+def identity(toleration: Json) -> tuple[str, ...]:
+    defaults = {"key": "", "operator": "Equal", "value": "", "effect": ""}
+    return tuple(toleration.get(name) or default for name, default in defaults.items())
+
+
+@thorough
+@given(LEGAL_PODS | ANY_PODS, POLICIES.map(policy_of))
+def test_review_and_the_core_agree(pod: Json, policy: Policy) -> None:
+    result, decision = mutated(pod, policy)
+    (report,) = review.reports(json.dumps(review_of(pod)), "review.json", policy, Ledger([]))
+    assert (report.decision, report.pod) == (decision, result)
+    (report,) = review.reports(yaml.safe_dump(pod), "pod.yaml", policy, Ledger([]))
+    result, decision = mutated(defaulted(pod), policy)
+    assert (report.decision.changes, worth(report.pod)) == (decision.changes, worth(result))
+
+
+def worth(value: Any) -> Any:
+    """A Pod with its quantities as numbers, null and empty maps left out."""
+    if not isinstance(value, dict):
+        return [worth(item) for item in value] if isinstance(value, list) else value
+    found = {
+        name: {key: amount(quantity) for key, quantity in (item or {}).items()}
+        if name in ("requests", "limits")
+        else worth(item)
+        for name, item in value.items()
+    }
+    return {name: item for name, item in found.items() if item not in (None, {})}
+
+
+QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "n"}}
+TRACKED = ("requests.cpu", "limits.cpu", "requests.memory", f"requests.{GPU}")
+HARD = st.dictionaries(st.sampled_from(TRACKED), st.integers(0, 20).map(str), min_size=1)
+
+
+@thorough
+@given(st.lists(LEGAL_PODS, min_size=1, max_size=5), POLICIES.map(policy_of), HARD)
+def test_pods_are_admitted_as_long_as_they_fit_into_the_quota(found: list[Json], policy: Policy, hard: Json) -> None:
+    hard = {name: f"{value}Gi" if "memory" in name else value for name, value in hard.items()}
+    ledger = Ledger(manifests.quotas(json.dumps({**QUOTA, "spec": {"hard": hard}}), "quotas.yaml"))
+    used = dict.fromkeys(hard, Fraction(0))
+    for index, pod in enumerate(found):
+        pod["metadata"]["name"] = f"pod-{index}"
+        request = decoded(pod)
+        decision = admission.mutate(request, policy, ledger.quotas("n", request.meta))
+        if isinstance(decision, Denied) and "must specify" in decision.message:
+            continue
+        stored = defaulted(mutated(pod, policy)[0])
+        asked = {name: charged(stored, name) for name in hard}
+        fits = all(used[name] + value <= amount(hard[name]) for name, value in asked.items() if value)
+        assert isinstance(decision, Allowed) == fits
+        if isinstance(decision, Allowed):
+            ledger.charge("n", request.meta, decision.charges)
+            used = {name: value + asked[name] for name, value in used.items()}
+
+
+def charged(pod: Json, name: str) -> Fraction:
+    side, _, resource = name.partition(".")
+    return effective(pod, side).get(resource, Fraction(0))
+
+
+TEXTS = st.text(max_size=5) | st.sampled_from(
+    ["", "-", "~", "a/b", "cpu", GPU, "1e400", "9" * 30, "-1", "1Ki", "\ud800", "Always", "pods", "resize", "UPDATE"]
+)
+SCALARS = (
+    st.none() | st.booleans() | TEXTS | st.floats() | st.integers(-(2**70), 2**70) | st.sampled_from([10**40, -0.0])
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+REVIEWS = [case.review for case in cases()]
+FUZZED = policy_of(
+    {
+        "task_resources": {
+            "defaults": {"cpu": "500m", "memory": "1Gi", "gpu": 1},
+            "limits": {"cpu": 2, "memory": "2Gi", "gpu": 2},
+        }
+    }
+)
+QUOTAS = manifests.quotas(
+    """
+kind: ResourceQuota
+metadata: {name: a}
+spec: {hard: {cpu: 4, limits.memory: 8Gi, requests.nvidia.com/gpu: 3, pods: 2}}
+---
+kind: ResourceQuota
+metadata: {name: b}
+spec:
+  hard: {requests.cpu: 1e400}
+  scopes: [NotTerminating, NotBestEffort]
+  scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: NotIn, values: [x]}]}
+---
+kind: ResourceQuota
+metadata: {name: c}
+spec: {hard: {pods: 1}, scopes: [CrossNamespacePodAffinity]}
+""",
+    "quotas.yaml",
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, originals: st.SearchStrategy[Json]) -> Json:
+    """A real review, but for a few nodes that are gone, null, or something else."""
+    root: Json = {"review": copy.deepcopy(draw(originals))}
+    for _ in range(draw(st.integers(1, 4))):
+        holder, key = draw(st.sampled_from(list(nodes(root))))
+        match draw(st.sampled_from(["drop", "null", "replace", "add", "repeat"])):
+            case "drop":
+                del holder[key]
+            case "null":
+                holder[key] = None
+            case "replace":
+                holder[key] = draw(VALUES)
+            case "add" if isinstance(holder, dict):
+                holder[draw(TEXTS)] = draw(VALUES)
+            case "repeat" if isinstance(holder, list):
+                holder.insert(key, copy.deepcopy(holder[key]))
+        root.setdefault("review", None)
+    return root
+
+
+def texts_of(originals: st.SearchStrategy[Json]) -> st.SearchStrategy[str]:
+    """Any text, any JSON, and the originals with a few nodes damaged."""
+    return st.text() | st.one_of(VALUES, damaged(originals).map(lambda root: root["review"])).map(json.dumps)
+
+
+def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from nodes(value[key])
+
+
+def goes_through(body: bytes) -> None:
+    """Nothing but BadReviewError is raised, each answer is an AdmissionReview, and each patch applies."""
+    try:
+        request = admission.decode(body)
+    except BadReviewError:
+        return
+    ledger = Ledger(QUOTAS)
+    for decide in (admission.mutate, admission.validate):
+        quotas = ledger.quotas("default", request.meta, resize=request.resize)
+        decision = decide(request, FUZZED, quotas)
+        answer = admission.encode(request, decision)
+        assert json.loads(answer)["response"]["uid"] == request.uid
+        if isinstance(decision, Allowed):
+            ledger.charge("default", request.meta, decision.charges, resize=request.resize)
+        if "patch" in json.loads(answer)["response"]:
+            patched(json.loads(body)["request"]["object"], answer)
+
+
+@thorough
+@given(st.binary() | st.text().map(str.encode))
+def test_arbitrary_bytes_raise_nothing_else(body: bytes) -> None:
+    goes_through(body)
+
+
+@thorough
+@given(VALUES)
+def test_arbitrary_json_raises_nothing_else(value: Any) -> None:
+    goes_through(json.dumps(value).encode())
+
+
+@thorough
+@given(VALUES)
+def test_an_arbitrary_object_raises_nothing_else(value: Any) -> None:
+    goes_through(json.dumps(review_of(value)).encode())
+    goes_through(json.dumps(review_of({"metadata": {"labels": {"execution-id": "a"}}, "spec": value})).encode())
+
+
+@settings(thorough, max_examples=500)
+@given(damaged(st.sampled_from(REVIEWS)))
+def test_a_damaged_review_raises_nothing_else(root: Json) -> None:
+    goes_through(json.dumps(root["review"]).encode())
+
+
+@settings(thorough, max_examples=500)
+@given(damaged(ANY_PODS.map(review_of)))
+def test_a_damaged_review_of_any_pod_raises_nothing_else(root: Json) -> None:
+    goes_through(json.dumps(root["review"]).encode())
+
+
+@thorough
+@given(damaged(st.sampled_from(REVIEWS)), st.data())
+def test_the_bytes_of_a_review_cut_and_stained_raise_nothing_else(root: Json, data: st.DataObject) -> None:
+    body = bytearray(json.dumps(root["review"]).encode())
+    for _ in range(data.draw(st.integers(0, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    goes_through(bytes(body[: data.draw(st.integers(0, len(body)))]))
+
+
+@thorough
+@given(texts_of(ANY_PODS))
+def test_review_of_arbitrary_text_raises_nothing_but_problems(text: str) -> None:
+    try:
+        for report in review.reports(text, "file", FUZZED, Ledger(QUOTAS)):
+            assert review.as_text(report)
+            assert yaml.safe_dump(review.as_data(report))
+    except ProblemsError as error:
+        placed(error)
+
+
+@thorough
+@given(texts_of(POLICIES))
+def test_a_policy_of_arbitrary_text_raises_nothing_but_problems(text: str) -> None:
+    try:
+        policy = load(text, "file").policy
+    except ProblemsError as error:
+        placed(error)
+    else:
+        assert yaml.safe_dump(policy.platform.as_data())
+
+
+def placed(error: ProblemsError) -> None:
+    assert all(re.match("file:[0-9]+:[0-9]+: .", line) for line in str(error).splitlines())

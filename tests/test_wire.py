@@ -1,0 +1,174 @@
+"""A real uvicorn with real TLS, under each golden case, seen by a client and a JSON Patch library of others."""
+
+import json
+import socket
+import ssl
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jsonpatch
+import pytest
+import uvloop
+from click.testing import CliRunner
+
+from tests.golden import Case, cases, readable
+from tests.server import PATIENCE, Client, trusting
+from webhook import app, manifests, server, tls
+from webhook.__main__ import main
+from webhook.options import Address
+from webhook.policy_file import load
+from webhook.snapshot import Ledger
+
+MUTATE = [case for case in cases() if case.endpoint == "/mutate"]
+
+
+def named(chosen: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", chosen, ids=lambda case: case.name)
+
+
+CASES = named(cases())
+MUTATED = named(MUTATE)
+ADMITTED = named([case for case in MUTATE if case.response["response"]["allowed"]])
+
+
+@dataclass
+class Webhook:
+    service: app.Service
+    client: Client
+    url: str
+    certificate: str
+
+    def under(self, case: Case) -> Client:
+        """The client, once the policy and quotas of the case hold and nothing is charged."""
+        self.service.policy = load(case.text("policy.yaml"), "policy.yaml").policy
+        self.service.quotas = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
+        return self.client
+
+    def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
+        where = urlsplit(self.url)
+        raw = socket.create_connection((where.hostname, where.port), timeout=PATIENCE)
+        return context.wrap_socket(raw, server_hostname=where.hostname)
+
+
+@pytest.fixture(scope="module")
+def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+    """One server for all cases, on a thread, for its policy and quotas are swapped between them."""
+    certificate, key = tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+    service = app.Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
+    listening = server.listen(Address("127.0.0.1", 0))
+    url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+    uvicorn = server.configured(app.webhook(service), tls.context(certificate, key))
+    thread = threading.Thread(target=lambda: uvloop.run(uvicorn.serve([listening])))
+    thread.start()
+    client = Client(url, str(certificate))
+    yield Webhook(service, client, url, str(certificate))
+    client.connection.close()
+    uvicorn.should_exit = True
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def patched(review: dict[str, Any], answer: dict[str, Any]) -> Any:
+    """The object as the API server has it after the answer."""
+    return jsonpatch.apply_patch(review["request"]["object"], answer["response"].get("patch", []))
+
+
+@CASES
+def test_a_review_gets_its_response_over_the_wire(webhook: Webhook, case: Case) -> None:
+    answer = webhook.under(case).post(case.endpoint, case.text("review.json").encode())
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert readable(answer.body) == case.response
+
+
+@CASES
+def test_the_uid_is_that_of_the_request(webhook: Webhook, case: Case) -> None:
+    review = case.review
+    review["request"]["uid"] = str(uuid.uuid4())
+    assert webhook.under(case).review(case.endpoint, review)["uid"] == review["request"]["uid"]
+
+
+@MUTATED
+def test_the_patch_applies_and_makes_the_pod_of_the_golden_patch(webhook: Webhook, case: Case) -> None:
+    answer = readable(webhook.under(case).post(case.endpoint, case.text("review.json").encode()).body)
+    assert patched(case.review, answer) == patched(case.review, case.response)
+
+
+@ADMITTED
+def test_the_patched_pod_gets_no_patch_and_passes_validation(webhook: Webhook, case: Case) -> None:
+    review = case.review
+    review["request"]["object"] = patched(review, case.response)
+    expected = {"uid": review["request"]["uid"], "allowed": True}
+    for endpoint in ("/mutate", "/validate"):
+        assert webhook.under(case).review(endpoint, review) == expected
+
+
+@CASES
+def test_a_dry_run_is_answered_alike(webhook: Webhook, case: Case) -> None:
+    review = case.review
+    review["request"]["dryRun"] = True
+    client = webhook.under(case)
+    for _ in range(2):
+        assert readable(client.post(case.endpoint, json.dumps(review).encode()).body) == case.response
+
+
+@MUTATED
+def test_review_and_the_server_agree(case: Case) -> None:
+    folder = case.folder
+    arguments = ["review", "--policy", folder / "policy.yaml", "--quotas", folder / "quotas.yaml", "-o", "json", "-f"]
+    result = CliRunner().invoke(main, [*map(str, arguments), str(folder / "review.json")])
+    (report,) = json.loads(result.stdout)
+    response = case.response["response"]
+    changes = response.get("auditAnnotations", {}).get("changes", [])
+    status = {name: report.get(name) for name in ("code", "reason", "message")}
+    pod = patched(case.review, case.response) if response["allowed"] else None
+    assert result.exit_code == (0 if response["allowed"] else 1)
+    assert (report["changes"], report["result"]) == (changes, pod)
+    assert status == {name: response.get("status", {}).get(name) for name in status}
+
+
+def test_one_connection_serves_many_requests(webhook: Webhook) -> None:
+    case = cases()[0]
+    client = webhook.under(case)
+    client.post(case.endpoint, case.text("review.json").encode())
+    connected = client.connection.sock
+    for _ in range(20):
+        answer = client.post(case.endpoint, case.text("review.json").encode())
+        assert "connection" not in answer.headers
+    assert connected is not None
+    assert client.connection.sock is connected
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_1_2_and_1_3_are_spoken(webhook: Webhook, version: ssl.TLSVersion) -> None:
+    context = trusting(webhook.certificate)
+    context.minimum_version = context.maximum_version = version
+    with webhook.connect(context) as connection:
+        assert connection.version() == version.name.replace("_", ".")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1.* is deprecated:DeprecationWarning")
+def test_tls_1_1_is_refused(webhook: Webhook) -> None:
+    context = trusting(webhook.certificate)
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")  # OpenSSL itself offers it only so
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert protocol version|EOF occurred"):
+        webhook.connect(context)
+
+
+def test_http_2_is_not_offered(webhook: Webhook) -> None:
+    context = trusting(webhook.certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with webhook.connect(context) as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_client_that_trusts_others_does_not_connect(webhook: Webhook, tmp_path: Path) -> None:
+    stranger, _ = tls.make(tmp_path, ["127.0.0.1"])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        webhook.connect(trusting(str(stranger)))
