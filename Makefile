@@ -31,7 +31,10 @@ check: $(SETUP) ## Run formatter, linter, types, import contracts, and the tests
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --cov
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)

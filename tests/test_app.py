@@ -98,7 +98,12 @@ BAD_REQUESTS = [
     ("containers in a map", changed(f"{SPEC}.containers", {}), "got `object`", f"$.{SPEC}.containers"),
     ("a container of null", changed(f"{SPEC}.containers.0", None), "got `null`", f"$.{SPEC}.containers[0]"),
     ("resources in a list", changed(f"{SPEC}.resources", []), "got `array`", f"$.{SPEC}.resources"),
-    ("limits in a list", changed(f"{SPEC}.resources", {"limits": []}), "got `array`", f"$.{SPEC}.resources.limits"),
+    (
+        "limits in a list",
+        changed(f"{SPEC}.resources", {"limits": []}),
+        "limits: Expected `object | null`, got `array`",
+        f"$.{SPEC}.resources",
+    ),
     ("no quantity", changed(CPU, "4 cores"), "'4 cores' is not a quantity", f"$.{SPEC}.containers[0].resources"),
     ("a long quantity", changed(CPU, "9" * MIB), "digits are accepted", f"$.{SPEC}.containers[0].resources"),
     ("a quantity of true", changed(CPU, True), "not a quantity", f"$.{SPEC}.containers[0].resources"),

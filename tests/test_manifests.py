@@ -127,6 +127,7 @@ def test_a_quota_is_read_whole() -> None:
         }
     )
     assert (quota.name, quota.hard, quota.used) == ("project-quota", {}, {})
+    assert quota.spec is not None
     assert texts(quota.spec.hard or {})["pods"] == "1e3"
 
 

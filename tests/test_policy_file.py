@@ -230,7 +230,7 @@ plugins:
                 f"3:19: task_resources.defaults.cpu: 'four' {NO_QUANTITY}",
                 "3:33: task_resources.defaults.memory: -1 is negative; write 0 for none",
                 f"3:42: task_resources.defaults.gpu: 1.5 {NO_DEVICES}",
-                f"3:52: task_resources.defaults.foo: unknown key; accepted: {RESOURCES}",
+                f"3:47: task_resources.defaults.foo: unknown key; accepted: {RESOURCES}",
                 f"3:71: task_resources.defaults[nvidia.com/mig]: 0.5 {NO_DEVICES}",
                 "4:3: task_resources.limit: unknown key; accepted: defaults, limits",
                 f"5:21: secondary_defaults: a list {A_MAP}",
@@ -278,11 +278,11 @@ plugins:
         # one resource, said twice
         (
             "secondary_defaults: {memory: 1Gi, mem: 1Gi}",
-            ["1:40: secondary_defaults.mem: the same resource as memory; keep one of them"],
+            ["1:35: secondary_defaults.mem: the same resource as memory; keep one of them"],
         ),
         (
             "secondary_defaults: {storage: 1Gi, ephemeralStorage: 1Gi}",
-            ["1:54: secondary_defaults.ephemeralStorage: the same resource as storage; keep one of them"],
+            ["1:36: secondary_defaults.ephemeralStorage: the same resource as storage; keep one of them"],
         ),
         (
             "secondary_defaults: {gpu: 1, nvidia.com/gpu: 2}",
@@ -316,10 +316,10 @@ plugins:
         (
             "secondary_defaults: {hugepages-2Mi: 1, requests.nvidia.com/gpu: 1, foo.kubernetes.io/x: 1, '': 1}",
             [
-                f"1:37: secondary_defaults.hugepages-2Mi: unknown key; accepted: {RESOURCES}",
-                f"1:65: secondary_defaults[requests.nvidia.com/gpu]: unknown key; accepted: {RESOURCES}",
-                f"1:89: secondary_defaults[foo.kubernetes.io/x]: unknown key; accepted: {RESOURCES}",
-                f"1:96: secondary_defaults.: unknown key; accepted: {RESOURCES}",
+                f"1:22: secondary_defaults.hugepages-2Mi: unknown key; accepted: {RESOURCES}",
+                f"1:40: secondary_defaults[requests.nvidia.com/gpu]: unknown key; accepted: {RESOURCES}",
+                f"1:68: secondary_defaults[foo.kubernetes.io/x]: unknown key; accepted: {RESOURCES}",
+                f"1:92: secondary_defaults.: unknown key; accepted: {RESOURCES}",
             ],
         ),
     ],
@@ -331,7 +331,7 @@ def test_everything_that_is_wrong_is_told_at_once(text: str, expect: list[str]) 
 GPU = f"{SECTION}[nvidia.com/gpu]"
 NO_VALUE = "is no taint value; write at most 63 letters, digits and -_."
 NO_KEY = "must be Exists where there is no key; write operator: Exists, or a key"
-NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'"
+NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule', 'NoExecute' or ''"
 NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds"
 
 
@@ -346,7 +346,7 @@ NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute,
         (
             "{nvidia.com/gpu: [{key: a, operator: Exist, keys: b, effect: NoRun}]}",
             [
-                f"3:64: {GPU}[0].operator: 'Exist' is not accepted; write 'Equal' or 'Exists'",
+                f"3:64: {GPU}[0].operator: 'Exist' is not accepted; write 'Equal', 'Exists' or ''",
                 f"3:71: {GPU}[0].keys: unknown key; accepted: {TOLERATION}",
                 f"3:88: {GPU}[0].effect: 'NoRun' {NO_EFFECT}",
             ],
@@ -392,7 +392,7 @@ NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute,
             [
                 f"3:50: {GPU}.key: ['a'] is no taint key; write a name such as nvidia.com/gpu",
                 f"3:50: {GPU}.key: a list {A_TEXT}",
-                f"3:65: {GPU}.operator: {{}} is not accepted; write 'Equal' or 'Exists'",
+                f"3:65: {GPU}.operator: {{}} is not accepted; write 'Equal', 'Exists' or ''",
                 f"3:76: {GPU}.value: a map {A_TEXT}",
                 f"3:88: {GPU}.effect: [] {NO_EFFECT}",
             ],
@@ -469,7 +469,7 @@ def test_what_is_no_text_at_all_is_told(value: str) -> None:
 
 def test_an_amount_too_long_to_compute_with_is_told() -> None:
     assert problems(f"secondary_defaults: {{cpu: '{'9' * 5000}'}}") == [
-        f"p.yaml:1:27: secondary_defaults.cpu: '{'9' * 5000}' is too long; at most 4000 digits are accepted"
+        f"p.yaml:1:27: secondary_defaults.cpu: '{'9' * 100}…' is too long; at most 4000 digits are accepted"
     ]
 
 

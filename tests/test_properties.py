@@ -50,7 +50,9 @@ QUANTITIES: Mapping[str, st.SearchStrategy[Any]] = {
     GPU: st.sampled_from(DEVICES),
     "amd.com/gpu": st.sampled_from(DEVICES),
     "example.com/fpga": st.sampled_from(DEVICES),
+    "gpu": st.sampled_from(DEVICES),  # of Flyte
 }
+OTHERS = ["ephemeral-storage", GPU, "amd.com/gpu", "example.com/fpga"]
 KEYS = {"ephemeral-storage": "ephemeralStorage"}  # of Flyte
 TOLERATIONS = st.fixed_dictionaries(
     {"key": st.sampled_from([GPU, "gpu", "example.com/fpga"])},
@@ -61,7 +63,10 @@ TOLERATIONS = st.fixed_dictionaries(
 )
 
 
-def resource_lists(names: tuple[str, ...] = tuple(QUANTITIES)) -> st.SearchStrategy[Json]:
+NAMES = ("cpu", "memory", *OTHERS)
+
+
+def resource_lists(names: tuple[str, ...] = NAMES) -> st.SearchStrategy[Json]:
     return st.fixed_dictionaries({}, optional={name: QUANTITIES[name] for name in names})
 
 
@@ -69,16 +74,17 @@ def some(*maps: Json) -> st.SearchStrategy[Json]:
     return st.sampled_from(maps)
 
 
-def maybe(key: str, *strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
-    """A map with the key and one of the values, or null, or without the key."""
-    return some({}) | st.just({key: None}) | st.one_of(strategies).map(lambda value: {key: value})
+def maybe(key: str, of: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    """A map with the key, four times out of six, or with null there, or without it."""
+    present = (of.map(lambda value: {key: value}) for _ in range(4))  # one_of would take equal ones for one
+    return st.one_of(some({}, {key: None}), *present)
 
 
 def merged(*strategies: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
     return st.tuples(*strategies).map(lambda maps: {name: value for part in maps for name, value in part.items()})
 
 
-def resources(names: tuple[str, ...] = tuple(QUANTITIES)) -> st.SearchStrategy[Json]:
+def resources(names: tuple[str, ...] = NAMES) -> st.SearchStrategy[Json]:
     """Of any shape, legal or not."""
     return merged(
         maybe("requests", resource_lists(names)),
@@ -91,12 +97,12 @@ def resources(names: tuple[str, ...] = tuple(QUANTITIES)) -> st.SearchStrategy[J
 def legal_resources(draw: st.DrawFn) -> Json:
     """What validation takes: requests within limits, devices whole and equal on both sides."""
     block: Json = {"requests": {}, "limits": {}}
-    for name in draw(st.lists(st.sampled_from(sorted(QUANTITIES)), unique=True, max_size=4)):
+    for name in ["cpu", "memory", *draw(st.lists(st.sampled_from(OTHERS), unique=True, max_size=2))]:
+        sides = draw(st.sampled_from(["limits", "both"] if is_extended(name) else ["", "limits", "requests", "both"]))
         low, high = sorted([draw(QUANTITIES[name]), draw(QUANTITIES[name])], key=amount)
-        sides = draw(st.sampled_from(["limits", "both"] if is_extended(name) else ["limits", "requests", "both"]))
-        if sides != "requests":
+        if sides in ("limits", "both"):
             block["limits"][name] = high
-        if sides != "limits":
+        if sides in ("requests", "both"):
             block["requests"][name] = high if is_extended(name) else low
     return {side: values for side, values in block.items() if values}
 
@@ -144,7 +150,7 @@ ANY_PODS = pods_of(
 @st.composite
 def legal_specs(draw: st.DrawFn) -> Json:
     """A spec that validation takes, with resources for the Pod as a whole half of the time."""
-    own = some({}) | legal_resources().map(lambda block: {"resources": block})
+    own = maybe("resources", legal_resources())
     spec: Json = {"containers": draw(container_lists(own, 1, some({}))), **draw(BESIDE)}
     spec |= draw(maybe("initContainers", container_lists(own, 0, SIDECARS)))
     if draw(st.booleans()):
@@ -157,7 +163,7 @@ def pod_level(draw: st.DrawFn, pod: Json) -> Json:
     """Requests that the containers' fit into, and limits that each of theirs, and those requests, fit into."""
     pod = defaulted(pod)
     total, level = aggregate(pod, "requests"), dict[str, Json]()
-    for name in draw(st.lists(st.sampled_from(["cpu", "memory"]), unique=True)):
+    for name in draw(st.sampled_from([["cpu"], ["memory"], ["cpu", "memory"]])):
         each = [amounts(container.get("resources"), "limits") for container in containers(pod)]
         room = st.just("0") | QUANTITIES[name]
         request = total.get(name, Fraction(0)) + amount(draw(room))
@@ -171,21 +177,17 @@ def pod_level(draw: st.DrawFn, pod: Json) -> Json:
 LEGAL_PODS = pods_of(legal_specs()).map(defaulted)
 
 
-def flyte_amounts(*names: str) -> st.SearchStrategy[Any]:
-    keys = {KEYS.get(name, name): QUANTITIES[name] for name in names}
-    keys |= {"gpu": QUANTITIES[GPU]}
-    return st.none() | st.fixed_dictionaries({}, optional=keys)
+def flyte_amounts(*names: str) -> st.SearchStrategy[Json]:
+    """Most resources, each with its amount, under the keys that Flyte has for them."""
+    return st.fixed_dictionaries({}, optional={KEYS.get(name, name): QUANTITIES[name] for name in names})
 
 
 POLICIES = merged(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "defaults": flyte_amounts("cpu", "memory", "ephemeral-storage"),
-            "limits": flyte_amounts("cpu", "memory", "ephemeral-storage", "example.com/fpga"),
-        },
+    merged(
+        maybe("defaults", flyte_amounts("cpu", "memory", "ephemeral-storage", "gpu")),
+        maybe("limits", flyte_amounts("cpu", "memory", "ephemeral-storage", "gpu", "example.com/fpga")),
     ).map(lambda block: {"task_resources": block}),
-    some({}) | flyte_amounts("cpu", "memory").map(lambda block: {"secondary_defaults": block}),
+    maybe("secondary_defaults", flyte_amounts("cpu", "memory")),
     st.fixed_dictionaries(
         {},
         optional={

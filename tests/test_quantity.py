@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -111,6 +110,11 @@ def test_a_text_that_is_no_quantity_is_quoted_in_the_error(text: str) -> None:
     )
 
 
+def cut(text: str) -> str:
+    """As messages show it."""
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -127,12 +131,17 @@ def test_a_text_that_is_no_quantity_is_quoted_in_the_error(text: str) -> None:
 def test_a_number_too_long_to_compute_with_is_quoted_in_the_error(text: str) -> None:
     with pytest.raises(QuantityError) as raised:
         parse(text)
-    assert str(raised.value) == f"{text!r} is too long; at most 4000 digits are accepted"
+    assert str(raised.value) == f"{cut(text)!r} is too long; at most 4000 digits are accepted"
 
 
-@pytest.mark.parametrize("text", ["1e" + "1" * 4001, "1e-" + "1" * 5000])
-def test_an_exponent_too_long_to_read_is_an_error_of_the_same_type(text: str) -> None:
-    with pytest.raises(QuantityError, match=text):
+@pytest.mark.parametrize(
+    "text",
+    # the last three: whoever tries every way of splitting the digits needs minutes for each
+    ["1e" + "1" * 4001, "1e-" + "1" * 5000, "0" * 100_000 + "x", "9" * 100_000 + "x", "." + "0" * 100_000 + "x"],
+    ids=["exponent", "negative exponent", "zeros", "nines", "fraction"],
+)
+def test_a_long_text_that_is_no_quantity_is_refused_at_once(text: str) -> None:
+    with pytest.raises(QuantityError, match=re.escape(f"{cut(text)!r} is not a quantity")):
         parse(text)
 
 
@@ -153,14 +162,6 @@ def test_an_exponent_too_long_to_read_is_an_error_of_the_same_type(text: str) ->
 )
 def test_a_long_text_for_a_number_within_bounds_is_accepted(text: str, printed: str) -> None:
     assert str(parse(text)) == printed
-
-
-@pytest.mark.parametrize("text", ["0" * 6000 + "x", "9" * 6000 + "x", "." + "0" * 6000 + "x"], ids=["0", "9", "."])
-def test_a_text_is_rejected_in_time_linear_in_its_length(text: str) -> None:
-    start = time.process_time()
-    with pytest.raises(QuantityError):
-        parse(text)
-    assert time.process_time() - start < 0.5  # quadratic: 1.8
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,13 @@ DEEP = "\n".join(" " * depth + "a:" for depth in range(1000))
         ("%YAML 2.0\n---\na", ["f.yaml:1:1: not YAML: found incompatible YAML document (version 1.* is required)"]),
         ("a: \x00", ["f.yaml:1:1: not YAML: special characters are not allowed at position 3"]),
         ("a: \ud800", ["f.yaml:1:1: not YAML: special characters are not allowed at position 3"]),
+        (
+            'a: "x\\ud800"\n"\\udfff": 1',
+            [
+                "f.yaml:1:4: a: half of a surrogate pair, which is no character; write the whole",
+                "f.yaml:2:1: a key with half of a surrogate pair, which is no character",
+            ],
+        ),
         ("a: &a [*a]", ["f.yaml:1:1: nested too deeply, or an alias within itself"]),
         ("[" * 1000, ["f.yaml:1:1: nested too deeply, or an alias within itself"]),
         (DEEP, ["f.yaml:1:1: nested too deeply, or an alias within itself"]),
@@ -94,7 +101,7 @@ DEEP = "\n".join(" " * depth + "a:" for depth in range(1000))
     ],
     ids=[
         *("colon", "quote", "tab", "bracket", "alias", "document", "merge", "version", "control", "surrogate"),
-        *("alias in itself", "deep flow", "deep block", "duplicates", "equal texts", "keys"),
+        *("escaped surrogates", "alias in itself", "deep flow", "deep block", "duplicates", "equal texts", "keys"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(text: str, expect: list[str]) -> None:

@@ -35,11 +35,11 @@ class AddressType(click.ParamType[Address]):
 
 
 policy_option = click.option(
-    "--policy", "policy_file", type=FILE, required=True, metavar="FILE",
+    "--policy", type=FILE, required=True, metavar="FILE",
     help="Defaults, maxima and tolerations, in the words of Flyte's task_resources and plugins.k8s.",
 )  # fmt: skip
 quotas_option = click.option(
-    "--quotas", "quota_files", type=FILE, multiple=True, metavar="FILE",
+    "--quotas", type=FILE, multiple=True, metavar="FILE",
     help="ResourceQuota manifests to check against, in memory: status.hard and status.used where given, "
     "else spec.hard and nothing used. Admitted Pods are charged. May be given several times.",
 )  # fmt: skip
@@ -90,7 +90,7 @@ def serve(**options: Any) -> None:
     chosen = Options(**options)
     if (chosen.tls_cert_file is None) != (chosen.tls_private_key_file is None):
         raise click.UsageError("--tls-cert-file and --tls-private-key-file go together; give both or neither")
-    if not chosen.quota_files and chosen.tls_cert_file is None:
+    if not chosen.quotas and chosen.tls_cert_file is None:
         raise click.UsageError("without --quotas, --tls-cert-file and --tls-private-key-file are needed")
     _serve(chosen)
 
@@ -101,8 +101,8 @@ def _serve(options: Options) -> None:
 
     logs.configure()
     log = logging.getLogger("webhook")
-    service = Service(_policy(options.policy_file).policy, _ledger(options.quota_files))
-    if not options.quota_files:
+    service = Service(_policy(options.policy).policy, _ledger(options.quotas))
+    if not options.quotas:
         log.warning("no quotas", extra=logs.fields(hint="without --quotas, no Pod is refused for a ResourceQuota"))
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
@@ -110,10 +110,7 @@ def _serve(options: Options) -> None:
             sockets = server.listen(options.listen), server.listen(options.health_listen)
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
-        webhook, health = (Address(*sock.getsockname()[:2]) for sock in sockets)
-        where = logs.fields(webhook=f"https://{webhook}", health=f"http://{health}", certificate=str(certificate))
-        log.info("listening", extra=where)
-        server.run(service, context, *sockets, options.shutdown_delay)
+        server.run(service, server.Listeners(*sockets, context, certificate), options.shutdown_delay)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")
@@ -124,9 +121,7 @@ def _serve(options: Options) -> None:
 @click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True,
               help="yaml and json have the whole resulting Pod.")  # fmt: skip
 @click.pass_context
-def review(
-    context: click.Context, policy_file: Path, quota_files: tuple[Path, ...], filename: str, output: str
-) -> None:
+def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filename: str, output: str) -> None:
     """Tell what the webhook would do with the Pods of a file, without a server.
 
     Shown are each change (path, from, to, why), the refusal, and the resulting Pod. A manifest gets the API
@@ -141,7 +136,7 @@ def review(
     """
     from webhook import review as offline
 
-    loaded, ledger = _policy(policy_file), _ledger(quota_files)
+    loaded, ledger = _policy(policy), _ledger(quotas)
     name = "stdin" if filename == "-" else filename
     text = _text(filename)
     reports = _usable(lambda: offline.reports(text, name, loaded.policy, ledger))

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Final, Protocol, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -25,7 +26,7 @@ from webhook.snapshot import Charges, ResourceQuota
 
 # The API server takes objects of 3 MiB, and a review holds two of them.
 MAX_BODY: Final = 8 * 1024 * 1024
-BODY_SECONDS: Final = 10.0  # for a body that does not come in one piece
+BODY_SECONDS: Final = 10.0  # for the body of a request
 Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota]], Decision]
 
 log: Final = logging.getLogger(__name__)
@@ -65,8 +66,18 @@ def webhook(service: Service) -> Starlette:
         routes=[
             Route("/mutate", Endpoint("/mutate", admission.mutate, service), methods=["POST"]),
             Route("/validate", Endpoint("/validate", admission.validate, service), methods=["POST"]),
-        ]
+        ],
+        exception_handlers={HTTPException: _refuse},
     )
+
+
+async def _refuse(request: HttpRequest, error: Exception) -> Response:
+    """Another path or method than ours: one line for that too."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - what the handler is registered for
+    log.warning(
+        "bad request", extra=fields(endpoint=request.url.path[:100], status=error.status_code, error=error.detail)
+    )
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
 
 def health(service: Service) -> Starlette:
@@ -164,26 +175,22 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if length.isdigit() and int(length) > MAX_BODY:
         raise RejectedError(413, f"a body of {int(length)} bytes; at most {MAX_BODY} are accepted")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read_rest(body, receive)
+            return await _read_pieces(receive)
     except TimeoutError:
         raise RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
 
 
-async def _read_rest(first: bytes, receive: Receive) -> bytes:
-    parts, size = [first], len(first)
+async def _read_pieces(receive: Receive) -> bytes:
+    pieces, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise RejectedError(400, "the connection closed before the body was complete")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
         if size > MAX_BODY:
             raise RejectedError(413, f"a body of more than {MAX_BODY} bytes; no more are accepted")
         if not message.get("more_body"):
-            return b"".join(parts)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)

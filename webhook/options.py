@@ -28,8 +28,8 @@ class Address:
 class Options:
     """What `serve` works with."""
 
-    policy_file: Path
-    quota_files: tuple[Path, ...]
+    policy: Path
+    quotas: tuple[Path, ...]
     listen: Address
     health_listen: Address
     tls_cert_file: Path | None

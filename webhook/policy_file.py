@@ -86,7 +86,7 @@ def _task_resources(content: PolicyFile) -> tuple[TaskResources, Path]:
     outer = content.task_resource_defaults
     if outer is not None and outer.task_resources is not None:
         return outer.task_resources, ("task_resource_defaults", "task_resources")
-    if outer is not None:
+    if outer is not None and content.task_resources is None:
         return outer, ("task_resource_defaults",)
     return content.task_resources or TaskResources(), ("task_resources",)
 
@@ -109,9 +109,9 @@ def _tolerations(k8s: K8s) -> dict[str, tuple[pod.Toleration, ...]]:
 def _toleration(toleration: Toleration) -> pod.Toleration:
     return pod.Toleration(
         key=toleration.key or None,
-        operator=toleration.operator,
+        operator=toleration.operator or None,
         value=toleration.value or None,
-        effect=toleration.effect,
+        effect=toleration.effect or None,
         toleration_seconds=toleration.tolerationSeconds,
     )
 
@@ -140,6 +140,8 @@ def _what(found: ErrorDetails) -> str:
             return f"{_kind(value)} where a text is expected; write it in quotes"
         case "int_type":
             return f"{_kind(value)} where a whole number is expected"
+        case "greater_than_equal" | "less_than":
+            return f"{value} is beyond 64 bits; write a whole number of seconds"
     return found["msg"]
 
 

@@ -102,9 +102,12 @@ def _misfits(amounts: Any) -> Iterator[Finding]:
     for key, value in amounts.items() if isinstance(amounts, dict) else ():
         name = SPELLINGS.get(key, str(key))
         if name != "gpu" and key not in SPELLINGS and not is_extended(key):
-            yield (key,), f"unknown key; accepted: {', '.join(SPELLINGS)}, or the full name of an extended resource"
+            yield (
+                (key, "[key]"),
+                f"unknown key; accepted: {', '.join(SPELLINGS)}, or the full name of an extended resource",
+            )
         if name in spelled:
-            yield (key,), f"the same resource as {spelled[name]}; keep one of them"
+            yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
         spelled[name] = key
         if (name == "gpu" or is_extended(name)) and not _is_whole(value):
             yield (key,), f"{value} is no whole number of devices; write one such as 1 or 8"
@@ -175,10 +178,10 @@ class Toleration(Section):
     """A toleration of Kubernetes."""
 
     key: str | None = None
-    operator: Literal["Equal", "Exists"] | None = None
+    operator: Literal["Equal", "Exists", ""] | None = None
     value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    tolerationSeconds: int | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # none is all of them
+    tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
 
 # The steps in angle brackets tell pydantic which shape a value has; paths are reported without them.

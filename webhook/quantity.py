@@ -22,13 +22,14 @@ NANO: Final = 10**9  # nanos in one unit
 MAX_INT64: Final = 2**63 - 1
 # The longest number that is computed with. Kubernetes takes longer ones; CPython refuses to print them.
 MAX_DIGITS: Final = 4000
+LONGEST_SHOWN: Final = 100  # characters of a text in a message
 
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _DECIMAL_SUFFIX: Final = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _BINARY_SUFFIX: Final = ("", *_BINARY)
 _SYNTAX: Final = re.compile(
-    r"(?P<sign>[+-]?)0*(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?"
+    r"(?P<sign>[+-]?)0*+(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]*+))?"
     r"(?:(?P<decimal>[numkMGTPE]?)|(?P<binary>[KMGTPE]i)|[eE](?P<exponent>[+-]?[0-9]{1,4000}))"
 )
 _ACCEPTED: Final = (
@@ -40,7 +41,8 @@ class QuantityError(ValueError):
     """A text is no Kubernetes quantity; the message quotes it and says what would be one."""
 
     def __init__(self, text: str, reason: str = f"not a quantity; write {_ACCEPTED}") -> None:
-        super().__init__(f"{text!r} is {reason}")
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+        super().__init__(f"{shown!r} is {reason}")
 
 
 class Quantity:
@@ -134,15 +136,13 @@ def parse(text: str) -> Quantity:
     if match is None or text == "":
         raise QuantityError(text)
     whole, fraction = match["whole"] or "0", match["fraction"] or ""
+    if not (whole + fraction).strip("0"):
+        return Quantity(0, _format(match))
     exponent = _exponent(match)
-    if max(len(whole) + len(fraction), len(whole) + exponent) > MAX_DIGITS and (whole + fraction).strip("0"):
+    if max(len(whole) + len(fraction), len(whole) + exponent) > MAX_DIGITS:
         raise QuantityError(text, f"too long; at most {MAX_DIGITS} digits are accepted")
-    if match["binary"]:
-        nano, format, echo = _binary(whole, fraction, exponent)
-    else:
-        nano, format, echo = _decimal(whole, fraction, exponent)
-        format = Format.DECIMAL_EXPONENT if match["exponent"] else format
-    nano = -nano if match["sign"] == "-" else nano
+    nano, format, echo = (_binary if match["binary"] else _decimal)(whole, fraction, exponent)
+    nano, format = -nano if match["sign"] == "-" else nano, format or _format(match)
     return Quantity(nano, format) if echo is None else Quantity(nano, format, text, echo)
 
 
@@ -157,37 +157,41 @@ def from_json(value: object) -> Quantity:
     raise QuantityError(str(value))
 
 
+def _format(match: re.Match[str]) -> Format:
+    if match["binary"]:
+        return Format.BINARY_SI
+    return Format.DECIMAL_EXPONENT if match["exponent"] else Format.DECIMAL_SI
+
+
 def _exponent(match: re.Match[str]) -> int:
     """The power of ten that the suffix stands for, or of two for a binary one."""
     if match["binary"]:
         return _BINARY[match["binary"]]
-    if match["exponent"]:
-        return int(match["exponent"])
-    return _DECIMAL[match["decimal"]]
+    return int(match["exponent"]) if match["exponent"] else _DECIMAL[match["decimal"]]
 
 
-def _decimal(whole: str, fraction: str, exponent: int) -> tuple[int, Format, int | None]:
-    """Nanos rounded up, the format, and the power of the last digit of an input that is echoed."""
+def _decimal(whole: str, fraction: str, exponent: int) -> tuple[int, Format | None, int | None]:
+    """Nanos rounded up, a format other than the input's, and the power of the last digit of an input that is echoed."""
     digits, scale = whole + fraction, exponent - len(fraction)
     fits = len(digits) <= 18 and scale >= -9  # what apimachinery keeps in an int64
     echoed = fits and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
-    return _nanos(int(digits[:MAX_DIGITS]), scale + 9), Format.DECIMAL_SI, scale if echoed else None
+    return _nanos(int(digits), scale + 9), None, scale if echoed else None
 
 
 def _nanos(amount: int, shift: int) -> int:
     """amount x 10^shift, rounded up: what is not zero never becomes zero."""
-    if shift >= 0 or amount == 0:
-        return amount * int(10**shift) if amount else 0
+    if shift >= 0:
+        return amount * int(10**shift)
     return _away_from_zero(amount, 10**-shift) if -shift <= MAX_DIGITS else 1
 
 
-def _binary(whole: str, fraction: str, exponent: int) -> tuple[int, Format, int | None]:
+def _binary(whole: str, fraction: str, exponent: int) -> tuple[int, Format | None, int | None]:
     """As _decimal; what apimachinery does not keep in an int64 is capped there."""
     nano = _away_from_zero((int(whole + fraction) << exponent) * NANO, 10 ** len(fraction))
     if not fraction and len(whole) + exponent * 3 // 10 <= 14:
-        return nano, Format.BINARY_SI, 0 if int(whole) & 7 else None
+        return nano, None, 0 if int(whole) & 7 else None
     nano = min(nano, MAX_INT64 * NANO)
-    return nano, Format.DECIMAL_SI if 0 < nano < NANO else Format.BINARY_SI, None
+    return nano, Format.DECIMAL_SI if nano < NANO else None, None
 
 
 def _away_from_zero(number: int, unit: int) -> int:

@@ -7,6 +7,8 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -44,28 +46,41 @@ def listen(address: Address) -> socket.socket:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
-def run(service: Service, context: ssl.SSLContext, main: socket.socket, probes: socket.socket, delay: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The sockets, the context that the first is served with, and the file of its certificate."""
+
+    webhook: socket.socket
+    health: socket.socket
+    context: ssl.SSLContext
+    certificate: Path
+
+    def fields(self) -> dict[str, str]:
+        """For the log: where clients find us, and what they may trust."""
+        webhook, health = (Address(*sock.getsockname()[:2]) for sock in (self.webhook, self.health))
+        return {"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(self.certificate)}
+
+
+def run(service: Service, listeners: Listeners, delay: float) -> None:
     """Serve until SIGTERM or SIGINT; then be unready for `delay` seconds, finish what is under way, return."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(service, context, main, probes, delay))
+        runner.run(_run(service, listeners, delay))
 
 
-async def _run(
-    service: Service, context: ssl.SSLContext, main: socket.socket, probes: socket.socket, delay: float
-) -> None:
-    servers = configured(webhook(service), context), configured(health(service), None)
+async def _run(service: Service, listeners: Listeners, delay: float) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    main, probes = configured(webhook(service), listeners.context), configured(health(service), None)
     async with asyncio.TaskGroup() as serving:
-        for server, sock in zip(servers, (main, probes), strict=True):
-            serving.create_task(server.serve([sock]))
+        serving.create_task(main.serve([listeners.webhook]))
+        serving.create_task(probes.serve([listeners.health]))
+        log.info("listening", extra=logs.fields(**listeners.fields()))
         await stop.wait()
         service.draining = True
         log.info("draining", extra=logs.fields(seconds=delay))
         await asyncio.sleep(delay)
-        for server in servers:
-            server.should_exit = True
+        main.should_exit = probes.should_exit = True
     log.info("stopped")
 
 

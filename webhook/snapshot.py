@@ -53,8 +53,8 @@ class ResourceQuota(Wire, frozen=True):
     """A v1 ResourceQuota."""
 
     metadata: QuotaMeta = QuotaMeta()
-    spec: QuotaSpec = QuotaSpec()
-    status: QuotaStatus = QuotaStatus()
+    spec: QuotaSpec | None = None
+    status: QuotaStatus | None = None
 
     @property
     def name(self) -> str:
@@ -64,19 +64,19 @@ class ResourceQuota(Wire, frozen=True):
     @property
     def hard(self) -> ResourceList:
         """What is enforced."""
-        return self.status.hard or EMPTY
+        return (self.status and self.status.hard) or EMPTY
 
     @property
     def used(self) -> ResourceList:
         """What is charged already."""
-        return self.status.used or EMPTY
+        return (self.status and self.status.used) or EMPTY
 
     @property
     def scopes(self) -> Sequence[ScopeRequirement]:
         """What a Pod must be for this quota to count it: `spec.scopes` and `spec.scopeSelector`, all of them."""
-        scopes, selector = self.spec.scopes, self.spec.scope_selector
-        if not scopes and selector is None:
+        if self.spec is None or not (self.spec.scopes or self.spec.scope_selector):
             return ()
+        scopes, selector = self.spec.scopes, self.spec.scope_selector
         return [*map(ScopeRequirement, scopes or ()), *((selector and selector.match_expressions) or ())]
 
 
@@ -92,12 +92,12 @@ class Ledger:
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
         for quota in sorted(quotas, key=lambda quota: quota.name):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
-        self._charged: dict[tuple[str, str], list[Charges]] = {}
+        self._pods: dict[tuple[str, str], list[Charges]] = {}
 
     def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
         """The namespace's quotas by name: as they would be without this Pod, or as they are for its resize."""
         quotas = self._quotas.get(namespace, {})
-        known = None if resize else self._charged.get(self._key(namespace, meta))
+        known = () if resize else self._known(namespace, meta)
         if not known:
             return tuple(quotas.values())
         return tuple(_charged(quota, known[0].get(name, EMPTY), EMPTY) for name, quota in quotas.items())
@@ -107,27 +107,26 @@ class Ledger:
         quotas = self._quotas.get(namespace)
         if not quotas:
             return
-        known = self._charged.get(self._key(namespace, meta))
+        known = self._known(namespace, meta)
         former = known.pop(0) if known else {}
         total = {}
         for name, quota in quotas.items():
             before, more = former.get(name, EMPTY), charges.get(name, EMPTY)
             total[name] = resource_list.add(before, more) if resize else more
             quotas[name] = _charged(quota, before, total[name])
-        self._charged.setdefault((namespace, meta.name or meta.generate_name or ""), []).append(total)
+        self._pods.setdefault((namespace, meta.name or meta.generate_name or ""), []).append(total)
 
-    def _key(self, namespace: str, meta: ObjectMeta) -> tuple[str, str]:
-        """Where an earlier charge of this Pod would stand: a Pod without a name is always a new one."""
-        named = (namespace, meta.name or "")
-        return named if named in self._charged or not meta.name else (namespace, meta.generate_name or "")
+    def _known(self, namespace: str, meta: ObjectMeta) -> list[Charges]:
+        """The earlier charges among which this Pod's own is the first; a Pod without a name is always a new one."""
+        names = [name for name in (meta.name, meta.generate_name) if name] if meta.name else []
+        return next(filter(None, (self._pods.get((namespace, name)) for name in names)), [])
 
 
 def _enforced(quota: ResourceQuota) -> ResourceQuota:
-    hard = quota.status.hard or quota.spec.hard or {}
-    used = dict.fromkeys(hard, ZERO) | (quota.status.used or {})
-    return replace(quota, status=QuotaStatus(hard=hard, used=used))
+    hard = dict(quota.hard or (quota.spec and quota.spec.hard) or EMPTY)
+    return replace(quota, status=QuotaStatus(hard=hard, used=dict.fromkeys(hard, ZERO) | dict(quota.used)))
 
 
 def _charged(quota: ResourceQuota, less: ResourceList, more: ResourceList) -> ResourceQuota:
     used = resource_list.add(resource_list.subtract(quota.used, less), more)
-    return replace(quota, status=QuotaStatus(quota.status.hard, dict(used)))
+    return replace(quota, status=QuotaStatus(hard=dict(quota.hard), used=dict(used)))

@@ -35,11 +35,15 @@ def prepare(options: Options, directory: Path) -> tuple[Path, ssl.SSLContext]:
 
 def context(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server's context, TLS 1.2 or newer, HTTP/1.1 only as API servers speak it to webhooks."""
+
+    def no_password() -> str:  # OpenSSL would else ask whoever sits at the terminal
+        raise CertificateError(f"{certificate}, {key}: the private key has a password; one without is expected")
+
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
     try:
-        made.load_cert_chain(certificate, key)
+        made.load_cert_chain(certificate, key, password=no_password)
     except ssl.SSLError as error:
         reason = error.reason or "not PEM"
         raise CertificateError(f"{certificate}, {key}: no certificate with its private key: {reason}") from error

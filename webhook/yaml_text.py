@@ -10,7 +10,10 @@ Path: TypeAlias = tuple[str | int, ...]
 
 MAX_VALUES: Final = 200_000  # of a document, aliases expanded: more is an alias bomb, not a configuration
 _TAG: Final = "tag:yaml.org,2002:"
-_PLAIN_NUMBER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,300})?(?:\.[0-9]{0,300})?(?:[eE][-+]?[0-9]{1,3})?")
+_PLAIN_NUMBER: Final = re.compile(
+    r"[-+]?(?:(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{0,300})?|\.[0-9]{1,300})(?:[eE][-+]?[0-9]{1,3})?"
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")  # half of a character, which no JSON can carry
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,8 +83,8 @@ def dotted(path: Path) -> str:
     """A path as people write it: `plugins.k8s.resource-tolerations[nvidia.com/gpu][0].key`."""
     text = ""
     for step in path:
-        if isinstance(step, int) or re.search(r"[./\s]", step):
-            text += f"[{step}]"
+        if isinstance(step, int) or re.search(r"[^\w-]", step):
+            text += f"[{str(step).encode('unicode_escape').decode()}]"
         else:
             text += f".{step}" if text else step
     return text
@@ -126,6 +129,8 @@ class _Walk:
         data = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
+            if _SURROGATE.search(key):
+                self._complain(key_node.start_mark, path, "a key with half of a surrogate pair, which is no character")
             self._keys[*path, key] = key_node.start_mark
             data[key] = self._value(value_node, (*path, key))
         return data
@@ -143,10 +148,12 @@ class _Walk:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text = node.value
+        if _SURROGATE.search(text):
+            self._complain(node.start_mark, path, "half of a surrogate pair, which is no character; write the whole")
         match node.tag.removeprefix(_TAG):
             case "null":
                 return None
-            case "bool":
+            case "bool" if text.lower() in self._loader.bool_values:
                 if self._strict and text.lower() not in ("true", "false"):
                     self._complain(
                         node.start_mark, path, f"{text} is a boolean in YAML; quote it, or write true or false"
