@@ -148,9 +148,10 @@ def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequ
     return f"{_over(changes)}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
 
 
-def _over(changes: Iterable[Change]) -> str:
+def _over(changes: Sequence[Change]) -> str:
     """What is too much, by its place in the Pod."""
-    return "; ".join(f"{change.path.removeprefix('/spec/')} is {change.before}, {change.why}" for change in changes)
+    places = (patch.unescape(change.path.removeprefix("/spec/")) for change in changes)
+    return "; ".join(f"{where} is {change.before}, {change.why}" for where, change in zip(places, changes, strict=True))
 
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota]) -> Decision:

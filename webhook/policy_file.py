@@ -134,8 +134,6 @@ def _what(found: ErrorDetails) -> str:
             return f"{value!r} is not accepted; write {found['ctx']['expected']}"
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"{_kind(value)} where a map is expected; write `key: value` lines below it"
-        case "list_type":
-            return f"{_kind(value)} where a list is expected; write `- …` lines below it"
         case "string_type":
             return f"{_kind(value)} where a text is expected; write it in quotes"
         case "int_type":

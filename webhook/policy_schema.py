@@ -84,8 +84,6 @@ def _error(path: Path, what: str) -> InitErrorDetails:
 
 
 def _again(found: ErrorDetails) -> InitErrorDetails:
-    if found["type"] == "policy":
-        return _error(found["loc"], found["msg"])
     return InitErrorDetails(type=found["type"], loc=found["loc"], input=found["input"], ctx=found.get("ctx", {}))
 
 

@@ -10,6 +10,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 MAX_VALUES: Final = 200_000  # of a document, aliases expanded: more is an alias bomb, not a configuration
 _TAG: Final = "tag:yaml.org,2002:"
+_CONSTRUCTOR: Final = yaml.constructor.SafeConstructor()  # for what it knows of `<<` and of booleans
 _PLAIN_NUMBER: Final = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{0,300})?|\.[0-9]{1,300})(?:[eE][-+]?[0-9]{1,3})?"
 )
@@ -62,12 +63,9 @@ def load_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
     `strict` refuses the plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). ProblemsError has
     all duplicate keys and other findings of a document, or the first error of syntax.
     """
-    documents = []
     try:
-        loader = yaml.SafeLoader(text)
-        while loader.check_node():
-            if node := loader.get_node():
-                documents.append(_Walk(file, loader, strict=strict).document(node))
+        nodes = yaml.compose_all(text, Loader=yaml.SafeLoader)
+        documents = [_Walk(file, strict=strict).document(node) for node in nodes]
     except yaml.MarkedYAMLError as error:
         what = f"not YAML: {error.problem}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
@@ -97,9 +95,8 @@ def _problem(mark: yaml.Mark | None, what: str) -> Problem:
 class _Walk:
     """From nodes to data, noting marks and problems on the way."""
 
-    def __init__(self, file: str, loader: yaml.SafeLoader, *, strict: bool) -> None:
+    def __init__(self, file: str, *, strict: bool) -> None:
         self._file = file
-        self._loader = loader
         self._strict = strict
         self._keys: dict[Path, yaml.Mark] = {}
         self._values: dict[Path, yaml.Mark] = {}
@@ -119,13 +116,11 @@ class _Walk:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
-        raise TypeError(node)
+        return self._scalar(node.tag.removeprefix(_TAG), node.value, node.start_mark, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         self._refuse_duplicates(node, path)
-        self._loader.flatten_mapping(node)  # resolves `<<`
+        _CONSTRUCTOR.flatten_mapping(node)  # resolves `<<`
         data = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
@@ -146,23 +141,20 @@ class _Walk:
                 self._complain(mark, (*path, key), what)
             first.setdefault(key, mark)
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        text = node.value
+    def _scalar(self, tag: str, text: str, mark: yaml.Mark, path: Path) -> Any:
         if _SURROGATE.search(text):
-            self._complain(node.start_mark, path, "half of a surrogate pair, which is no character; write the whole")
-        match node.tag.removeprefix(_TAG):
+            self._complain(mark, path, "half of a surrogate pair, which is no character; write the whole")
+        match tag:
             case "null":
                 return None
-            case "bool" if text.lower() in self._loader.bool_values:
+            case "bool" if text.lower() in _CONSTRUCTOR.bool_values:
                 if self._strict and text.lower() not in ("true", "false"):
-                    self._complain(
-                        node.start_mark, path, f"{text} is a boolean in YAML; quote it, or write true or false"
-                    )
-                return self._loader.bool_values[text.lower()]
+                    self._complain(mark, path, f"{text} is a boolean in YAML; quote it, or write true or false")
+                return _CONSTRUCTOR.bool_values[text.lower()]
             case "int" | "float" if _PLAIN_NUMBER.fullmatch(text):
                 return float(text) if re.search("[.eE]", text) else int(text)
             case "int" | "float" if self._strict:
-                self._complain(node.start_mark, path, f"{text} is no plain number; write it in quotes, or in decimal")
+                self._complain(mark, path, f"{text} is no plain number; write it in quotes, or in decimal")
         return text
 
     def _complain(self, mark: yaml.Mark, path: Path, what: str) -> None:
