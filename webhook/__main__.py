@@ -2,7 +2,6 @@
 
 import functools
 import json
-import logging
 import sys
 import tempfile
 from collections.abc import Callable
@@ -100,10 +99,9 @@ def _serve(options: Options) -> None:
     from webhook.app import Service
 
     logs.configure()
-    log = logging.getLogger("webhook")
     service = Service(_policy(options.policy).policy, _ledger(options.quotas))
     if not options.quotas:
-        log.warning("no quotas", extra=logs.fields(hint="without --quotas, no Pod is refused for a ResourceQuota"))
+        logs.warning("no quotas", hint="without --quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
             certificate, context = tls.prepare(options, Path(directory))

@@ -1,10 +1,8 @@
 """The HTTP shell: /mutate and /validate for the API server, probes and metrics for the kubelet and Prometheus."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from dataclasses import field as attribute
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias
 
@@ -15,10 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from webhook import admission
+from webhook import admission, logs
 from webhook.admission import BadReviewError, Request
 from webhook.decision import Allowed, Decision, Denied
-from webhook.logs import fields
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
@@ -28,8 +25,6 @@ from webhook.snapshot import Charges, ResourceQuota
 MAX_BODY: Final = 8 * 1024 * 1024
 BODY_SECONDS: Final = 10.0  # for the body of a request
 Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota]], Decision]
-
-log: Final = logging.getLogger(__name__)
 
 
 class Quotas(Protocol):
@@ -48,7 +43,7 @@ class Service:
 
     policy: Policy
     quotas: Quotas
-    metrics: Metrics = attribute(default_factory=Metrics)
+    metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
 
 
@@ -74,9 +69,7 @@ def webhook(service: Service) -> Starlette:
 async def _refuse(request: HttpRequest, error: Exception) -> Response:
     """Another path or method than ours: one line for that too."""
     assert isinstance(error, HTTPException)  # noqa: S101 - what the handler is registered for
-    log.warning(
-        "bad request", extra=fields(endpoint=request.url.path[:100], status=error.status_code, error=error.detail)
-    )
+    logs.warning("bad request", endpoint=request.url.path[:100], status=error.status_code, error=error.detail)
     return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
 
@@ -133,7 +126,7 @@ class Endpoint:
 
     async def _reject(self, send: Send, status: int, message: str) -> None:
         self._service.metrics.answered(self._path, "bad_request", 0.0, ())
-        log.warning("bad request", extra=fields(endpoint=self._path, status=status, error=message))
+        logs.warning("bad request", endpoint=self._path, status=status, error=message)
         await self._send(send, status, b"text/plain; charset=utf-8", f"{message}\n".encode(), close=status == 413)
 
     async def _send(self, send: Send, status: int, kind: bytes, body: bytes, *, close: bool = False) -> None:
@@ -148,19 +141,17 @@ class Endpoint:
         outcome = "denied" if isinstance(decision, Denied) else "changed" if decision.changes else "allowed"
         self._service.metrics.answered(self._path, outcome, seconds, decision.changes)
         refusal = {"refusal": decision.message} if isinstance(decision, Denied) else {}
-        log.info(
+        logs.info(
             "review",
-            extra=fields(
-                endpoint=self._path,
-                decision=outcome,
-                uid=request.uid,
-                namespace=request.namespace,
-                pod=request.pod_name,
-                dry_run=request.dry_run,
-                milliseconds=round(seconds * 1000, 3),
-                changes=decision.changes,
-                **refusal,
-            ),
+            endpoint=self._path,
+            decision=outcome,
+            uid=request.uid,
+            namespace=request.namespace,
+            pod=request.pod_name,
+            dry_run=request.dry_run,
+            milliseconds=round(seconds * 1000, 3),
+            changes=decision.changes,
+            **refusal,
         )
 
 

@@ -1,6 +1,10 @@
-"""One JSON object a line on stderr: time, level, event, and the fields of the event."""
+"""One JSON object a line on stderr: time, level, event, and the fields of the event.
+
+Ours are written directly, for there is one for every Pod; what libraries log comes in the same form.
+"""
 
 import logging
+import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -9,33 +13,35 @@ import msgspec
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
-class JsonFormatter(logging.Formatter):
-    """Fields come with `extra=fields(…)`, whose values msgspec can encode."""
+def write(level: str, event: str, **fields: Any) -> None:
+    """One line; the fields may be anything that msgspec encodes."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = _encode({"time": time, "level": level, "event": event, **fields})
+    sys.stderr.write(line.decode() + "\n")
+    sys.stderr.flush()
 
-    def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
+
+def info(event: str, **fields: Any) -> None:
+    """What is as it should be."""
+    write("info", event, **fields)
+
+
+def warning(event: str, **fields: Any) -> None:
+    """What somebody should look at."""
+    write("warning", event, **fields)
+
+
+class LibraryHandler(logging.Handler):
+    """Passes on what a library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, with the traceback if there is one."""
+        fields = {"logger": record.name}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return _encode(line).decode()
-
-
-def fields(**values: Any) -> dict[str, dict[str, Any]]:
-    """What `extra` takes: fields of a line may have any name."""
-    return {"fields": values}
+            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        write(record.levelname.lower(), record.getMessage(), **fields)
 
 
 def configure() -> None:
-    """Log to stderr; libraries only where something is wrong."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("webhook").setLevel(logging.INFO)
-    # A line a Pod: what no line shows need not be found out (docs.python.org, logging HOWTO, "Optimization").
-    logging._srcfile = None  # noqa: SLF001
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    """Take over what libraries log, where something is wrong."""
+    logging.basicConfig(handlers=[LibraryHandler()], level=logging.WARNING, force=True)

@@ -1,6 +1,5 @@
 """What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
-from collections import Counter as Counts
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -45,7 +44,10 @@ class Metrics:
         """Count one review."""
         self._outcome(endpoint, decision).inc()
         self._seconds(endpoint).observe(seconds)
-        for rule, count in Counts(change.rule for change in changes).items():
+        counts: dict[str, int] = {}
+        for change in changes:
+            counts[change.rule] = counts.get(change.rule, 0) + 1
+        for rule, count in counts.items():
             self._rule(rule).inc(count)
 
     def text(self) -> bytes:

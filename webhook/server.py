@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import ssl
@@ -21,8 +20,6 @@ from webhook.options import Address
 
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
 GRACE: Final = 10  # seconds for requests under way when the process is told to stop
-
-log: Final = logging.getLogger(__name__)
 
 
 class ListenError(OSError):
@@ -75,13 +72,13 @@ async def _run(service: Service, listeners: Listeners, delay: float) -> None:
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))
-        log.info("listening", extra=logs.fields(**listeners.fields()))
+        logs.info("listening", **listeners.fields())
         await stop.wait()
         service.draining = True
-        log.info("draining", extra=logs.fields(seconds=delay))
+        logs.info("draining", seconds=delay)
         await asyncio.sleep(delay)
         main.should_exit = probes.should_exit = True
-    log.info("stopped")
+    logs.info("stopped")
 
 
 def configured(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
