@@ -99,7 +99,8 @@ def _serve(options: Options) -> None:
     from webhook.app import Service
 
     logs.configure()
-    service = Service(_policy(options.policy).policy, _ledger(options.quotas))
+    loaded = _policy(options.policy)
+    service = Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
     if not options.quotas:
         logs.warning("no quotas", hint="without --quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
@@ -108,7 +109,7 @@ def _serve(options: Options) -> None:
             sockets = server.listen(options.listen), server.listen(options.health_listen)
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
-        server.run(service, server.Listeners(*sockets, context, certificate), options.shutdown_delay)
+        server.run(service, server.Listeners(*sockets, context, certificate), options)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")

@@ -19,6 +19,7 @@ from webhook.decision import Allowed, Decision, Denied
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
+from webhook.policy_file import Loaded
 from webhook.snapshot import Charges, ResourceQuota
 
 # The API server takes objects of 3 MiB, and a review holds two of them.
@@ -45,6 +46,25 @@ class Service:
     quotas: Quotas
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
+    digest: str = ""  # of the policy's file
+    policy_problem: str = ""  # why the policy file as it is now is not in use
+
+    def __post_init__(self) -> None:
+        """The policy it starts with is the first that was read."""
+        self.metrics.policy_read(self.digest)
+
+    def use_policy(self, loaded: Loaded) -> None:
+        """Decide by this policy from now on."""
+        self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
+        self.metrics.policy_read(loaded.digest)
+        logs.info("policy in use", digest=loaded.digest, warnings=loaded.warnings)
+
+    def keep_policy(self, problem: str) -> None:
+        """Go on with the last good policy, and say why, once."""
+        if problem != self.policy_problem:
+            self.policy_problem = problem
+            self.metrics.policy_refused()
+            logs.warning("policy not in use, the last good one is kept", problems=problem.splitlines())
 
 
 class RejectedError(Exception):
@@ -80,7 +100,10 @@ def health(service: Service) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: HttpRequest) -> Response:
-        return PlainTextResponse("draining\n", 503) if service.draining else PlainTextResponse("ok\n")
+        if service.draining:
+            return PlainTextResponse("draining\n", 503)
+        kept = f"the last good policy is kept, for the file is not usable:\n{service.policy_problem}\n"
+        return PlainTextResponse(f"ok\n{kept if service.policy_problem else ''}")
 
     async def metrics(_: HttpRequest) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, generate_latest
 
 from webhook.decision import Change
 
@@ -36,6 +36,15 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._policies = Counter(
+            "flyte_admission_policy_reloads",
+            "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
+            ["result"],
+            registry=self.registry,
+        )
+        self._policy = Info(
+            "flyte_admission_policy", "The policy in use, by the digest of its file.", registry=self.registry
+        )
         self._outcome = lru_cache(self._requests.labels)
         self._seconds = lru_cache(self._duration.labels)
         self._rule = lru_cache(self._changes.labels)
@@ -49,6 +58,15 @@ class Metrics:
             counts[change.rule] = counts.get(change.rule, 0) + 1
         for rule, count in counts.items():
             self._rule(rule).inc(count)
+
+    def policy_read(self, digest: str) -> None:
+        """Count a policy that is used from now on."""
+        self._policies.labels("good").inc()
+        self._policy.info({"digest": digest})
+
+    def policy_refused(self) -> None:
+        """Count a content of the policy file that cannot be used."""
+        self._policies.labels("bad").inc()
 
     def text(self) -> bytes:
         """The exposition that /metrics answers with."""

@@ -1,5 +1,6 @@
 """The policy file: YAML in the words of Flyte's own configuration, checked as a whole before it is used."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -30,6 +31,7 @@ class Loaded:
     """A policy that can be used, and what its file says in vain: `file:line:col: warning: …` lines."""
 
     policy: Policy
+    digest: str  # of the text, to tell one policy from another
     warnings: tuple[str, ...] = ()
 
 
@@ -51,7 +53,12 @@ def load(text: str, file: str) -> Loaded:
     if problems:
         raise ProblemsError(file, problems)
     warnings = sorted([*unused, *_defaults_over_limits(document, content)])
-    return Loaded(_compile(content), tuple(problem.at(file) for problem in warnings))
+    return Loaded(_compile(content), digest(text), tuple(problem.at(file) for problem in warnings))
+
+
+def digest(text: str) -> str:
+    """What tells one policy file from another, short enough for people."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def json_schema() -> dict[str, Any]:

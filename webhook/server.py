@@ -16,7 +16,8 @@ from starlette.types import ASGIApp
 
 from webhook import logs
 from webhook.app import Service, health, webhook
-from webhook.options import Address
+from webhook.options import Address, Options
+from webhook.reload import follow
 
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
 GRACE: Final = 10  # seconds for requests under way when the process is told to stop
@@ -58,13 +59,13 @@ class Listeners:
         return {"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(self.certificate)}
 
 
-def run(service: Service, listeners: Listeners, delay: float) -> None:
-    """Serve until SIGTERM or SIGINT; then be unready for `delay` seconds, finish what is under way, return."""
+def run(service: Service, listeners: Listeners, options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; then be unready for the shutdown delay, finish what is under way, return."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(service, listeners, delay))
+        runner.run(_run(service, listeners, options))
 
 
-async def _run(service: Service, listeners: Listeners, delay: float) -> None:
+async def _run(service: Service, listeners: Listeners, options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -72,11 +73,13 @@ async def _run(service: Service, listeners: Listeners, delay: float) -> None:
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))
-        logs.info("listening", **listeners.fields())
+        following = serving.create_task(follow(options.policy, service))
+        logs.info("listening", **listeners.fields(), policy=service.digest)
         await stop.wait()
+        following.cancel()
         service.draining = True
-        logs.info("draining", seconds=delay)
-        await asyncio.sleep(delay)
+        logs.info("draining", seconds=options.shutdown_delay)
+        await asyncio.sleep(options.shutdown_delay)
         main.should_exit = probes.should_exit = True
     logs.info("stopped")
 

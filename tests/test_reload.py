@@ -1,0 +1,120 @@
+"""The policy follows its file through the swaps of a ConfigMap volume; a bad file keeps the last good one."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from starlette.types import Message
+
+from webhook import reload
+from webhook.app import Service, health
+from webhook.policy_file import load
+from webhook.snapshot import Ledger
+
+GOOD, BETTER = "task_resources: {limits: {cpu: 4}}", "task_resources: {limits: {cpu: 8}}"
+BAD = "task_resources:\n  limits: {cpu: four}\n"
+
+
+class Volume:
+    """A mounted ConfigMap: the file is a link into ..data, which is a link to a folder that the kubelet replaces."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.folder, self.generation = folder, 0
+        self.file = folder / "policy.yaml"
+        self.write(text)
+        self.file.symlink_to("..data/policy.yaml")
+
+    def write(self, text: str | bytes) -> None:
+        self.generation += 1
+        fresh = self.folder / f"..{self.generation}"
+        fresh.mkdir()
+        (fresh / "policy.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
+        link = self.folder / "..data_tmp"
+        link.symlink_to(fresh.name)
+        link.rename(self.folder / "..data")
+
+
+@pytest.fixture
+async def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
+    monkeypatch.setattr(reload, "POLL_SECONDS", 0.005)
+    return Volume(tmp_path, GOOD)
+
+
+@pytest.fixture
+async def service(volume: Volume) -> AsyncIterator[Service]:
+    loaded = load(GOOD, str(volume.file))
+    service = Service(loaded.policy, Ledger([]), digest=loaded.digest)
+    following = asyncio.create_task(reload.follow(volume.file, service))
+    yield service
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is the state itself
+            await asyncio.sleep(0)
+
+
+async def readyz(service: Service) -> tuple[int, str]:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/readyz", "headers": [], "query_string": b""}
+    await health(service)(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+def limit(service: Service) -> str:
+    return str(service.policy.platform.limits["cpu"])
+
+
+def metrics(service: Service) -> list[str]:
+    return [line for line in service.metrics.text().decode().splitlines() if line.startswith("flyte_admission_policy_")]
+
+
+async def test_a_new_content_is_used(volume: Volume, service: Service) -> None:
+    volume.write(BETTER)
+    await until(lambda: limit(service) == "8")
+    volume.write(GOOD)
+    await until(lambda: limit(service) == "4")
+    assert 'flyte_admission_policy_reloads_total{result="good"} 3.0' in metrics(service)
+    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").digest}"}} 1.0' in metrics(service)
+
+
+@pytest.mark.parametrize(("content", "problem"), [(BAD, ":2:17: "), (b"\xff", "utf-8"), ("", "nothing in the file")])
+async def test_a_bad_content_keeps_the_last_good_policy_and_is_told(
+    volume: Volume, service: Service, content: str | bytes, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume.write(content)
+    await until(lambda: service.policy_problem != "")
+    assert (limit(service), problem in service.policy_problem) == ("4", True)
+    status, text = await readyz(service)
+    assert (status, problem in text) == (200, True)
+    assert 'flyte_admission_policy_reloads_total{result="bad"} 1.0' in metrics(service)
+    assert problem in capsys.readouterr().err
+    volume.write(GOOD)
+    await until(lambda: service.policy_problem == "")
+    assert await readyz(service) == (200, "ok\n")
+
+
+async def test_a_file_that_is_gone_is_told_once_and_taken_up_when_it_is_back(
+    volume: Volume, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    (volume.folder / "..data").unlink()
+    await until(lambda: service.policy_problem != "")
+    seen = metrics(service)
+    for _ in range(20):  # some polls later
+        await asyncio.to_thread(volume.file.exists)
+    assert (metrics(service), capsys.readouterr().err.count("\n")) == (seen, 1)
+    volume.write(BETTER)
+    await until(lambda: limit(service) == "8")

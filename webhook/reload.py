@@ -1,0 +1,38 @@
+"""Follow the policy file while the server runs: a mounted ConfigMap changes under it by a swap of symlinks.
+
+The file is polled, for a watch on it would see the first swap only. A file that cannot be used changes nothing.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from webhook.app import Service
+from webhook.policy_file import digest, load
+from webhook.yaml_text import ProblemsError
+
+POLL_SECONDS: Final = 5.0  # the kubelet takes a minute or so to bring a change
+
+
+async def follow(path: Path, service: Service) -> None:
+    """Have the service take up each new content of the file, or the reason why it cannot, until cancelled."""
+    seen = service.digest
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        try:
+            text = await asyncio.to_thread(path.read_text, "utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            service.keep_policy(f"{path}: {error}")
+            seen = ""
+        else:
+            if digest(text) != seen:
+                seen = digest(text)
+                take_up(text, path, service)
+
+
+def take_up(text: str, path: Path, service: Service) -> None:
+    """Use the policy in the text from now on, or tell what is wrong with it and go on with the last good one."""
+    try:
+        service.use_policy(load(text, str(path)))
+    except ProblemsError as error:
+        service.keep_policy(str(error))
