@@ -310,6 +310,14 @@ def test_check_tells_everything_that_is_wrong_at_once_and_exits_with_2(tmp_path:
     ]  # fmt: skip
 
 
+def test_check_takes_its_file_as_an_argument_or_by_the_option_of_the_other_commands(policy: Path) -> None:
+    assert run("policy", "check", "--policy", policy).output == run("policy", "check", policy).output
+    wrong: list[list[str | Path]] = [[], [policy, "--policy", policy]]
+    for arguments in wrong:
+        result = run("policy", "check", *arguments)
+        assert (result.exit_code, "one policy file is needed: FILE, or --policy FILE" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "a\n---\nb\n", "- " * 3000, "task_resources: null\n\x07"])
 def test_check_of_what_is_no_policy_exits_with_2(tmp_path: Path, text: str) -> None:
     policy = tmp_path / "policy.yaml"

@@ -429,7 +429,7 @@ HARD = st.dictionaries(st.sampled_from(TRACKED), st.integers(0, 20).map(str), mi
 
 
 @thorough
-@given(st.lists(LEGAL_PODS, min_size=1, max_size=5), POLICIES.map(policy_of), HARD)
+@given(st.lists(LEGAL_PODS, min_size=2, max_size=3), POLICIES.map(policy_of), HARD)
 def test_pods_are_admitted_as_long_as_they_fit_into_the_quota(found: list[Json], policy: Policy, hard: Json) -> None:
     hard = {name: f"{value}Gi" if "memory" in name else value for name, value in hard.items()}
     ledger = Ledger(manifests.quotas(json.dumps({**QUOTA, "spec": {"hard": hard}}), "quotas.yaml"))
@@ -561,13 +561,13 @@ def test_an_arbitrary_object_raises_nothing_else(value: Any) -> None:
     goes_through(json.dumps(review_of({"metadata": {"labels": {"execution-id": "a"}}, "spec": value})).encode())
 
 
-@settings(thorough, max_examples=500)
+@settings(thorough, max_examples=300)
 @given(damaged(st.sampled_from(REVIEWS)))
 def test_a_damaged_review_raises_nothing_else(root: Json) -> None:
     goes_through(json.dumps(root["review"]).encode())
 
 
-@settings(thorough, max_examples=500)
+@settings(thorough, max_examples=300)
 @given(damaged(ANY_PODS.map(review_of)))
 def test_a_damaged_review_of_any_pod_raises_nothing_else(root: Json) -> None:
     goes_through(json.dumps(root["review"]).encode())

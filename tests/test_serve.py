@@ -272,4 +272,7 @@ def test_a_key_with_a_password_is_told_and_not_asked_for(tmp_path: Path) -> None
     secret = serialization.BestAvailableEncryption(b"secret")
     private = serialization.load_pem_private_key(key.read_bytes(), None)
     locked.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
-    assert one_line(failed_process(*pair(certificate, locked))).startswith(f"{certificate}, {locked}: ")
+    told = f"{certificate}, {locked}: the private key has a password; one without is expected"
+    assert one_line(failed_process(*pair(certificate, locked))) == told
+    with pytest.raises(tls.CertificateError, match="has a password"):
+        tls.context(certificate, locked)
