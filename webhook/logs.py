@@ -17,8 +17,8 @@ def write(level: str, event: str, **fields: Any) -> None:
     """One line; the fields may be anything that msgspec encodes."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = _encode({"time": time, "level": level, "event": event, **fields})
-    sys.stderr.write(line.decode() + "\n")
-    sys.stderr.flush()
+    sys.stderr.buffer.write(line + b"\n")
+    sys.stderr.buffer.flush()
 
 
 def info(event: str, **fields: Any) -> None:
