@@ -69,12 +69,13 @@ QUANTITIES: Mapping[str, st.SearchStrategy[Any]] = {
 }
 OTHERS = ["ephemeral-storage", GPU, "amd.com/gpu", "example.com/fpga"]
 KEYS = {"ephemeral-storage": "ephemeralStorage"}  # of Flyte
-TOLERATIONS = st.fixed_dictionaries(
-    {"key": st.sampled_from([GPU, "gpu", "example.com/fpga"])},
-    optional={
-        "operator": st.just("Exists"),
-        "effect": st.sampled_from(["NoSchedule", "PreferNoSchedule", "NoExecute"]),
-    },
+TOLERATIONS: st.SearchStrategy[Json] = st.sampled_from(
+    [
+        {"key": "gpu"},
+        {"key": GPU, "operator": "Exists", "effect": "NoSchedule"},
+        {"key": GPU, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+        {"key": "example.com/fpga", "operator": "Equal", "value": "x", "effect": "PreferNoSchedule"},
+    ]
 )
 
 
