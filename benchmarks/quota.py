@@ -31,13 +31,13 @@ def a_pod(containers: int, number: int) -> pods.Pod:
 
 
 def some_quotas(count: int) -> list[ResourceQuota]:
-    """Quotas that count the Pod and have room for it, every third of them with a scope."""
+    """Quotas that count the Pod and have room for it, two of three with a scope."""
     hard = {"limits.cpu": "900", "limits.memory": "9000Gi", "requests.nvidia.com/gpu": "900", "pods": "900"}
     used = dict.fromkeys(hard, "1")
     found: list[dict[str, Any]] = [
         {
             "metadata": {"name": f"q{number}"},
-            "spec": {"scopes": ["NotTerminating"] if number % 3 == 0 else []},
+            "spec": {"scopes": [[], ["NotTerminating"], ["NotBestEffort"]][number % 3]},
             "status": {"hard": hard, "used": used},
         }
         for number in range(count)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from webhook import patch
 from webhook import pod as pods
-from webhook.decision import Allowed, Change, Context, Decision, Denied
+from webhook.decision import Allowed, Change, Context, Decision, Denied, NegativeUsage
 from webhook.effective import computed_qos
 from webhook.flyte import identify
 from webhook.pod import Pod, Wire
@@ -177,8 +177,10 @@ def _within_quota(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], c
         return Allowed(changes)
     stored, _ = default(pod)
     verdict = quota_rule.check(stored, quotas, request.old)
-    if verdict.violations:
-        return _denied(request, "; ".join(map(str, verdict.violations)), changes)
+    # The API server has an error of its own for a negative amount, and gives it before it looks at quotas.
+    violations = [violation for violation in verdict.violations if not isinstance(violation, NegativeUsage)]
+    if violations:
+        return _denied(request, "; ".join(map(str, violations)), changes)
     return Allowed(changes, verdict.charges)
 
 

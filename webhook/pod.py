@@ -240,7 +240,7 @@ def _quantities(side: str, values: dict[str, Any] | None) -> dict[str, Quantity]
         try:
             quantities[name] = quantity.from_json(value)
         except QuantityError as error:
-            raise ValueError(f"{side}[{name}]: {error}") from error
+            raise ValueError(f"{side}[{name.encode('unicode_escape').decode()}]: {error}") from error
     return quantities
 
 

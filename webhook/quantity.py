@@ -29,7 +29,7 @@ _DECIMAL_SUFFIX: Final = {exponent: suffix for suffix, exponent in _DECIMAL.item
 _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _BINARY_SUFFIX: Final = ("", *_BINARY)
 _SYNTAX: Final = re.compile(
-    r"(?P<sign>[+-]?)0*+(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]*+))?"
+    r"(?P<sign>[+-]?)(?P<zeros>0*+)(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]*+))?"
     r"(?:(?P<decimal>[numkMGTPE]?)|(?P<binary>[KMGTPE]i)|[eE](?P<exponent>[+-]?[0-9]{1,4000}))"
 )
 _ACCEPTED: Final = (
@@ -136,9 +136,11 @@ def parse(text: str) -> Quantity:
     if match is None or text == "":
         raise QuantityError(text)
     whole, fraction = match["whole"] or "0", match["fraction"] or ""
-    if not (whole + fraction).strip("0"):
-        return Quantity(0, _format(match))
     exponent = _exponent(match)
+    if not (whole + fraction).strip("0"):
+        if not (match["zeros"] or match["fraction"]) and not _reads_no_digits(match, exponent):
+            raise QuantityError(text)
+        return Quantity(0, _format(match))
     if max(len(whole) + len(fraction), len(whole) + exponent) > MAX_DIGITS:
         raise QuantityError(text, f"too long; at most {MAX_DIGITS} digits are accepted")
     nano, format, echo = (_binary if match["binary"] else _decimal)(whole, fraction, exponent)
@@ -155,6 +157,11 @@ def from_json(value: object) -> Quantity:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return parse(str(value))
     raise QuantityError(str(value))
+
+
+def _reads_no_digits(match: re.Match[str], exponent: int) -> bool:
+    """Whether apimachinery takes a suffix without a number for zero: on its fast path alone."""
+    return exponent <= 40 if match["binary"] else exponent >= -9
 
 
 def _format(match: re.Match[str]) -> Format:
@@ -199,18 +206,20 @@ def _away_from_zero(number: int, unit: int) -> int:
 
 
 def _canonical(nano: int, format: Format) -> str:
-    """No fraction, and the largest suffix that leaves a whole number before it."""
+    """No fraction, and the largest suffix that leaves a whole number before it.
+
+    From 10^21 and 2^70 on there is no such suffix, and apimachinery (up to 0.37 at least) prints none.
+    """
     if nano == 0:
         return "0"
     if format is Format.BINARY_SI and abs(nano) >= 1024 * NANO and nano % NANO == 0:
-        amount, power = _without_factors(nano // NANO, 1024, len(_BINARY))
-        return f"{amount}{_BINARY_SUFFIX[power]}"
+        amount, power = _without_factors(nano // NANO, 1024, MAX_DIGITS)
+        return f"{amount}{_BINARY_SUFFIX[power] if power < len(_BINARY_SUFFIX) else ''}"
     amount, power = _without_factors(nano, 1000, MAX_DIGITS)
     exponent = 3 * power - 9
     if format is Format.DECIMAL_EXPONENT:
         return f"{amount}e{exponent}" if exponent else str(amount)
-    # Beyond 10^18 no suffix exists; the exponent keeps the value (apimachinery master, quantity.go).
-    return f"{amount}{_DECIMAL_SUFFIX.get(exponent, f'e{exponent}')}"
+    return f"{amount}{_DECIMAL_SUFFIX.get(exponent, '')}"
 
 
 def _without_factors(number: int, factor: int, most: int) -> tuple[int, int]:

@@ -88,7 +88,7 @@ class Ledger:
     """
 
     def __init__(self, quotas: Iterable[ResourceQuota]) -> None:
-        """Start from manifests: `status` where they have one, else `spec.hard` and nothing used."""
+        """Start from manifests: `status.hard` and `status.used` as given, else `spec.hard` and nothing used."""
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
         for quota in sorted(quotas, key=lambda quota: quota.name):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
@@ -123,7 +123,9 @@ class Ledger:
 
 
 def _enforced(quota: ResourceQuota) -> ResourceQuota:
-    hard = dict(quota.hard or (quota.spec and quota.spec.hard) or EMPTY)
+    if quota.status is not None and quota.status.hard is not None:
+        return quota
+    hard = dict((quota.spec and quota.spec.hard) or EMPTY)
     return replace(quota, status=QuotaStatus(hard=hard, used=dict.fromkeys(hard, ZERO) | dict(quota.used)))
 
 

@@ -5,7 +5,7 @@ Charges: kubernetes `pkg/quota/v1/evaluator/core/pods.go`. Order of the checks a
 random, all of them are named here, by name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -38,7 +38,7 @@ class Verdict(Struct, frozen=True):
 
 def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
     """Whether the Pod fits; with `old`, only what it asks for beyond that (pods/resize)."""
-    relevant = sorted((quota for quota in quotas if _matches(quota, pod)), key=lambda quota: quota.name)
+    relevant = sorted(filter(_counting(pod), quotas), key=lambda quota: quota.name)
     if not relevant:
         return Verdict((), {})
     if flaws := _flaws(pod, relevant):
@@ -46,7 +46,7 @@ def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> 
     asked = usage(pod)
     if negative := sorted(name for name, quantity in asked.items() if quantity.nano < 0):
         return Verdict((NegativeUsage(negative),), {})
-    charges = {quota.name: _delta(asked, quota, old) for quota in relevant}
+    charges = _charges(asked, relevant, old)
     return Verdict(tuple(_exceeded(relevant, charges)), charges)
 
 
@@ -63,11 +63,18 @@ def _flaws(pod: Pod, quotas: Sequence[ResourceQuota]) -> list[Violation]:
     return flaws
 
 
-def _delta(asked: ResourceList, quota: ResourceQuota, old: Pod | None) -> ResourceList:
-    asked = resource_list.only(asked, quota.hard)
-    if old is not None and old.metadata.resource_version and _matches(quota, old):
-        asked = resource_list.subtract(asked, usage(old))
-    return {name: quantity for name, quantity in asked.items() if quantity.nano > 0}
+def _charges(asked: ResourceList, quotas: Sequence[ResourceQuota], old: Pod | None) -> Charges:
+    """What the Pod takes of each quota: all it asks for, or what is more than before where that was counted too."""
+    if old is None or not old.metadata.resource_version:
+        more, counted_before = asked, set[str]()
+    else:
+        more = resource_list.subtract(asked, usage(old))
+        counted_before = {quota.name for quota in filter(_counting(old), quotas)}
+    charges = {}
+    for quota in quotas:
+        taken = resource_list.only(more if quota.name in counted_before else asked, quota.hard)
+        charges[quota.name] = {name: quantity for name, quantity in taken.items() if quantity.nano > 0}
+    return charges
 
 
 def _exceeded(quotas: Sequence[ResourceQuota], charges: Charges) -> Iterable[Violation]:
@@ -132,8 +139,17 @@ def _tracked(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(filter(is_charged, names)))
 
 
-def _matches(quota: ResourceQuota, pod: Pod) -> bool:
-    return bool(_tracked(tuple(quota.hard))) and all(in_scope(scope, pod) for scope in quota.scopes)
+def _counting(pod: Pod) -> Callable[[ResourceQuota], bool]:
+    """Which quotas count the Pod; each scope is looked into once, however many quotas have it."""
+    known: dict[tuple[str, ...], bool] = {}
+
+    def matches(scope: ScopeRequirement) -> bool:
+        key = (scope.scope_name, scope.operator, *(scope.values or ()))
+        if key not in known:
+            known[key] = in_scope(scope, pod)
+        return known[key]
+
+    return lambda quota: bool(_tracked(tuple(quota.hard))) and all(map(matches, quota.scopes))
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:

@@ -16,7 +16,7 @@ from webhook.effective import aggregate, requests_of
 from webhook.pod import Container, Pod, Resources
 from webhook.policy import Defaults, Settings
 from webhook.quantity import NANO, Quantity
-from webhook.resource_list import EMPTY, ResourceList, is_extended
+from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList, is_extended
 
 # pods/resize can change nothing else (ValidatePodResize in kubernetes `pkg/apis/core/validation`).
 RESIZABLE: Final = frozenset({"cpu", "memory"})
@@ -48,7 +48,7 @@ def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governe
     for name in sorted({*edit.requests, *edit.limits, *defaults.amounts}):
         request, limit = edit.requests.get(name), edit.limits.get(name)
         completes = name in defaults.completes or is_extended(name)
-        if name in governed or not completes or _is_negative(request, limit):
+        if name in governed or not completes or _is_illegal(name, request, limit):
             continue
         if not request and limit:
             request = edit.request(name, limit, "not set; same as the limit")
@@ -79,7 +79,7 @@ def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> Edi
 
 def _clamp_one(edit: Edit, name: str, maximum: Quantity | None) -> None:
     request, limit = edit.requests.get(name), edit.limits.get(name)
-    if _is_negative(request, limit):
+    if name.startswith(HUGEPAGES) or _is_illegal(name, request, limit):
         return
     if maximum is not None:
         if limit and limit > maximum:
@@ -152,6 +152,7 @@ def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
     return over
 
 
-def _is_negative(request: Quantity | None, limit: Quantity | None) -> bool:
-    """A negative amount is refused by the API server with its own error; nothing is built on it."""
-    return (request is not None and request.nano < 0) or (limit is not None and limit.nano < 0)
+def _is_illegal(name: str, request: Quantity | None, limit: Quantity | None) -> bool:
+    """Amounts that the API server refuses with an error of its own: nothing is to be built on them."""
+    unit = NANO if is_extended(name) else 1
+    return any(amount.nano < 0 or amount.nano % unit for amount in (request, limit) if amount is not None)
