@@ -106,15 +106,22 @@ async def test_a_bad_content_keeps_the_last_good_policy_and_is_told(
     assert await readyz(service) == (200, "ok\n")
 
 
-async def test_a_file_that_is_gone_is_told_once_and_taken_up_when_it_is_back(
-    volume: Volume, service: Service, capsys: pytest.CaptureFixture[str]
+async def test_what_has_not_changed_is_not_read_again_nor_told_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capsys.readouterr()
+    file = tmp_path / "policy.yaml"
+    file.write_text(GOOD)
+    loaded = load(GOOD, str(file))
+    service = Service(loaded.policy, Ledger([]), digest=loaded.digest)
+    assert await reload.look(file, service.digest, service) == service.digest
+    assert (service.policy, capsys.readouterr().err) == (loaded.policy, "")
+    file.unlink()
+    assert [await reload.look(file, "", service) for _ in range(3)] == ["", "", ""]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+async def test_a_file_that_was_gone_is_taken_up_when_it_is_back(volume: Volume, service: Service) -> None:
     (volume.folder / "..data").unlink()
     await until(lambda: service.policy_problem != "")
-    seen = metrics(service)
-    for _ in range(20):  # some polls later
-        await asyncio.to_thread(volume.file.exists)
-    assert (metrics(service), capsys.readouterr().err.count("\n")) == (seen, 1)
     volume.write(BETTER)
     await until(lambda: limit(service) == "8")

@@ -266,6 +266,11 @@ def test_files_that_are_no_pem_are_told(tmp_path: Path) -> None:
     assert one_line(failed(*pair(certificate, key))).startswith(f"{certificate}, {key}: no certificate with its")
 
 
+def test_a_certificate_that_is_gone_by_now_is_named(tmp_path: Path) -> None:
+    with pytest.raises(tls.CertificateError, match=r"gone\.crt, .*: No such file or directory"):
+        tls.context(tmp_path / "gone.crt", tmp_path / "gone.key")
+
+
 def test_a_key_with_a_password_is_told_and_not_asked_for(tmp_path: Path) -> None:
     certificate, key = tls.make(tmp_path, ["127.0.0.1"])
     locked = tmp_path / "locked.key"

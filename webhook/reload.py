@@ -19,15 +19,19 @@ async def follow(path: Path, service: Service) -> None:
     seen = service.digest
     while True:
         await asyncio.sleep(POLL_SECONDS)
-        try:
-            text = await asyncio.to_thread(path.read_text, "utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            service.keep_policy(f"{path}: {error}")
-            seen = ""
-        else:
-            if digest(text) != seen:
-                seen = digest(text)
-                take_up(text, path, service)
+        seen = await look(path, seen, service)
+
+
+async def look(path: Path, seen: str, service: Service) -> str:
+    """One look at the file: the digest of what it holds, none where it cannot be read; `seen` is the last one."""
+    try:
+        text = await asyncio.to_thread(path.read_text, "utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        service.keep_policy(f"{path}: {error}")
+        return ""
+    if (found := digest(text)) != seen:
+        take_up(text, path, service)
+    return found
 
 
 def take_up(text: str, path: Path, service: Service) -> None:

@@ -36,7 +36,7 @@ def prepare(options: Options, directory: Path) -> tuple[Path, ssl.SSLContext]:
 def context(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server's context, TLS 1.2 or newer, HTTP/1.1 only as API servers speak it to webhooks."""
 
-    def no_password() -> str:  # pragma: no cover - OpenSSL calls it, else it would ask whoever sits at the terminal
+    def no_password() -> str:  # OpenSSL would else ask whoever sits at the terminal
         raise CertificateError(f"{certificate}, {key}: the private key has a password; one without is expected")
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
