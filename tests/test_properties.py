@@ -540,7 +540,8 @@ def goes_through(body: bytes) -> None:
         if isinstance(decision, Allowed):
             ledger.charge("default", request.meta, decision.charges, resize=request.resize)
         if "patch" in json.loads(answer)["response"]:
-            patched(json.loads(body)["request"]["object"], answer)
+            read = json.loads(body.decode(errors="replace"))  # what is skipped may be no UTF-8
+            patched(read["request"]["object"], answer)
 
 
 @thorough
