@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tracemalloc
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -351,3 +352,20 @@ def counted(exposition: str, name: str) -> Mapping[tuple[str, ...], float]:
         pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         found[tuple(pairs[label] for label in sorted(pairs, reverse=True))] = float(value)
     return found
+
+
+def test_large_blocks_of_resources_are_not_kept_in_memory() -> None:
+    def decode(name: str) -> None:
+        data = review()
+        data["request"]["object"]["spec"]["resources"] = {"claims": [{"name": name}]}
+        admission.decode(json.dumps(data).encode())
+
+    decode("warm")
+    tracemalloc.start()
+    try:
+        for index in range(20):
+            decode(f"{index}" + "x" * MIB)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * MIB

@@ -208,6 +208,7 @@ def test_quotas_may_be_given_several_times(policy: Path, quotas: Path, tmp_path:
         ("kind: List\nitems: null\n", "1:1", "kind List; Pod"),
         ("kind: Pod\nkind: Pod\n", "2:1", "kind: duplicate key"),
         ("kind: Pod\nspec: {overhead: {cpu: 1 core}}\n", "1:1", "Pod: '1 core' is not a quantity"),
+        ('{"kind": "Pod", "spec": {"resources": {"limits": {"a\\rb": "x"}}}}', "1:1", "'x' is not a quantity"),
         ("a: [1\nb: 2", "2:2", "not YAML"),
         ('{"kind": "Pod",', "1:16", "not YAML"),
         ("a: \x00", "1:1", "not YAML: special characters are not allowed at position 3"),

@@ -1,7 +1,8 @@
 """One `resources` block while a rule works on it: every assignment becomes a Change."""
 
-from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias
 
 from webhook.decision import Change, Rule
 from webhook.patch import escape
@@ -10,6 +11,17 @@ from webhook.quantity import Quantity
 
 Side: TypeAlias = Literal["requests", "limits"]
 Edited: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]  # pointer; the new block, if any; what was done
+
+
+def remembered(edit: Callable[..., Edited]) -> Callable[..., Edited]:
+    """Remember what became of a block, by its pointer, its content and whatever else decides, as far as it is small."""
+    known = lru_cache(maxsize=4096)(edit)
+
+    def recall(pointer: str, resources: Resources | None, *others: Any) -> Edited:
+        small = resources is None or resources.is_small
+        return (known if small else edit)(pointer, resources, *others)
+
+    return recall
 
 
 def edited(pod: Pod, blocks: Iterable[Edited]) -> tuple[Pod, list[Change]]:

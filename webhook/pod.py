@@ -21,6 +21,11 @@ class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A Kubernetes object as JSON: camelCase names, absent fields left out."""
 
 
+# Bytes of a block, and names in it, up to which it is remembered: more is no task's, and would only fill the memory.
+LARGEST_SHARED: Final = 2048
+MOST_NAMES: Final = 32
+
+
 class Resources:
     """`resources` of a container, or of the Pod as a whole; immutable, and cheap as the key of a cache.
 
@@ -44,6 +49,11 @@ class Resources:
         # By their texts, so that 1000m and 1 do not stand for each other in what people read.
         self._key = tuple(frozenset((name, str(value)) for name, value in values.items()) for values in maps)
         self._hash = hash(self._key)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be the key of a cache."""
+        return len(self.requests or ()) + len(self.limits or ()) <= MOST_NAMES
 
     def __eq__(self, other: object) -> bool:
         return self._key == other._key if isinstance(other, Resources) else NotImplemented
@@ -208,7 +218,8 @@ class Pod(Wire, frozen=True):
 def decode_hook(kind: type, value: object) -> object:
     """msgspec's hook for our own types on the wire; floats reach it as their text."""
     if kind is Resources:
-        return _resources(msgspec.json.encode(value))
+        block = msgspec.json.encode(value)
+        return _shared(block) if len(block) <= LARGEST_SHARED else _resources(block)
     if kind is Quantity:
         return quantity.from_json(value)
     raise NotImplementedError(kind)
@@ -219,7 +230,6 @@ class _Block(Struct):
     limits: dict[str, Any] | None = None
 
 
-@lru_cache(maxsize=8192)
 def _resources(block: bytes) -> Resources:
     try:
         found = _decode_block(block)
@@ -229,6 +239,7 @@ def _resources(block: bytes) -> Resources:
     return Resources(_quantities("requests", found.requests), _quantities("limits", found.limits))
 
 
+_shared: Final = lru_cache(maxsize=8192)(_resources)
 _decode_block: Final = msgspec.json.Decoder(_Block, float_hook=str).decode
 
 

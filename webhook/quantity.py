@@ -151,7 +151,8 @@ def parse(text: str) -> Quantity:
 def from_json(value: object) -> Quantity:
     """As `Quantity.UnmarshalJSON`: a text trimmed of blanks, a bare number, or null for zero."""
     if isinstance(value, str):
-        return parse(value.strip(" "))
+        text = value.strip(" ")
+        return parse(text) if len(text) <= LONGEST_SHOWN else parse.__wrapped__(text)  # what is so long is not kept
     if value is None:
         return ZERO
     if isinstance(value, int | float) and not isinstance(value, bool):

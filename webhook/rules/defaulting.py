@@ -3,11 +3,9 @@
 SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/defaults.go`.
 """
 
-from functools import lru_cache
-
 from webhook import pod as pods
 from webhook.decision import Change
-from webhook.edit import Edit, Edited, edited
+from webhook.edit import Edit, Edited, edited, remembered
 from webhook.effective import aggregate, limits_of, requests_of
 from webhook.pod import Pod, Resources
 from webhook.resource_list import HUGEPAGES
@@ -25,7 +23,7 @@ def default(pod: Pod) -> tuple[Pod, list[Change]]:
     return pod, changes + level
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _default(pointer: str, resources: Resources | None) -> Edited:
     edit = Edit(pointer, resources, "api-default")
     _round_up(edit)

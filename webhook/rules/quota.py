@@ -128,7 +128,6 @@ def unspecified(pod: Pod, tracked: Iterable[str]) -> Mapping[str, list[str]]:
     return {name: sorted(missing[name]) for name in sorted(missing)}
 
 
-@lru_cache(maxsize=4096)
 def _stated(resources: Resources) -> frozenset[str]:
     return frozenset(_charged(resources.requests or EMPTY, resources.limits or EMPTY))
 

@@ -5,18 +5,17 @@ container: fill a request from its limit, else from the default, and a limit fro
 both to the maximum, and the request to the limit. A zero counts as missing, as it does in Flyte.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from webhook import pod as pods
 from webhook import resource_list
 from webhook.decision import Change, Context
-from webhook.edit import Edit, Edited, edited
+from webhook.edit import Edit, Edited, edited, remembered
 from webhook.effective import aggregate, requests_of
 from webhook.pod import Container, Pod, Resources
 from webhook.policy import Defaults, Settings
 from webhook.quantity import NANO, Quantity
-from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList, is_extended
+from webhook.resource_list import EMPTY, ResourceList, is_extended
 
 # pods/resize can change nothing else (ValidatePodResize in kubernetes `pkg/apis/core/validation`).
 RESIZABLE: Final = frozenset({"cpu", "memory"})
@@ -42,13 +41,13 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     )
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governed: frozenset[str]) -> Edited:
     edit = Edit(pointer, resources, "fill")
     for name in sorted({*edit.requests, *edit.limits, *defaults.amounts}):
         request, limit = edit.requests.get(name), edit.limits.get(name)
         completes = name in defaults.completes or is_extended(name)
-        if name in governed or not completes or _is_illegal(name, request, limit):
+        if name in governed or not completes or _is_negative(request, limit) or _is_partial(name, request, limit):
             continue
         if not request and limit:
             request = edit.request(name, limit, "not set; same as the limit")
@@ -69,7 +68,7 @@ def clamp(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     return (pod, changes) if pod.spec.resources is None else _clamp_pod_level(pod, settings, changes)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> Edited:
     edit = Edit(pointer, resources, "clamp")
     for name in edit.names:
@@ -79,7 +78,7 @@ def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> Edi
 
 def _clamp_one(edit: Edit, name: str, maximum: Quantity | None) -> None:
     request, limit = edit.requests.get(name), edit.limits.get(name)
-    if name.startswith(HUGEPAGES) or _is_illegal(name, request, limit):
+    if _is_negative(request, limit):
         return
     if maximum is not None:
         if limit and limit > maximum:
@@ -152,7 +151,11 @@ def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
     return over
 
 
-def _is_illegal(name: str, request: Quantity | None, limit: Quantity | None) -> bool:
-    """Amounts that the API server refuses with an error of its own: nothing is to be built on them."""
-    unit = NANO if is_extended(name) else 1
-    return any(amount.nano < 0 or amount.nano % unit for amount in (request, limit) if amount is not None)
+def _is_negative(request: Quantity | None, limit: Quantity | None) -> bool:
+    """A negative amount is refused by the API server with an error of its own: nothing is to be built on it."""
+    return (request is not None and request.nano < 0) or (limit is not None and limit.nano < 0)
+
+
+def _is_partial(name: str, request: Quantity | None, limit: Quantity | None) -> bool:
+    """So is a part of a device."""
+    return is_extended(name) and any(amount.nano % NANO for amount in (request, limit) if amount is not None)
