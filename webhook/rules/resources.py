@@ -47,7 +47,7 @@ def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governe
     for name in sorted({*edit.requests, *edit.limits, *defaults.amounts}):
         request, limit = edit.requests.get(name), edit.limits.get(name)
         completes = name in defaults.completes or is_extended(name)
-        if name in governed or not completes or _is_negative(request, limit) or _is_partial(name, request, limit):
+        if name in governed or not completes or _is_negative(request, limit):
             continue
         if not request and limit:
             request = edit.request(name, limit, "not set; same as the limit")
@@ -154,8 +154,3 @@ def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
 def _is_negative(request: Quantity | None, limit: Quantity | None) -> bool:
     """A negative amount is refused by the API server with an error of its own: nothing is to be built on it."""
     return (request is not None and request.nano < 0) or (limit is not None and limit.nano < 0)
-
-
-def _is_partial(name: str, request: Quantity | None, limit: Quantity | None) -> bool:
-    """So is a part of a device."""
-    return is_extended(name) and any(amount.nano % NANO for amount in (request, limit) if amount is not None)
