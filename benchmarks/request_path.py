@@ -23,17 +23,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from webhook import admission, logs, manifests, patch, server, tls
+from webhook import admission, admission_review, logs, manifests, server, tls
 from webhook import pod as pods
 from webhook.app import Service, webhook
-from webhook.decision import Change, Context
-from webhook.flyte import identify
+from webhook.decision import Allowed, Change, Context
+from webhook.flyte import Task, identify
 from webhook.options import Address
+from webhook.policy import Policy
 from webhook.policy_file import load
 from webhook.rules import MUTATING, default, quota
 from webhook.snapshot import Ledger
 
 HERE = Path(__file__).resolve().parent
+TODAY = "2026-11-25"
 EXAMPLES = HERE.parent / "examples"
 BODIES, ROUNDS, REQUESTS = 300, 7, 3000
 
@@ -63,25 +65,30 @@ def stages(bodies: list[bytes]) -> dict[str, float]:
     """Median microseconds of our own Python for each stage of /mutate."""
     policy = load((EXAMPLES / "policy.yaml").read_text(), "policy.yaml").policy
     quotas = manifests.quotas((EXAMPLES / "quotas.yaml").read_text(), "quotas.yaml")
-    requests = [admission.decode(body) for body in bodies]
-    contexts = [Context(task, policy.settings(task)) for r in requests if r.pod and (task := identify(r.pod))]
+    requests = [admission_review.decode(body) for body in bodies]
+    contexts = [Context(t, policy.settings(t, r.namespace, TODAY)) for r in requests if (t := task_of(r, policy))]
     ruled = [rules(r.pod, c) for r, c in zip(requests, contexts, strict=True) if r.pod]
-    decisions = [admission.mutate(r, policy, ()) for r in requests]
+    decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, (), TODAY), Allowed)]
     steps: dict[str, Callable[[int], object]] = {
-        "decode": lambda i: admission.decode(bodies[i]),
+        "decode": lambda i: admission_review.decode(bodies[i]),
         "rules": lambda i: rules(requests[i].pod, contexts[i]),
         "quota": lambda i: quota.check(default(ruled[i][0])[0], quotas),
-        "patch": lambda i: patch.build(decisions[i].changes, pods.absent(requests[i].pod or pods.Pod())),
-        "encode": lambda i: admission.encode(requests[i], decisions[i]),
+        "patch": lambda i: admission_review.patch_of(requests[i], decisions[i]),
+        "encode": lambda i: admission_review.encode(requests[i], decisions[i]),
         "whole decision": lambda i: whole(bodies[i], policy, quotas),
     }
     return {name: microseconds(step, len(bodies)) for name, step in steps.items()}
 
 
+def task_of(request: admission_review.Request, policy: Policy) -> Task | None:
+    """Whose Pod it is."""
+    return identify(request.pod, request.namespace, policy.identification) if request.pod else None
+
+
 def rules(pod: pods.Pod | None, context: Context) -> tuple[pods.Pod, list[Change]]:
     """Fill, clamp, tolerate."""
     pod, changes = pod or pods.Pod(), []
-    for rule in MUTATING:
+    for _, rule in MUTATING:
         pod, made = rule(pod, context)
         changes += made
     return pod, changes
@@ -89,8 +96,8 @@ def rules(pod: pods.Pod | None, context: Context) -> tuple[pods.Pod, list[Change
 
 def whole(body: bytes, policy: Any, quotas: Any) -> bytes:
     """From the body to the answer."""
-    request = admission.decode(body)
-    return admission.encode(request, admission.mutate(request, policy, quotas))
+    request = admission_review.decode(body)
+    return admission_review.encode(request, admission.mutate(request, policy, quotas, TODAY))
 
 
 def microseconds(step: Callable[[int], object], count: int) -> float:

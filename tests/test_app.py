@@ -13,7 +13,7 @@ import pytest
 from starlette.types import Message
 
 from tests.server import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
-from webhook import admission, app
+from webhook import admission, admission_review, app
 from webhook.policy import Policy
 from webhook.snapshot import Ledger
 
@@ -358,7 +358,7 @@ def test_large_blocks_of_resources_are_not_kept_in_memory() -> None:
     def decode(name: str) -> None:
         data = review()
         data["request"]["object"]["spec"]["resources"] = {"claims": [{"name": name}]}
-        admission.decode(json.dumps(data).encode())
+        admission_review.decode(json.dumps(data).encode())
 
     decode("warm")
     tracemalloc.start()

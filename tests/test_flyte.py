@@ -3,7 +3,7 @@
 import pytest
 
 from tests.vectors import Data, pod_of
-from webhook.flyte import Task, identify
+from webhook.flyte import Identification, Task, identify
 
 FIRST = "/spec/containers/0"
 V1 = {"execution-id": "f1", "project": "flytesnacks", "domain": "development", "task-name": "a-b-c", "node-id": "n0"}
@@ -37,7 +37,8 @@ V2 = {
     ],
 )
 def test_labels_say_which_flyte_and_which_task(labels: dict[str, str | None] | None, expect: Task | None) -> None:
-    assert identify(pod_of({"metadata": {"labels": labels}, "spec": {"containers": [{}]}})) == expect
+    pod = pod_of({"metadata": {"labels": labels}, "spec": {"containers": [{}]}})
+    assert identify(pod, "anywhere", Identification(labels="always")) == expect
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,6 @@ def test_labels_say_which_flyte_and_which_task(labels: dict[str, str | None] | N
 )
 def test_the_primary_container_runs_the_task(metadata: Data, names: list[str | None], primary: int) -> None:
     spec = {"containers": [{"name": name} for name in names], "initContainers": [{"name": "primary"}]}
-    task = identify(pod_of({"metadata": {"labels": V1, **metadata}, "spec": spec}))
+    task = identify(pod_of({"metadata": {"labels": V1, **metadata}, "spec": spec}), "anywhere", Identification())
     assert task is not None
     assert task.primary == f"/spec/containers/{primary}"

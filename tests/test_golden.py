@@ -6,19 +6,20 @@ from pathlib import Path
 import pytest
 
 from tests.golden import FILES, Case, cases, readable
-from webhook import admission, manifests
+from webhook import admission, admission_review, manifests
 from webhook.policy_file import load
 from webhook.snapshot import Ledger
 
+TODAY = "2026-11-25"
 DECIDE = {"/mutate": admission.mutate, "/validate": admission.validate}
 
 
 def answer(case: Case) -> bytes:
     ledger = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
-    request = admission.decode(case.text("review.json").encode())
+    request = admission_review.decode(case.text("review.json").encode())
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
     policy = load(case.text("policy.yaml"), "policy.yaml").policy
-    return admission.encode(request, DECIDE[case.endpoint](request, policy, quotas))
+    return admission_review.encode(request, DECIDE[case.endpoint](request, policy, quotas, TODAY))
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)

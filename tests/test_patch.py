@@ -98,7 +98,7 @@ def test_the_patched_object_is_the_pod_that_the_rules_decided_on(spec: Data) -> 
     review = {"metadata": {"labels": {"execution-id": "x"}}, "spec": spec, "status": {"phase": "kept"}}
     pod = original = pod_of(review)
     changes: list[Change] = []
-    for rule in MUTATING:
+    for _, rule in MUTATING:
         pod, made = rule(pod, context(POLICY, original))
         changes += made
     built = json.loads(json.dumps(operations(changes, pods.absent(original))))

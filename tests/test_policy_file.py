@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,16 +13,28 @@ from tests.vectors import Data
 from webhook.flyte import Task
 from webhook.pod import Toleration
 from webhook.policy_file import json_schema, load
+from webhook.resource_list import ResourceList
 from webhook.yaml_text import ProblemsError
 
-TASK = Task(1, "flytesnacks", "development", "t", "/spec/containers/0")
+TASK = Task(1, "flytesnacks", "development", name="t")
 
 
 def settings(text: str) -> Data:
     """What a policy comes to, without what it says nothing of."""
     loaded = load(text, "p.yaml")
     assert loaded.warnings == ()
-    return {key: value for key, value in loaded.policy.settings(TASK).as_data().items() if value}
+    found = loaded.policy.settings(TASK, "flytesnacks-development", "2026-11-25")
+    data = {
+        "defaults": texts(found.defaults.amounts),
+        "secondary_defaults": texts(found.secondary_defaults.amounts),
+        "limits": texts(found.limits.exact),
+        "resource-tolerations": msgspec.to_builtins(found.tolerations.by_resource),
+    }
+    return {key: value for key, value in data.items() if value}
+
+
+def texts(amounts: ResourceList) -> dict[str, str]:
+    return {name: str(amount) for name, amount in sorted(amounts.items()) if amount}
 
 
 def problems(text: str) -> list[str]:
@@ -180,7 +193,7 @@ def test_tolerations_load_in_each_shape_that_flyte_accepts(section: str, expect:
 
 def test_tolerations_are_those_of_pods() -> None:
     text = f"plugins: {{k8s: {{resource-tolerations: {{amd.com/gpu: {OTHER}}}}}}}"
-    found = load(text, "p.yaml").policy.settings(TASK).tolerations
+    found = load(text, "p.yaml").policy.tolerations.by_resource
     assert found == {"amd.com/gpu": (Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)}
 
 

@@ -27,16 +27,18 @@ from tests.apiserver import (
     text,
 )
 from tests.golden import cases
-from webhook import admission, manifests, review, rules
+from webhook import admission, admission_review, manifests, review, rules, trace
 from webhook import pod as pods
-from webhook.admission import BadReviewError, Request
-from webhook.decision import Allowed, Context, Decision, Denied
+from webhook.admission_review import BadReviewError, Request
+from webhook.decision import Allowed, Context, Decision, Denied, outcome
 from webhook.flyte import identify
-from webhook.policy import Policy
+from webhook.policy import Policy, Scope
 from webhook.policy_file import load
+from webhook.policy_show import shown
 from webhook.snapshot import Ledger
 from webhook.yaml_text import ProblemsError
 
+TODAY = "2026-11-25"
 thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GPU = "nvidia.com/gpu"
@@ -237,14 +239,19 @@ def review_of(pod: Json, **more: Any) -> Json:
 
 
 def decoded(pod: Json) -> Request:
-    return admission.decode(json.dumps(review_of(pod)).encode())
+    return admission_review.decode(json.dumps(review_of(pod)).encode())
 
 
 def mutated(pod: Json, policy: Policy) -> tuple[Json, Decision]:
     """The Pod after /mutate, patched by the independent library from the bytes of the answer, and the decision."""
     request = decoded(pod)
-    decision = admission.mutate(request, policy, ())
-    return patched(pod, admission.encode(request, decision)), decision
+    decision = admission.mutate(request, policy, (), TODAY)
+    return patched(pod, admission_review.encode(request, decision)), decision
+
+
+def unchanged(pod: Json, policy: Policy) -> bool:
+    result, decision = mutated(pod, policy)
+    return result == pod and isinstance(decision, Allowed) and not decision.changes
 
 
 def patched(pod: Json, answer: bytes) -> Json:
@@ -259,28 +266,28 @@ def patched(pod: Json, answer: bytes) -> Json:
 def test_the_patched_pod_is_exactly_the_pod_that_the_rules_decided(pod: Json, policy: Policy) -> None:
     decided = decoded(pod).pod
     assert decided is not None
-    task = identify(decided)
+    task = identify(decided, "n", policy.identification)
     assert task is not None
-    for rule in rules.MUTATING:
-        decided, _ = rule(decided, Context(task, policy.settings(task)))
+    for _, rule in rules.MUTATING:
+        decided, _ = rule(decided, Context(task, policy.settings(task, "n", TODAY)))
     result, _ = mutated(pod, policy)
-    assert pods.decode(json.dumps(result).encode()) == decided
+    assert pods.decode(json.dumps(result).encode()).spec == decided.spec
 
 
 @thorough
 @given(ANY_PODS | LEGAL_PODS, POLICIES.map(policy_of))
 def test_a_mutated_pod_gets_no_patch_whether_defaulted_in_between_or_not(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
-    assert mutated(result, policy) == (result, Allowed())
+    assert unchanged(result, policy)
     again = defaulted(mutated(defaulted(pod), policy)[0])
-    assert mutated(again, policy) == (again, Allowed())
+    assert unchanged(again, policy)
 
 
 @thorough
 @given(LEGAL_PODS, POLICIES.map(policy_of))
 def test_a_mutated_pod_passes_validate(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
-    assert admission.validate(decoded(defaulted(result)), policy, ()) == Allowed()
+    assert isinstance(admission.validate(decoded(defaulted(result)), policy, (), TODAY), Allowed)
 
 
 @thorough
@@ -347,19 +354,20 @@ def without_what_rules_change(pod: Json) -> Json:
         block = owner.get("resources") or {}
         owner["resources"] = {name: value for name, value in block.items() if name not in ("requests", "limits")}
     rest["spec"].pop("tolerations", None)
-    return rest
+    annotations = rest["metadata"].pop("annotations", None) or {}
+    return rest | {"annotations": {name: text for name, text in annotations.items() if name != trace.CHANGES}}
 
 
 @thorough
 @given(ANY_PODS | LEGAL_PODS, POLICIES.map(policy_of))
 def test_each_change_tells_what_was_there_and_what_is_there_now(pod: Json, policy: Policy) -> None:
     result, decision = mutated(pod, policy)
-    assert len({change.path for change in decision.changes if not change.path.endswith("/-")}) == sum(
-        not change.path.endswith("/-") for change in decision.changes
+    assert len({change.path for change in outcome(decision).changes if not change.path.endswith("/-")}) == sum(
+        not change.path.endswith("/-") for change in outcome(decision).changes
     )
-    appended = [change.after for change in decision.changes if change.path.endswith("/-")]
+    appended = [change.after for change in outcome(decision).changes if change.path.endswith("/-")]
     assert (result["spec"].get("tolerations") or [])[len(pod["spec"].get("tolerations") or []) :] == appended
-    for change in decision.changes:
+    for change in outcome(decision).changes:
         if not change.path.endswith("/-"):
             before, after = at(pod, change.path), at(result, change.path)
             assert (change.before is None) == (before is None)
@@ -401,12 +409,12 @@ def identity(toleration: Json) -> tuple[str, ...]:
 @given(LEGAL_PODS | ANY_PODS, POLICIES.map(policy_of))
 def test_review_and_the_core_agree(pod: Json, policy: Policy) -> None:
     result, decision = mutated(pod, policy)
-    (report,) = review.reports(json.dumps(review_of(pod)), "review.json", policy, Ledger([]))
+    (report,) = review.reports(json.dumps(review_of(pod)), "review.json", policy, Ledger([]), TODAY)
     assert (report.decision, report.pod) == (decision, result)
-    (report,) = review.reports(yaml.safe_dump(pod), "pod.yaml", policy, Ledger([]))
+    (report,) = review.reports(yaml.safe_dump(pod), "pod.yaml", policy, Ledger([]), TODAY)
     result, decision = mutated(defaulted(pod), policy)
-    assert sorted(change.path for change in report.decision.changes) == sorted(
-        change.path for change in decision.changes
+    assert sorted(change.path for change in outcome(report.decision).changes) == sorted(
+        change.path for change in outcome(decision).changes
     )
     assert worth(report.pod) == worth(result)
 
@@ -438,7 +446,7 @@ def test_pods_are_admitted_as_long_as_they_fit_into_the_quota(found: list[Json],
     for index, pod in enumerate(found):
         pod["metadata"]["name"] = f"pod-{index}"
         request = decoded(pod)
-        decision = admission.mutate(request, policy, ledger.quotas("n", request.meta))
+        decision = admission.mutate(request, policy, ledger.quotas("n", request.meta), TODAY)
         if isinstance(decision, Denied) and "must specify" in decision.message:
             continue
         stored = defaulted(mutated(pod, policy)[0])
@@ -528,14 +536,14 @@ def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
 def goes_through(body: bytes) -> None:
     """Nothing but BadReviewError is raised, each answer is an AdmissionReview, and each patch applies."""
     try:
-        request = admission.decode(body)
+        request = admission_review.decode(body)
     except BadReviewError:
         return
     ledger = Ledger(QUOTAS)
     for decide in (admission.mutate, admission.validate):
         quotas = ledger.quotas("default", request.meta, resize=request.resize)
-        decision = decide(request, FUZZED, quotas)
-        answer = admission.encode(request, decision)
+        decision = decide(request, FUZZED, quotas, TODAY)
+        answer = admission_review.encode(request, decision)
         assert json.loads(answer)["response"]["uid"] == request.uid
         if isinstance(decision, Allowed):
             ledger.charge("default", request.meta, decision.charges, resize=request.resize)
@@ -588,7 +596,7 @@ def test_the_bytes_of_a_review_cut_and_stained_raise_nothing_else(root: Json, da
 @given(texts_of(ANY_PODS))
 def test_review_of_arbitrary_text_raises_nothing_but_problems(text: str) -> None:
     try:
-        for report in review.reports(text, "file", FUZZED, Ledger(QUOTAS)):
+        for report in review.reports(text, "file", FUZZED, Ledger(QUOTAS), TODAY):
             assert review.as_text(report)
             assert yaml.safe_dump(review.as_data(report))
     except ProblemsError as error:
@@ -603,7 +611,7 @@ def test_a_policy_of_arbitrary_text_raises_nothing_but_problems(text: str) -> No
     except ProblemsError as error:
         placed(error)
     else:
-        assert yaml.safe_dump(policy.platform.as_data())
+        assert yaml.safe_load(shown(policy, Scope(), TODAY))["mode"] in ("enforce", "warn", "audit")
 
 
 def placed(error: ProblemsError) -> None:

@@ -5,6 +5,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -138,7 +139,7 @@ def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filen
     loaded, ledger = _policy(policy), _ledger(quotas)
     name = "stdin" if filename == "-" else filename
     text = _text(filename)
-    reports = _usable(lambda: offline.reports(text, name, loaded.policy, ledger))
+    reports = _usable(lambda: offline.reports(text, name, loaded.policy, ledger, _today()))
     if output == "text":
         click.echo("\n".join(map(offline.as_text, reports)))
     elif output == "json":
@@ -153,17 +154,17 @@ def policy() -> None:
     """Check a policy file, show what it amounts to, print its JSON Schema."""
 
 
-def policy_file(command: Callable[[Path], None]) -> Callable[[Path | None, Path | None], None]:
+def policy_file(command: Callable[..., None]) -> Callable[..., None]:
     """Take the file as an argument, or by --policy as the other commands do."""
 
     @click.argument("file", type=FILE, required=False)
     @click.option("--policy", "option", type=FILE, metavar="FILE", help="The same as the argument FILE.")
     @functools.wraps(command)
-    def wrapped(file: Path | None, option: Path | None) -> None:
+    def wrapped(file: Path | None, option: Path | None, **others: str) -> None:
         chosen = file or option
         if chosen is None or (file and option):
             raise click.UsageError("one policy file is needed: FILE, or --policy FILE")
-        command(chosen)
+        command(chosen, **others)
 
     return wrapped
 
@@ -171,17 +172,30 @@ def policy_file(command: Callable[[Path], None]) -> Callable[[Path | None, Path 
 @policy.command()
 @policy_file
 def check(file: Path) -> None:
-    """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0."""
+    """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0.
+
+    Exemptions that have ended are among the warnings.
+    """
     loaded = _policy(file)
-    count = len(loaded.warnings)
+    count = len(loaded.warnings) + len(loaded.policy.expired(_today()))
     click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
 
 
 @policy.command()
 @policy_file
-def show(file: Path) -> None:
-    """Print what FILE amounts to for every task, under the names that Kubernetes uses."""
-    click.echo(yaml.safe_dump(_policy(file).policy.platform.as_data(), sort_keys=False), nl=False)
+@click.option("-p", "--project", default="", metavar="PROJECT")
+@click.option("-d", "--domain", default="", metavar="DOMAIN")
+@click.option("-w", "--workflow", default="", metavar="WORKFLOW", help="Only Pods of Flyte 1 say theirs.")
+@click.option("-t", "--task", default="", metavar="TASK", help="The full name, as in Flyte.")
+def show(file: Path, **names: str) -> None:
+    """Print what FILE amounts to for the tasks of a project, a domain, a workflow, a task, or for all tasks.
+
+    Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
+    """
+    from webhook.policy import Scope
+    from webhook.policy_show import shown
+
+    click.echo(shown(_policy(file).policy, Scope(**names), _today()))
 
 
 @policy.command()
@@ -194,9 +208,14 @@ def _policy(file: Path) -> Loaded:
     """The policy; its warnings go to stderr."""
     text = _text(file)
     loaded = _usable(lambda: load(text, str(file)))
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *loaded.policy.expired(_today())):
         click.echo(warning, err=True)
     return loaded
+
+
+def _today() -> str:
+    """The day that exemptions are held against."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def _ledger(files: tuple[Path, ...]) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias
 
@@ -13,9 +14,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from webhook import admission, logs
-from webhook.admission import BadReviewError, Request
-from webhook.decision import Allowed, Decision, Denied
+from webhook import admission, admission_review, logs
+from webhook.admission_review import BadReviewError, Request
+from webhook.decision import Decision, Denied, Told, outcome
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
@@ -25,7 +26,8 @@ from webhook.snapshot import Charges, ResourceQuota
 # The API server takes objects of 3 MiB, and a review holds two of them.
 MAX_BODY: Final = 8 * 1024 * 1024
 BODY_SECONDS: Final = 10.0  # for the body of a request
-Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota]], Decision]
+# Date in UTC, YYYY-MM-DD, as the last argument.
+Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota], str], Decision]
 
 
 class Quotas(Protocol):
@@ -126,29 +128,30 @@ class Endpoint:
             _check_content_type(scope)
             body = await _read_body(scope, receive)
             start = perf_counter()
-            request = admission.decode(body)
+            request = admission_review.decode(body)
         except RejectedError as error:
             await self._reject(send, error.status, str(error))
         except BadReviewError as error:
             await self._reject(send, 400, str(error))
         else:
             decision = self._decided(request)
-            await self._send(send, 200, b"application/json", admission.encode(request, decision))
+            await self._send(send, 200, b"application/json", admission_review.encode(request, decision))
             self._note(request, decision, perf_counter() - start)
 
     def _decided(self, request: Request) -> Decision:
         """Decide, and charge what is admitted; nothing is awaited between the two."""
+        today = datetime.now(UTC).date().isoformat()
         if request.pod is None:
-            return self._decide(request, self._service.policy, ())
+            return self._decide(request, self._service.policy, (), today)
         source = self._service.quotas
         quotas = source.quotas(request.namespace, request.meta, resize=request.resize)
-        decision = self._decide(request, self._service.policy, quotas)
-        if isinstance(decision, Allowed) and not request.dry_run:
+        decision = self._decide(request, self._service.policy, quotas, today)
+        if not isinstance(decision, Denied) and not request.dry_run:
             source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
         return decision
 
     async def _reject(self, send: Send, status: int, message: str) -> None:
-        self._service.metrics.answered(self._path, "bad_request", 0.0, ())
+        self._service.metrics.bad_request(self._path)
         logs.warning("bad request", endpoint=self._path, status=status, error=message)
         await self._send(send, status, b"text/plain; charset=utf-8", f"{message}\n".encode(), close=status == 413)
 
@@ -161,19 +164,22 @@ class Endpoint:
 
     def _note(self, request: Request, decision: Decision, seconds: float) -> None:
         """One line and one count a review."""
-        outcome = "denied" if isinstance(decision, Denied) else "changed" if decision.changes else "allowed"
-        self._service.metrics.answered(self._path, outcome, seconds, decision.changes)
-        refusal = {"refusal": decision.message} if isinstance(decision, Denied) else {}
+        decided = outcome(decision)
+        word = "denied" if isinstance(decided, Denied) else "changed" if decided.changes else "allowed"
+        only_told = isinstance(decision, Told) and word != "allowed"
+        self._service.metrics.answered(self._path, f"would_be_{word}" if only_told else word, seconds, decision)
+        refusal = {"refusal": decided.message, "code": decided.code} if isinstance(decided, Denied) else {}
         logs.info(
             "review",
             endpoint=self._path,
-            decision=outcome,
+            decision=word,
+            mode=decided.settings.mode,
             uid=request.uid,
             namespace=request.namespace,
             pod=request.pod_name,
             dry_run=request.dry_run,
             milliseconds=round(seconds * 1000, 3),
-            changes=decision.changes,
+            changes=decided.changes,
             **refusal,
         )
 

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from webhook.flyte import Task
 from webhook.pod import Pod
-from webhook.policy import Settings
-from webhook.resource_list import ResourceList, text
+from webhook.policy import Outlook, Settings
+from webhook.resource_list import EMPTY, ResourceList, text
 
-Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate"]
+Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate", "trace"]
 
 
 class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "to"}):
@@ -93,11 +93,30 @@ class Exceeded(Struct, frozen=True):
 Violation: TypeAlias = Unspecified | StatusUnknown | NegativeUsage | Exceeded
 
 
+class Verdict(Struct, frozen=True):
+    """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it.
+
+    Of a Pod that asks for too much, `room` is what one Pod could have now of what it asks for, `most` what it could
+    ever have: the least that any of the quotas leaves.
+    """
+
+    violations: tuple[Violation, ...]
+    charges: Mapping[str, ResourceList]
+    room: ResourceList = EMPTY
+    most: ResourceList = EMPTY
+
+    @property
+    def refuses(self) -> bool:
+        """Whether this is ours to refuse: a negative amount gets an error of the API server's own before any quota."""
+        return any(not isinstance(violation, NegativeUsage) for violation in self.violations)
+
+
 class Allowed(Struct, frozen=True):
     """The Pod may be created, with these changes; `charges` is what it takes of each quota, by name."""
 
     changes: tuple[Change, ...] = ()
     charges: Mapping[str, ResourceList] = {}
+    settings: Settings = Settings()  # what held for it
 
 
 class Denied(Struct, frozen=True):
@@ -107,6 +126,21 @@ class Denied(Struct, frozen=True):
     reason: str
     message: str
     changes: tuple[Change, ...] = ()  # what would have been changed
+    settings: Settings = Settings()
+    outlook: Outlook | None = None  # of a Pod that its quotas have no room for
+    retry_after_seconds: int | None = None
 
 
-Decision: TypeAlias = Allowed | Denied
+class Told(Struct, frozen=True):
+    """Nothing is done to the Pod: what would be is only told, in the modes `warn` and `audit`."""
+
+    would: Allowed | Denied
+    charges: Mapping[str, ResourceList] = {}
+
+
+Decision: TypeAlias = Allowed | Denied | Told
+
+
+def outcome(decision: Decision) -> Allowed | Denied:
+    """What was decided, or would have been."""
+    return decision.would if isinstance(decision, Told) else decision

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, generate_latest
 
-from webhook.decision import Change
+from webhook.decision import Allowed, Decision, Denied
 
 # A review takes some 0.1 ms here; the API server's patience is seconds.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
@@ -18,7 +18,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "flyte_admission_requests",
-            "Reviews answered, by endpoint and by what came out: allowed, changed, denied, bad_request.",
+            "Reviews answered, by endpoint and by what came out: allowed, changed, denied, bad_request, "
+            "and would_be_changed and would_be_denied where the mode is warn or audit.",
             ["endpoint", "decision"],
             registry=self.registry,
         )
@@ -35,7 +36,12 @@ class Metrics:
             ["rule"],
             registry=self.registry,
         )
-
+        self._denials = Counter(
+            "flyte_admission_quota_denials",
+            "Pods refused for a ResourceQuota, by outlook: fits-later, never-fits.",
+            ["outlook"],
+            registry=self.registry,
+        )
         self._policies = Counter(
             "flyte_admission_policy_reloads",
             "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
@@ -49,15 +55,22 @@ class Metrics:
         self._seconds = lru_cache(self._duration.labels)
         self._rule = lru_cache(self._changes.labels)
 
-    def answered(self, endpoint: str, decision: str, seconds: float, changes: tuple[Change, ...]) -> None:
-        """Count one review."""
-        self._outcome(endpoint, decision).inc()
+    def bad_request(self, endpoint: str) -> None:
+        """Count one request that was no review."""
+        self._outcome(endpoint, "bad_request").inc()
+
+    def answered(self, endpoint: str, word: str, seconds: float, decision: Decision) -> None:
+        """Count one review, under the word for what came out of it."""
+        self._outcome(endpoint, word).inc()
         self._seconds(endpoint).observe(seconds)
-        counts: dict[str, int] = {}
-        for change in changes:
-            counts[change.rule] = counts.get(change.rule, 0) + 1
-        for rule, count in counts.items():
-            self._rule(rule).inc(count)
+        if isinstance(decision, Allowed):
+            counts: dict[str, int] = {}
+            for change in decision.changes:
+                counts[change.rule] = counts.get(change.rule, 0) + 1
+            for rule, count in counts.items():
+                self._rule(rule).inc(count)
+        elif isinstance(decision, Denied) and decision.outlook:
+            self._denials.labels(decision.outlook).inc()
 
     def policy_read(self, digest: str) -> None:
         """Count a policy that is used from now on."""

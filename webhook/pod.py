@@ -300,6 +300,8 @@ def pod_resources(pod: Pod) -> Resources:
 def absent(pod: Pod) -> set[str]:
     """The JSON Pointers of the parents that a patch may have to add first: absent in the object, or null there."""
     pointers = {"/spec/tolerations"} if pod.spec.tolerations is None else set()
+    if pod.metadata.annotations is None:
+        pointers.add("/metadata/annotations")
     blocks = [(pointer, container.resources) for pointer, container in containers(pod)]
     for pointer, block in (*blocks, (POD_LEVEL, pod.spec.resources)):
         if block is None:

@@ -3,27 +3,17 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from webhook import pod
-from webhook.policy import Defaults, Policy, Settings, secondary
-from webhook.policy_schema import (
-    FLYTE_K8S_KEYS,
-    FLYTE_PLUGINS,
-    SPELLINGS,
-    K8s,
-    Plugins,
-    PolicyFile,
-    Section,
-    TaskResources,
-    Toleration,
-    fields,
-)
-from webhook.resource_list import ResourceList
+from webhook.policy import NATIVE, Devices, Policy, Scope
+from webhook.policy_compile import Block, compiled, devices, k8s_of, kubernetes_name, override_block, platform_block
+from webhook.policy_problems import located
+from webhook.policy_schema import FLYTE_K8S_KEYS, FLYTE_PLUGINS, K8s, Override, Plugins, PolicyFile, fields
 from webhook.yaml_text import Document, Path, Problem, ProblemsError, load_all
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +26,38 @@ class Loaded:
 
 
 def load(text: str, file: str) -> Loaded:
-    """The policy in `text`; ProblemsError has everything that is wrong with it. `file` is for messages only."""
+    """The policy in `text`; ProblemsError has everything that is wrong with it. `file` is for messages only.
+
+    Documents after the first are those of flytectl for task-resource-attributes, and count as further overrides.
+    """
     documents = load_all(text, file, strict=True)
-    if len(documents) != 1:
-        found = f"{len(documents)} documents" if documents else "nothing"
-        raise ProblemsError(file, [Problem(1, 1, f"{found} in the file; write one policy, such as task_resources: …")])
-    document = documents[0]
+    if not documents:
+        raise ProblemsError(file, [Problem(1, 1, "nothing in the file; write one policy, such as task_resources: …")])
+    document, *attributes = documents
     errors, unused = _flyte_keys(document)
     problems = [*errors, *_twice(document)]
-    try:
-        content = PolicyFile.model_validate(document.data)
-    except ValidationError as error:
-        problems += [_located(document, found) for found in error.errors()]
-    else:
-        problems += _gpu_twice(document, content)
+    content = _validated(PolicyFile, document, problems)
+    further = [(it, override) for it in attributes if (override := _validated(Override, it, problems))]
+    if content is None:
+        raise ProblemsError(file, problems)
+    platform, gpu = platform_block(document, content), devices(k8s_of(content))
+    overrides = [override_block(document, ("overrides", i), it) for i, it in enumerate(content.overrides or ())]
+    overrides += [override_block(it, (), override) for it, override in further]
+    problems += [*_gpu_twice([platform, *overrides], gpu), *_misdirected(overrides)]
     if problems:
         raise ProblemsError(file, problems)
-    warnings = sorted([*unused, *_defaults_over_limits(document, content)])
-    return Loaded(_compile(content), digest(text), tuple(problem.at(file) for problem in warnings))
+    policy = compiled(content, platform, overrides, digest(text))
+    warnings = sorted([*unused, *_defaults_over_limits([platform, *overrides], policy), *_bounded(platform, policy)])
+    return Loaded(policy, policy.digest, tuple(problem.at(file) for problem in warnings))
+
+
+def _validated(kind: type[M], document: Document, problems: list[Problem]) -> M | None:
+    """The content of the document, or further problems."""
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        problems += [located(document, found, kind) for found in error.errors()]
+        return None
 
 
 def digest(text: str) -> str:
@@ -70,116 +74,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _compile(content: PolicyFile) -> Policy:
-    k8s = _k8s(content)
-    resources, _ = _task_resources(content)
-    defaults = _kubernetes(resources.defaults, k8s)
-    own = content.secondary_defaults
-    platform = Settings(
-        defaults=Defaults(defaults),
-        secondary_defaults=secondary(defaults, None if own is None else _kubernetes(own, k8s)),
-        limits=_kubernetes(resources.limits, k8s),
-        tolerations=_tolerations(k8s),
-    )
-    return Policy(platform)
-
-
-def _k8s(content: PolicyFile) -> K8s:
-    return (content.plugins and content.plugins.k8s) or K8s()
-
-
-def _task_resources(content: PolicyFile) -> tuple[TaskResources, Path]:
-    """The one block of the file that has them, and where it stands."""
-    outer = content.task_resource_defaults
-    if outer is not None and outer.task_resources is not None:
-        return outer.task_resources, ("task_resource_defaults", "task_resources")
-    if outer is not None and content.task_resources is None:
-        return outer, ("task_resource_defaults",)
-    return content.task_resources or TaskResources(), ("task_resources",)
-
-
-def _kubernetes(amounts: ResourceList | None, k8s: K8s) -> ResourceList:
-    """The amounts under Kubernetes' names; a zero says nothing."""
-    names = {**SPELLINGS, "gpu": k8s.gpu_resource_name}
-    return {names.get(key, key): amount for key, amount in (amounts or {}).items() if amount}
-
-
-def _tolerations(k8s: K8s) -> dict[str, tuple[pod.Toleration, ...]]:
-    configured = k8s.resource_tolerations or {}
-    by_resource: dict[str, list[Toleration]] = {}
-    for entry in configured if isinstance(configured, list) else [configured]:
-        for name, tolerations in entry.items():
-            by_resource.setdefault(name, []).extend(tolerations if isinstance(tolerations, list) else [tolerations])
-    return {name: tuple(_toleration(t) for t in tolerations) for name, tolerations in by_resource.items()}
-
-
-def _toleration(toleration: Toleration) -> pod.Toleration:
-    return pod.Toleration(
-        key=toleration.key or None,
-        operator=toleration.operator or None,
-        value=toleration.value or None,
-        effect=toleration.effect or None,
-        toleration_seconds=toleration.tolerationSeconds,
-    )
-
-
-def _located(document: Document, found: ErrorDetails) -> Problem:
-    path = tuple(step for step in found["loc"] if not (isinstance(step, str) and step.startswith("<")))
-    at_key = found["type"] == "extra_forbidden" or path[-1:] == ("[key]",)
-    return document.problem(path[:-1] if path[-1:] == ("[key]",) else path, _what(found), at_key=at_key)
-
-
-def _what(found: ErrorDetails) -> str:
-    """A pydantic error in the words of this file: what it is, and what would be accepted."""
-    value = found["input"]
-    match found["type"]:
-        case "extra_forbidden":
-            return f"unknown key; accepted: {', '.join(_accepted(found['loc'][:-1]))}"
-        case "value_error":
-            return str(found["ctx"]["error"])
-        case "literal_error":
-            return f"{value!r} is not accepted; write {found['ctx']['expected']}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{_kind(value)} where a map is expected; write `key: value` lines below it"
-        case "string_type":
-            return f"{_kind(value)} where a text is expected; write it in quotes"
-        case "int_type":
-            return f"{_kind(value)} where a whole number is expected"
-        case "greater_than_equal" | "less_than":
-            return f"{value} is beyond 64 bits; write a whole number of seconds"
-    return found["msg"]
-
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case dict():
-            return "a map"
-        case list():
-            return "a list"
-        case bool():
-            return "a boolean"
-    return repr(value)
-
-
-def _accepted(path: Path) -> Iterable[str]:
-    """The keys of the section at the path."""
-    section: type[BaseModel] = PolicyFile
-    for step in path:
-        if step == "<one>" or isinstance(step, int):
-            section = Toleration
-            continue
-        field = next((f for name, f in section.model_fields.items() if step in (f.alias, name)), None)
-        nested = [kind for kind in get_args(field.annotation) if isinstance(kind, type)] if field else []
-        section = next((kind for kind in nested if issubclass(kind, BaseModel)), section)
-    return fields(section)
-
-
 def _flyte_keys(document: Document) -> tuple[list[Problem], list[Problem]]:
     """Keys of Flyte's sections that mean nothing here: those that Flyte does not know either, and its own."""
     errors, warnings = [], []
-    sections: tuple[tuple[type[Section], frozenset[str], Path], ...] = (
+    sections: tuple[tuple[type[BaseModel], frozenset[str], Path], ...] = (
         (Plugins, FLYTE_PLUGINS, ("plugins",)),
         (K8s, FLYTE_K8S_KEYS, ("plugins", "k8s")),
     )
@@ -207,20 +105,30 @@ def _twice(document: Document) -> list[Problem]:
     return problems
 
 
-def _gpu_twice(document: Document, content: PolicyFile) -> Iterator[Problem]:
+def _gpu_twice(blocks: Iterable[Block], gpu: Devices) -> Iterator[Problem]:
     """`gpu` is the same as the resource it stands for."""
-    name = _k8s(content).gpu_resource_name
-    for path, amounts in _amounts(content):
-        if amounts and "gpu" in amounts and name in amounts:
-            yield document.problem((*path, name), "the same resource as gpu; keep one of them")
+    for block in blocks:
+        for key, amounts in block.amounts():
+            if "gpu" in amounts and gpu.name in amounts:
+                what = "the same resource as gpu; keep one of them"
+                yield block.document.problem((*block.paths[key], gpu.name), what, at_key=True)
 
 
-def _amounts(content: PolicyFile) -> Iterator[tuple[Path, ResourceList | None]]:
-    """Every block of amounts, and where it stands."""
-    resources, path = _task_resources(content)
-    yield (*path, "defaults"), resources.defaults
-    yield (*path, "limits"), resources.limits
-    yield ("secondary_defaults",), content.secondary_defaults
+def _misdirected(overrides: Iterable[Block]) -> Iterator[Problem]:
+    """Overrides for nobody in particular, and those for the same tasks as another."""
+    first: dict[Scope, Block] = {}
+    for block in overrides:
+        scope = block.scope.as_labels(1)
+        if scope == Scope():
+            what = "for all tasks; give project, domain, workflow or task, or write it in task_resources"
+            yield block.document.problem(block.paths[""], what)
+        elif (same := first.setdefault(scope, block)) is not block:
+            what = f"for the same tasks as line {_line(same)}, {scope}; join the two"
+            yield block.document.problem(block.paths[""], what)
+
+
+def _line(block: Block) -> int:
+    return block.document.problem(block.paths[""], "").line
 
 
 def _keys(data: Any, *path: str | int) -> list[str]:
@@ -229,12 +137,22 @@ def _keys(data: Any, *path: str | int) -> list[str]:
     return list(data) if isinstance(data, dict) else []
 
 
-def _defaults_over_limits(document: Document, content: PolicyFile) -> Iterator[Problem]:
-    k8s = _k8s(content)
-    limits = _kubernetes(_task_resources(content)[0].limits, k8s)
-    for path, amounts in _amounts(content):
-        for key, amount in (amounts or {}).items():
-            (name,) = _kubernetes({key: amount}, k8s) or (key,)
-            if name in limits and amount > limits[name]:
-                what = f"warning: {amount} is over the limit {limits[name]}, which is what tasks get"
-                yield document.problem((*path, key), what)
+def _defaults_over_limits(blocks: Iterable[Block], policy: Policy) -> Iterator[Problem]:
+    """Flyte clamps them, and so do we."""
+    for block in blocks:
+        limits = policy.settings_of(policy.matching(block.scope)).limits
+        for key, amounts in block.amounts():
+            for name, amount in amounts.items() if key != "limits" else ():
+                most = limits.get(kubernetes_name(name, policy.devices))
+                if amount and most and amount > most:
+                    what = f"warning: {amount} is over the limit {most}, which is what tasks get"
+                    yield block.document.problem((*block.paths[key], name), what)
+
+
+def _bounded(platform: Block, policy: Policy) -> Iterator[Problem]:
+    """A maximum without a default becomes one, as in a LimitRange; few will want that."""
+    bounds = policy.settings_of(()).defaults.bounds
+    for key in platform.content.limits or ():
+        if (name := kubernetes_name(key, policy.devices)) in bounds and name in NATIVE:
+            what = f"warning: no default; a container that states none gets all of {bounds[name]}, as request and limit"
+            yield platform.document.problem((*platform.paths["limits"], key), what, at_key=True)

@@ -1,51 +1,40 @@
-"""The shape of the policy file: its keys, their types, and what pydantic does not know to refuse."""
+"""The shape of the policy file: its sections and keys."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Final, Literal, TypeAlias
+import re
+from calendar import monthrange
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    JsonValue,
-    PlainValidator,
-    Tag,
-    ValidationError,
-    WithJsonSchema,
-    WrapValidator,
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+
+from webhook.policy_values import (
+    Amounts,
+    ExtendedResource,
+    Finding,
+    Maxima,
+    OneToleration,
+    ResourceTolerations,
+    Section,
+    also,
+    is_label_value,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from webhook import quantity
-from webhook.quantity import NANO, Quantity, QuantityError
-from webhook.resource_list import is_extended, is_qualified_name
-from webhook.yaml_text import Path
+T = TypeVar("T")
 
-# How Flyte spells resources (flyteadmin task_resource_provider.go; the short forms are users' habits), and Kubernetes.
-SPELLINGS: Final = {
-    "cpu": "cpu",
-    "memory": "memory",
-    "mem": "memory",
-    "ephemeralStorage": "ephemeral-storage",
-    "storage": "ephemeral-storage",
-    "gpu": "gpu",
-}
 # Keys of Flyte's plugins.k8s (flytek8s/config/config.go, v1.16 and v2) that mean nothing to an admission webhook.
 FLYTE_K8S_KEYS: Final = frozenset(
     {
-        "accelerator-device-classes", "accelerator-devices", "add-tolerations-for-extended-resources", "co-pilot",
+        "accelerator-devices", "co-pilot",
         "create-container-config-error-grace-period", "create-container-error-grace-period", "default-affinity",
         "default-annotations", "default-cpus", "default-env-from-configmaps", "default-env-from-secrets",
         "default-env-vars", "default-env-vars-from-env", "default-labels", "default-memory", "default-node-selector",
         "default-pod-dns-config", "default-pod-security-context", "default-pod-template-name",
-        "default-pod-template-resync", "default-security-context", "default-tolerations",
+        "default-pod-template-resync", "default-security-context",
         "delete-resource-on-finalize", "disable-inject-owner-references", "enable-distributed-error-aggregation",
         "enable-host-networking-pod", "gpu-device-node-label", "gpu-partition-size-node-label",
         "gpu-unpartitioned-node-selector-requirement", "gpu-unpartitioned-toleration",
         "image-pull-backoff-grace-period", "inject-finalizer", "interruptible-node-selector",
-        "interruptible-node-selector-requirement", "interruptible-tolerations",
+        "interruptible-node-selector-requirement",
         "non-interruptible-node-selector-requirement", "pod-pending-timeout", "scheduler-name", "send-object-events",
         "update-backoff-retries", "update-base-backoff-duration",
     }
@@ -60,139 +49,44 @@ FLYTE_PLUGINS: Final = frozenset(
     }
 )  # fmt: skip
 
-Finding: TypeAlias = tuple[Path, str]
+Code: TypeAlias = Literal[403, 413, 422, 429]
 
 
-def also(check: Callable[[Any], Iterable[Finding]]) -> WrapValidator:
-    """Report what `check` finds in the raw value along with what pydantic finds, not after it."""
-
-    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
-        errors = [_error(path, what) for path, what in check(value)]
-        try:
-            validated = handler(value)
-        except ValidationError as error:
-            errors += [_again(found) for found in error.errors()]
-        if errors:
-            raise ValidationError.from_exception_data("policy", errors)
-        return validated
-
-    return WrapValidator(validate)
-
-
-def _error(path: Path, what: str) -> InitErrorDetails:
-    return InitErrorDetails(type=PydanticCustomError("policy", "{what}", {"what": what}), loc=path, input=None)
-
-
-def _again(found: ErrorDetails) -> InitErrorDetails:
-    return InitErrorDetails(type=found["type"], loc=found["loc"], input=found["input"], ctx=found.get("ctx", {}))
-
-
-def _amount(value: object) -> Quantity:
-    amount = quantity.from_json(value)
-    if amount.nano < 0:
-        raise ValueError(f"{value} is negative; write 0 for none")
-    return amount.round_up(-3)  # as the API server will
-
-
-def _misfits(amounts: Any) -> Iterator[Finding]:
-    """Keys that name no resource, or one resource twice, and devices in parts."""
-    spelled: dict[str, Any] = {}
-    for key, value in amounts.items() if isinstance(amounts, dict) else ():
-        name = SPELLINGS.get(key, str(key))
-        if name != "gpu" and key not in SPELLINGS and not is_extended(key):
-            yield (
-                (key, "[key]"),
-                f"unknown key; accepted: {', '.join(SPELLINGS)}, or the full name of an extended resource",
-            )
-        if name in spelled:
-            yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
-        spelled[name] = key
-        if (name == "gpu" or is_extended(name)) and not _is_whole(value):
-            yield (key,), f"{value} is no whole number of devices; write one such as 1 or 8"
-
-
-def _is_whole(value: object) -> bool:
-    try:
-        return quantity.from_json(value).nano % NANO == 0
-    except QuantityError:
-        return True  # reported as no quantity at all
-
-
-def _toleration_misfits(toleration: Any) -> Iterator[Finding]:
-    """ValidateTolerations in kubernetes `pkg/apis/core/validation/validation.go`."""
-    if not isinstance(toleration, dict):
-        return
-    key, operator, value = (toleration.get(name) or "" for name in ("key", "operator", "value"))
-    if not key and operator != "Exists":
-        yield ("operator",), "must be Exists where there is no key; write operator: Exists, or a key"
-    if key and not is_qualified_name(str(key)):
-        yield ("key",), f"{key!r} is no taint key; write a name such as nvidia.com/gpu"
-    if operator == "Exists" and value:
-        yield ("value",), "must be empty where operator is Exists; remove it, or write operator: Equal"
-    if operator in ("", "Equal") and isinstance(value, str) and not _is_label_value(value):
-        yield ("value",), f"{value!r} is no taint value; write at most 63 letters, digits and -_."
-    if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
-        yield (
-            ("effect",),
-            "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds",
+def _template(template: str) -> str:
+    left = template.replace("{{ project }}", "").replace("{{ domain }}", "")
+    if "{" in left or "}" in left or not is_label_value(left.strip("-")):
+        raise ValueError(
+            f"{template!r} makes no namespace; write a name with {{{{ project }}}} or {{{{ domain }}}} in it"
         )
+    return template
 
 
-def _is_label_value(value: str) -> bool:
-    return value == "" or ("/" not in value and is_qualified_name(value))
-
-
-def _resource(name: str) -> str:
-    if not is_qualified_name(name):
-        raise ValueError(f"{name!r} is no resource name; write one such as nvidia.com/gpu")
+def _name(name: str) -> str:
+    if not is_label_value(name):
+        raise ValueError(f"{name!r} is no such name; write at most 63 letters, digits and -_.")
     return name
 
 
-def _extended(name: str) -> str:
-    if not is_extended(name):
-        raise ValueError(f"{name!r} is no extended resource; write a full name such as nvidia.com/gpu")
-    return name
+Name = Annotated[str, AfterValidator(_name)]
 
 
-Amount = Annotated[
-    Quantity,
-    PlainValidator(_amount),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}, {"type": "null"}]}),
-]
-Amounts = Annotated[
-    dict[str, Amount],
-    also(_misfits),
-    Field(description="cpu, memory, ephemeralStorage, gpu, or an extended resource by its full name; 0 is none."),
-]
+def _not_empty(value: T) -> T:
+    if not value:
+        raise ValueError("nothing given; write at least one" if isinstance(value, list) else "empty; write a text")
+    return value
 
 
-class Section(BaseModel):
-    """A map of the file: known keys, each of the type it says."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Toleration(Section):
-    """A toleration of Kubernetes."""
-
-    key: str | None = None
-    operator: Literal["Equal", "Exists", ""] | None = None
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # none is all of them
-    tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+def _day(text: str) -> str:
+    match = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text, re.ASCII)
+    year, month, day = map(int, match.groups()) if match else (0, 0, 0)
+    if not (year and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]):
+        raise ValueError(f"{text!r} is no day; write one such as 2030-12-31, which is the last that counts")
+    return text
 
 
-# The steps in angle brackets tell pydantic which shape a value has; paths are reported without them.
-Tolerations = Annotated[
-    Annotated[Annotated[Toleration, also(_toleration_misfits)], Tag("<one>")]
-    | Annotated[list[Annotated[Toleration, also(_toleration_misfits)]], Tag("<many>")],
-    Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
-]
-ByResource = dict[Annotated[str, AfterValidator(_resource)], Tolerations]
-ResourceTolerations = Annotated[
-    Annotated[ByResource, Tag("<map>")] | Annotated[list[ByResource], Tag("<list>")],
-    Discriminator(lambda value: "<list>" if isinstance(value, list) else "<map>"),
-]
+def _match_misfits(match: Any) -> Iterator[Finding]:
+    if isinstance(match, dict) and not any(match.values()):
+        yield (), "would exempt everything; give a namespace, a project or a domain"
 
 
 def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
@@ -204,15 +98,39 @@ def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
     return ConfigDict(extra="ignore", json_schema_extra=schema)
 
 
+class DeviceClass(Section):
+    """One of Flyte's `accelerator-device-classes`; only the name of its resource is used here."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra=None)
+
+    resource_name: ExtendedResource | None = Field(default=None, alias="resource-name")
+
+
 class K8s(Section):
     """Flyte's `plugins.k8s`: what it says of GPUs and tolerations is used, the rest is left to Flyte."""
 
     model_config = _left_to_flyte(FLYTE_K8S_KEYS)
 
-    gpu_resource_name: Annotated[str, AfterValidator(_extended)] = Field(
-        default="nvidia.com/gpu", alias="gpu-resource-name"
+    gpu_resource_name: ExtendedResource = Field(default="nvidia.com/gpu", alias="gpu-resource-name")
+    accelerator_device_classes: dict[str, DeviceClass] | None = Field(
+        default=None,
+        alias="accelerator-device-classes",
+        description="Their resources are GPUs too: the maximum `gpu` holds for each.",
     )
     resource_tolerations: ResourceTolerations | None = Field(default=None, alias="resource-tolerations")
+    default_tolerations: list[OneToleration] | None = Field(
+        default=None, alias="default-tolerations", description="What every task Pod tolerates."
+    )
+    interruptible_tolerations: list[OneToleration] | None = Field(
+        default=None,
+        alias="interruptible-tolerations",
+        description='What Pods with the label interruptible: "true" tolerate.',
+    )
+    add_tolerations_for_extended_resources: list[ExtendedResource] | None = Field(
+        default=None,
+        alias="add-tolerations-for-extended-resources",
+        description="What is tolerated by its own name. Absent, all devices that resource-tolerations leaves out.",
+    )
 
 
 class Plugins(Section):
@@ -227,13 +145,78 @@ class TaskResources(Section):
     """flyteadmin's `task_resources`: what tasks get where they state nothing, and the most they may have."""
 
     defaults: Amounts | None = None
-    limits: Amounts | None = None
+    limits: Maxima | None = None
 
 
 class TaskResourceDefaults(TaskResources):
     """The same as the Flyte documentation has it, or with flyteadmin's block nested in it as in Helm values."""
 
     task_resources: TaskResources | None = None
+
+
+class NamespaceMapping(Section):
+    """flyteadmin's `namespace_mapping`."""
+
+    template: Annotated[str, AfterValidator(_template)] = "{{ project }}-{{ domain }}"
+
+
+class Domain(Section):
+    """One of flyteadmin's `domains`."""
+
+    id: Name
+    name: str | None = None
+
+
+Mode = Annotated[
+    Literal["enforce", "warn", "audit"],
+    Field(
+        description="warn and audit change and refuse nothing; they tell what would be, in warnings and the audit log."
+    ),
+]
+
+
+class Override(TaskResources):
+    """What holds for some tasks instead: a flytectl task-resource-attribute document, and what we add to it."""
+
+    project: Name | None = None
+    domain: Name | None = None
+    workflow: str | None = Field(default=None, description="As in Flyte; only Pods of Flyte 1 say theirs.")
+    task: str | None = Field(default=None, description="The full name of a task, as in Flyte.")
+    secondary_defaults: Amounts | None = None
+    mode: Mode | None = None
+
+
+class Match(Section):
+    """What an exemption is for; all that is given must hold. No label of a task author's is among it."""
+
+    namespace: Name | None = None
+    project: Name | None = None
+    domain: Name | None = None
+
+
+class Exemption(Section):
+    """Spares the Pods of a project, a domain or a namespace some of the rules, until the end of a day."""
+
+    match: Annotated[Match, also(_match_misfits)]
+    skip: Annotated[list[Literal["fill", "clamp", "tolerate", "quota"]], AfterValidator(_not_empty)]
+    reason: Annotated[str, AfterValidator(_not_empty)]
+    until: Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class Codes(Section):
+    """The HTTP status of a refusal, by who made the Pod."""
+
+    flyte1: Code | None = None
+    flyte2: Code | None = None
+    operator: Code | None = None
+
+
+class Verdicts(Section):
+    """How a Pod is refused that its ResourceQuota has no room for."""
+
+    fits_later: Codes | None = None
+    never_fits: Codes | None = None
+    retry_after_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
 
 
 class PolicyFile(Section):
@@ -246,6 +229,27 @@ class PolicyFile(Section):
         description="Defaults of containers other than the primary one; {} fills nothing there. "
         "Absent, they get the platform's defaults but for devices.",
     )
+    overrides: list[Override] | None = Field(
+        None, description="What holds for some tasks instead, merged resource by resource; the most specific wins."
+    )
+    override_strategy: Literal["merge-per-resource", "replace-all-resources"] = Field(
+        "merge-per-resource",
+        description="replace-all-resources: the most specific override alone counts, as in Flyte, and what it "
+        "does not name has no default and no maximum.",
+    )
+    namespace_mapping: NamespaceMapping | None = None
+    domains: list[Domain] | None = None
+    project_domain_labels: Literal["flyte2", "always", "never"] = Field(
+        "flyte2",
+        description="Whose labels tell project and domain where the namespace does not; whoever launches a workflow "
+        "of Flyte 1 can set them.",
+    )
+    mode: Mode | None = None
+    warnings: bool = Field(
+        default=False, description="Whether what is changed is told to the client as well, as warnings."
+    )
+    exemptions: list[Exemption] | None = None
+    verdicts: Verdicts | None = None
     plugins: Plugins | None = None
 
 

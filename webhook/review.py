@@ -8,12 +8,12 @@ import jsonpatch
 import msgspec
 from msgspec.structs import replace
 
-from webhook import admission, manifests
-from webhook.admission import BadReviewError, Request
-from webhook.decision import Change, Decision, Denied
-from webhook.flyte import identify
+from webhook import admission, admission_review, manifests, patch
+from webhook.admission_review import BadReviewError, Request
+from webhook.decision import Allowed, Decision, Denied, Told, outcome
+from webhook.flyte import is_flytes
 from webhook.manifests import Manifest
-from webhook.pod import Pod, containers, decode
+from webhook.pod import Pod, absent, containers, decode
 from webhook.policy import Policy
 from webhook.resource_list import text
 from webhook.rules import default
@@ -32,46 +32,51 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        """refused, changed, unchanged, or ignored: no Pod of Flyte's, or no request that we decide about."""
-        if isinstance(self.decision, Denied):
-            return "refused"
-        if self.request.pod is None or identify(self.request.pod) is None:
+        """refused, changed, unchanged, or ignored: no Pod of Flyte's, or no request that we decide about.
+
+        With "would be " before it where the mode is not to enforce.
+        """
+        if self.request.pod is None or not is_flytes(self.request.pod):
             return "ignored"
-        return "changed" if self.decision.changes else "unchanged"
+        decided = outcome(self.decision)
+        word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
+        return f"would be {word}" if isinstance(self.decision, Told) and word != "unchanged" else word
 
 
-def reports(text: str, file: str, policy: Policy, ledger: Ledger) -> list[Report]:
+def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) -> list[Report]:
     """Decide about each Pod of the file in turn; those admitted are charged, as in the local mode of `serve`.
 
     ProblemsError says what in the file is no Pod that the API server would pass on.
     """
-    return [_report(manifest, policy, ledger) for manifest in manifests.read(text, file, KINDS)]
+    return [_report(manifest, policy, ledger, today) for manifest in manifests.read(text, file, KINDS)]
 
 
-def _report(manifest: Manifest, policy: Policy, ledger: Ledger) -> Report:
+def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> Report:
     try:
         request, stored = _request(manifest)
     except BadReviewError as error:
         raise manifest.problem(str(error)) from error
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
-    decision = admission.mutate(request, policy, quotas)
+    decision = admission.mutate(request, policy, quotas, today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
     if not request.dry_run:
         ledger.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
-    return Report(request, decision, _patched(stored, request, decision.changes))
+    if isinstance(decision, Allowed) and decision.changes:
+        stored = _patched(stored, admission_review.patch_of(request, decision))
+    return Report(request, decision, stored)
 
 
 def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
     """The review, and its Pod as the API server would hand it over: its defaults are applied to a manifest first."""
     if manifest.kind == "AdmissionReview":
-        request = admission.decode(msgspec.json.encode(manifest.data))
+        request = admission_review.decode(msgspec.json.encode(manifest.data))
         return request, manifest.data["request"].get("object")
     metadata = manifest.data.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
     review = {
-        "apiVersion": admission.API_VERSION,
-        "kind": admission.KIND,
+        "apiVersion": admission_review.API_VERSION,
+        "kind": admission_review.KIND,
         "request": {
             "uid": "review",
             "operation": "CREATE",
@@ -80,36 +85,39 @@ def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
             "object": manifest.data,
         },
     }
-    request = admission.decode(msgspec.json.encode(review))
+    request = admission_review.decode(msgspec.json.encode(review))
     assert request.pod is not None  # noqa: S101 - a CREATE of pods always has one
     pod, defaults = default(request.pod)
-    return replace(request, pod=pod), _patched(manifest.data, request, defaults)
+    operations = msgspec.json.encode(patch.build(defaults, absent(request.pod)))
+    return replace(request, pod=pod), _patched(manifest.data, operations)
 
 
-def _patched(pod: dict[str, Any], request: Request, changes: Iterable[Change]) -> dict[str, Any]:
-    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(admission.patch_of(request, changes)))
+def _patched(pod: dict[str, Any], operations: bytes) -> dict[str, Any]:
+    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(operations))
     return patched
 
 
 def as_data(report: Report) -> dict[str, Any]:
     """A report for programs: outcome, changes, message of a refusal, resulting Pod."""
+    decided = outcome(report.decision)
     data: dict[str, Any] = {
         "pod": report.request.pod_name,
         "namespace": report.request.namespace,
         "outcome": report.outcome,
-        "changes": msgspec.json.decode(admission.told(report.decision.changes)),
+        "changes": msgspec.to_builtins(decided.changes),
     }
-    if isinstance(report.decision, Denied):
-        data |= {"code": report.decision.code, "reason": report.decision.reason, "message": report.decision.message}
+    if isinstance(decided, Denied):
+        data |= {"code": decided.code, "reason": decided.reason, "message": decided.message}
     return data | {"result": report.pod}
 
 
 def as_text(report: Report) -> str:
     """A report for people."""
+    decided = outcome(report.decision)
     lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}"]
-    lines += [f"  {change}" for change in report.decision.changes]
-    if isinstance(report.decision, Denied):
-        lines.append(f"  {report.decision.code} {report.decision.reason}: {report.decision.message}")
+    lines += [f"  {change}" for change in decided.changes]
+    if isinstance(decided, Denied):
+        lines.append(f"  {decided.code} {decided.reason}: {decided.message}")
     elif report.outcome != "ignored":
         lines += ["  result:", *(f"    {line}" for line in _summary(decode(msgspec.json.encode(report.pod))))]
     return "\n".join(lines)

@@ -6,12 +6,16 @@ from webhook.flyte import identify
 from webhook.pod import Pod
 from webhook.policy_file import load
 
+NAMESPACE = "flytesnacks-development"
+TODAY = "2026-11-25"
+
 
 def task_pod(spec: Data, **metadata: object) -> Pod:
     return pod_of({"metadata": {"labels": {"execution-id": "x"}, **metadata}, "spec": spec})
 
 
 def context(policy: str, pod: Pod, old: Pod | None = None) -> Context:
-    task = identify(pod)
+    loaded = load(policy or "{}", "policy.yaml").policy
+    task = identify(pod, NAMESPACE, loaded.identification)
     assert task is not None
-    return Context(task, load(policy or "{}", "policy.yaml").policy.settings(task), old)
+    return Context(task, loaded.settings(task, NAMESPACE, TODAY), old)

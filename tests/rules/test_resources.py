@@ -465,7 +465,7 @@ def test_afterwards_every_value_is_within_its_maximum_and_every_request_within_i
     blocks = [(container.requests, container.limits) for _, container in pods.containers(pod)]
     for requests, limits in (*blocks, (level.requests or EMPTY, level.limits or EMPTY)):
         for values in (requests, limits):
-            assert all(value <= maxima.get(name, value) for name, value in values.items())
+            assert all(value <= (maxima.get(name) or value) for name, value in values.items())
         assert all(value <= limits.get(name, value) for name, value in requests.items())
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.rules import context, task_pod
 from tests.vectors import Data, cases, params
 from webhook.decision import Change, Context
-from webhook.flyte import identify
+from webhook.flyte import Task
 from webhook.pod import Pod, Toleration
-from webhook.policy import Settings
+from webhook.policy import Settings, Tolerations
 from webhook.rules import tolerate
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -36,18 +36,20 @@ def tolerations(pod: Pod) -> list[Data] | None:
     return found
 
 
-@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "GetPodTolerations")))
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    params([case for file in ("flyte_v1.json", "flyte_v2.json") for case in cases(file, "GetPodTolerations")]),
+)
 def test_the_tolerations_are_those_of_flyte(given: Data, expect: Data) -> None:
-    # What Flyte itself adds for interruptible tasks and for every task is in the Pod when it comes here.
-    own = [*given["interruptible_tolerations"], *given["default_tolerations"]]
-    pod = task_pod({"containers": [{"resources": block} for block in given["resources"]], "tolerations": own})
     # Not through a policy file, which refuses the value beside Exists that the vectors have, as the API server would.
-    settings = Settings(
-        tolerations=msgspec.convert(given["resource_tolerations"], dict[str, tuple[Toleration, ...]]),
+    configured = Tolerations(
+        by_resource=msgspec.convert(given["resource_tolerations"], dict[str, tuple[Toleration, ...]]),
+        always=msgspec.convert(given["default_tolerations"], tuple[Toleration, ...]),
+        interruptible=msgspec.convert(given["interruptible_tolerations"], tuple[Toleration, ...]),
     )
-    task = identify(pod)
-    assert task is not None
-    pod, _ = tolerate(pod, Context(task, settings))
+    pod = task_pod({"containers": [{"resources": block} for block in given["resources"]]})
+    task = Task(1, interruptible=given["interruptible"])
+    pod, _ = tolerate(pod, Context(task, Settings(tolerations=configured)))
     found = {toleration.identity for toleration in pod.spec.tolerations or ()}
     assert found == {msgspec.convert(toleration, Toleration).identity for toleration in expect["set"]}
 

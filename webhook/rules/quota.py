@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from msgspec import Struct
-
 from webhook import pod as pods
 from webhook import resource_list
-from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Violation
+from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.effective import BEST_EFFORT, effective_limits, effective_requests, has_pod_level_resources, qos
 from webhook.pod import NO_RESOURCES, Pod, PodAffinity, Resources
 from webhook.quantity import ZERO, Quantity
@@ -29,13 +27,6 @@ CHARGED: Final = frozenset(
 )
 
 
-class Verdict(Struct, frozen=True):
-    """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it."""
-
-    violations: tuple[Violation, ...]
-    charges: Charges
-
-
 def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
     """Whether the Pod fits; with `old`, only what it asks for beyond that (pods/resize)."""
     relevant = sorted(filter(_counting(pod), quotas), key=lambda quota: quota.name)
@@ -47,7 +38,22 @@ def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> 
     if negative := sorted(name for name, quantity in asked.items() if quantity.nano < 0):
         return Verdict((NegativeUsage(negative),), {})
     charges = _charges(asked, relevant, old)
-    return Verdict(tuple(_exceeded(relevant, charges)), charges)
+    if exceeded := tuple(_exceeded(relevant, charges)):
+        return Verdict(exceeded, charges, *_left(relevant, charges))
+    return Verdict((), charges)
+
+
+def _left(quotas: Sequence[ResourceQuota], charges: Charges) -> tuple[ResourceList, ResourceList]:
+    """What is free, and what there is in all, of the names that are charged: the least of all quotas."""
+    free: dict[str, Quantity] = {}
+    whole: dict[str, Quantity] = {}
+    for quota in quotas:
+        for name in charges[quota.name]:
+            hard = quota.hard[name]
+            left = max(hard - quota.used.get(name, ZERO), ZERO)
+            free[name] = min(free.get(name, left), left)
+            whole[name] = min(whole.get(name, hard), hard)
+    return free, whole
 
 
 def _flaws(pod: Pod, quotas: Sequence[ResourceQuota]) -> list[Violation]:

@@ -2,7 +2,8 @@
 
 Both are the halves of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go, applied to every
 container: fill a request from its limit, else from the default, and a limit from its request; then lower
-both to the maximum, and the request to the limit. A zero counts as missing, as it does in Flyte.
+both to the maximum, and the request to the limit. A zero counts as missing, as it does in Flyte. Where there is
+a maximum and no default, the maximum is the default, as in a LimitRange: without a limit nothing would bound it.
 """
 
 from typing import Final
@@ -13,12 +14,12 @@ from webhook.decision import Change, Context
 from webhook.edit import Edit, Edited, edited, remembered
 from webhook.effective import aggregate, requests_of
 from webhook.pod import Container, Pod, Resources
-from webhook.policy import Defaults, Settings
+from webhook.policy import Defaults, Maxima, Settings
 from webhook.quantity import NANO, Quantity
 from webhook.resource_list import EMPTY, ResourceList, is_extended
 
 # pods/resize can change nothing else (ValidatePodResize in kubernetes `pkg/apis/core/validation`).
-RESIZABLE: Final = frozenset({"cpu", "memory"})
+RESIZABLE: Final = ("cpu", "memory")
 
 
 def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
@@ -44,7 +45,7 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
 @remembered
 def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governed: frozenset[str]) -> Edited:
     edit = Edit(pointer, resources, "fill")
-    for name in sorted({*edit.requests, *edit.limits, *defaults.amounts}):
+    for name in sorted({*edit.requests, *edit.limits, *defaults.amounts, *defaults.bounds}):
         request, limit = edit.requests.get(name), edit.limits.get(name)
         completes = name in defaults.completes or is_extended(name)
         if name in governed or not completes or _is_negative(request, limit):
@@ -53,6 +54,8 @@ def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governe
             request = edit.request(name, limit, "not set; same as the limit")
         elif not request and (default := defaults.amounts.get(name)):
             request = edit.request(name, default, "not set; the default")
+        elif not request and (most := defaults.bounds.get(name)):
+            request = edit.request(name, most, "not set, and there is no default; the maximum")
         if not limit and request:
             edit.limit(name, request, "not set; same as the request")
     return edit.done()
@@ -119,7 +122,7 @@ def _share(name: str, request: Quantity, bound: Quantity, total: Quantity) -> Qu
     return Quantity(request.nano * bound.nano // total.nano // unit * unit, request.format)
 
 
-def _clamp_resize(pod: Pod, old: Pod, maxima: ResourceList) -> tuple[Pod, list[Change]]:
+def _clamp_resize(pod: Pod, old: Pod, maxima: Maxima) -> tuple[Pod, list[Change]]:
     """Only what grows, and only in what a resize can change: a running container never loses what it has."""
     before = dict(pods.containers(old))
     return edited(
@@ -132,9 +135,12 @@ def _clamp_resize(pod: Pod, old: Pod, maxima: ResourceList) -> tuple[Pod, list[C
     )
 
 
-def _clamp_growth(pointer: str, resources: Resources | None, old: Resources | None, maxima: ResourceList) -> Edited:
+def _clamp_growth(pointer: str, resources: Resources | None, old: Resources | None, maxima: Maxima) -> Edited:
     edit, had = Edit(pointer, resources, "clamp"), Edit(pointer, old, "clamp")
-    for name, maximum in resource_list.only(maxima, RESIZABLE).items():
+    for name in RESIZABLE:
+        maximum = maxima.get(name)
+        if maximum is None:
+            continue
         limit, request = edit.limits.get(name), edit.requests.get(name)
         if limit and limit > (most := max(maximum, had.limits.get(name, maximum))):
             edit.limit(name, most, f"over the maximum {maximum}")

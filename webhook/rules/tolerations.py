@@ -1,5 +1,6 @@
 """Tolerate the taints of the GPUs and other extended resources that the Pod uses."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import msgspec
@@ -12,7 +13,7 @@ from webhook.resource_list import is_extended
 
 
 def tolerate(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
-    """The Pod with the configured tolerations of what it uses, appended after its own, none twice.
+    """The Pod with tolerations for what it uses, for being interruptible, and of every task; none twice.
 
     A resource without configuration gets what kubernetes' ExtendedResourceToleration plugin would add.
     """
@@ -21,16 +22,31 @@ def tolerate(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     present = {toleration.identity for toleration in pod.spec.tolerations or ()}
     added: list[Toleration] = []
     changes: list[Change] = []
-    for name in _used(pod):
-        for toleration in context.settings.tolerations.get(name, _by_default(name)):
-            if toleration.identity not in present:
-                present.add(toleration.identity)
-                added.append(toleration)
-                changes.append(_change(toleration, name))
+    for toleration, why in _wanted(pod, context):
+        if toleration.identity not in present:
+            present.add(toleration.identity)
+            added.append(toleration)
+            changes.append(_change(toleration, why))
     if not added:
         return pod, []
     spec = replace(pod.spec, tolerations=[*(pod.spec.tolerations or ()), *added])
     return replace(pod, spec=spec), changes
+
+
+def _wanted(pod: Pod, context: Context) -> Iterator[tuple[Toleration, str]]:
+    """GetPodTolerations and AddTolerationsForExtendedResources of Flyte's flytek8s, for every container."""
+    configured = context.settings.tolerations
+    for name in _used(pod):
+        for toleration in configured.by_resource.get(name, ()):
+            yield toleration, f"the Pod uses {name}"
+        if name not in configured.by_resource if configured.extended is None else name in configured.extended:
+            for toleration in _by_its_name(name):
+                yield toleration, f"the Pod uses {name}"
+    if context.task.interruptible:
+        for toleration in configured.interruptible:
+            yield toleration, "the task is interruptible"
+    for toleration in configured.always:
+        yield toleration, "every task has it"
 
 
 def _used(pod: Pod) -> list[str]:
@@ -41,11 +57,10 @@ def _used(pod: Pod) -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def _by_default(name: str) -> tuple[Toleration, ...]:
+def _by_its_name(name: str) -> tuple[Toleration, ...]:
     return (Toleration(key=name, operator="Exists", effect="NoSchedule"),) if is_extended(name) else ()
 
 
 @lru_cache(maxsize=1024)
-def _change(toleration: Toleration, name: str) -> Change:
-    after = msgspec.to_builtins(toleration)
-    return Change("/spec/tolerations/-", None, after, "tolerate", f"the Pod uses {name}")
+def _change(toleration: Toleration, why: str) -> Change:
+    return Change("/spec/tolerations/-", None, msgspec.to_builtins(toleration), "tolerate", why)

@@ -1,0 +1,183 @@
+"""The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request, from a Decision to bytes."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from webhook import patch, trace
+from webhook import pod as pods
+from webhook.decision import Allowed, Change, Decision, Denied
+from webhook.pod import Pod, Wire
+
+API_VERSION: Final = "admission.k8s.io/v1"
+KIND: Final = "AdmissionReview"
+T = TypeVar("T")
+
+
+class BadReviewError(ValueError):
+    """The body is no AdmissionReview that could be answered; the message has the JSON path."""
+
+
+class _Resource(Wire, frozen=True):
+    group: str | None = None
+    resource: str | None = None
+
+
+class _Request(Wire, frozen=True):
+    uid: str
+    resource: _Resource | None = None
+    sub_resource: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    operation: str | None = None
+    object: Raw = Raw(b"null")
+    old_object: Raw = Raw(b"null")
+    dry_run: bool | None = None
+
+
+class _Review(Wire, frozen=True):
+    api_version: str | None = None
+    kind: str | None = None
+    request: _Request | None = None
+
+
+class Request(Struct, frozen=True):
+    """One review, parsed: `pod` is there for what we decide about, `old` for a resize."""
+
+    uid: str
+    name: str = ""
+    namespace: str = ""
+    dry_run: bool = False
+    pod: Pod | None = None
+    old: Pod | None = None
+
+    @property
+    def meta(self) -> pods.ObjectMeta:
+        """The Pod's metadata, empty without a Pod."""
+        return self.pod.metadata if self.pod else pods.ObjectMeta()
+
+    @property
+    def pod_name(self) -> str:
+        """The name the API server's own messages use: of the request, the Pod, or its generateName."""
+        return self.name or self.meta.name or self.meta.generate_name or "Unknown"
+
+    @property
+    def resize(self) -> bool:
+        """Whether this is an UPDATE of pods/resize; else it is a CREATE of pods."""
+        return self.old is not None
+
+
+def decode(body: bytes) -> Request:
+    """The review in `body`; BadReviewError says what it is instead, and where."""
+    review = _decoded(_decode_review, body, "$")
+    if review.kind != KIND or review.api_version != API_VERSION:
+        found = f"{review.kind} of {review.api_version}" if review.kind else "something else"
+        raise BadReviewError(f"{found} where {KIND} of {API_VERSION} is expected - at `$.apiVersion` and `$.kind`")
+    request = review.request
+    if request is None or not request.uid:
+        raise BadReviewError("a request with a uid is expected - at `$.request.uid`")
+    handled, resize = _handled(request)
+    pod = _decoded(pods.decode, request.object, "$.request.object") if handled else None
+    if pod is not None and pod.status is not None and not resize:
+        pod = replace(pod, status=None)  # the user's word; the API server resets it after us
+    return Request(
+        uid=request.uid,
+        name=request.name or "",
+        namespace=request.namespace or (pod and pod.metadata.namespace) or "",
+        dry_run=bool(request.dry_run),
+        pod=pod,
+        old=_decoded(pods.decode, request.old_object, "$.request.oldObject") if resize else None,
+    )
+
+
+def _handled(request: _Request) -> tuple[bool, bool]:
+    """Whether we decide about this at all, and whether it is a resize: CREATE of pods, UPDATE of pods/resize."""
+    resource = request.resource or _Resource()
+    if resource.group or resource.resource != "pods":
+        return False, False
+    resize = request.operation == "UPDATE" and request.sub_resource == "resize"
+    return resize or (request.operation == "CREATE" and not request.sub_resource), resize
+
+
+_decode_review: Final = msgspec.json.Decoder(_Review).decode
+
+
+def _decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, root: str) -> T:
+    """What `decode` makes of the data; `root` is where in the review the data stands."""
+    try:
+        return decode(data)
+    except RecursionError:
+        raise BadReviewError(f"nested too deeply - at `{root}`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        text = str(error).replace("`$", f"`{root}")
+        raise BadReviewError(text if "`$" in text else f"{text} - at `{root}`") from error
+
+
+class _Details(Wire, frozen=True):
+    retry_after_seconds: int
+
+
+class _Status(Wire, frozen=True):
+    code: int
+    reason: str
+    message: str
+    details: _Details | None = None
+
+
+class _Response(Wire, frozen=True):
+    uid: str
+    allowed: bool
+    audit_annotations: dict[str, str] | None = None
+    patch_type: str | None = None
+    patch: bytes | None = None
+    status: _Status | None = None
+    warnings: list[str] | None = None
+
+
+class _Answer(Wire, frozen=True):
+    response: _Response
+    api_version: str
+    kind: str
+
+
+def encode(request: Request, decision: Decision) -> bytes:
+    """The AdmissionReview that answers the request; a patch is there only if something changes.
+
+    Changes are in the audit annotation `changes`, and on the Pod in an annotation; see `webhook.trace`.
+    """
+    if request.pod is None:
+        return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
+    operations = patch_of(request, decision) if isinstance(decision, Allowed) and decision.changes else None
+    response = _Response(
+        request.uid,
+        allowed=not isinstance(decision, Denied),
+        audit_annotations=trace.audit(request.pod, decision),
+        patch_type="JSONPatch" if operations else None,
+        patch=operations,
+        status=_status(decision) if isinstance(decision, Denied) else None,
+        warnings=trace.warnings(request.pod, decision) or None,
+    )
+    return _encode(_Answer(response, API_VERSION, KIND))
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _status(denied: Denied) -> _Status:
+    seconds = denied.retry_after_seconds
+    return _Status(denied.code, denied.reason, denied.message, None if seconds is None else _Details(seconds))
+
+
+def patch_of(request: Request, decision: Allowed) -> bytes:
+    """The JSON Patch that makes the changes to the Pod of the request, and notes them on it.
+
+    pods/resize drops annotations: nothing is noted there.
+    """
+    pod = request.pod or Pod()
+    changes: tuple[Change, ...] = decision.changes
+    if not request.resize and (note := trace.annotation(pod, changes, decision.settings.policy)):
+        changes = (*changes, note)
+    return _encode(patch.build(changes, pods.absent(pod)))

@@ -1,0 +1,46 @@
+"""Project and domain from the name of a namespace, which flyteadmin makes of them by a template.
+
+v1 flyteadmin `pkg/runtime/namespace_config_provider.go`; the template, unlike labels, is out of a task author's reach.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+PROJECT: Final = "{{ project }}"
+DOMAIN: Final = "{{ domain }}"
+_PLACEHOLDER: Final = re.compile(f"({re.escape(PROJECT)}|{re.escape(DOMAIN)})")
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceMapping:
+    """How namespaces are named; the defaults are those of flyteadmin."""
+
+    template: str = f"{PROJECT}-{DOMAIN}"
+    domains: tuple[str, ...] = ("development", "staging", "production")
+
+    def read(self, namespace: str) -> tuple[str, str]:
+        """Project and domain, each empty where the namespace does not tell.
+
+        Where two domains fit, the longer one is meant: x-pre-production is domain pre-production, not production.
+        """
+        return _read(namespace, self.template, self.domains)
+
+
+@lru_cache(maxsize=4096)
+def _read(namespace: str, template: str, domains: tuple[str, ...]) -> tuple[str, str]:
+    match = _pattern(template, domains).fullmatch(namespace)
+    found = match.groupdict() if match else {}
+    return found.get("project", ""), found.get("domain", "")
+
+
+@lru_cache(maxsize=16)
+def _pattern(template: str, domains: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = "|".join(map(re.escape, sorted(domains, key=len, reverse=True)))
+    groups = {PROJECT: "(?P<project>.+?)", DOMAIN: f"(?P<domain>{longest_first})"}
+    again = {PROJECT: "(?P=project)", DOMAIN: "(?P=domain)"}
+    pattern = ""
+    for piece in _PLACEHOLDER.split(template):
+        pattern += groups.pop(piece, "") or again.get(piece, re.escape(piece))
+    return re.compile(pattern)

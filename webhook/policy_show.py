@@ -1,0 +1,87 @@
+"""What a policy amounts to for some tasks, as YAML with the line that each value comes from behind it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from webhook.policy import Amounts, Mode, Policy, Scope
+
+BUILT_IN = "built in"
+
+
+def shown(policy: Policy, scope: Scope, today: str) -> str:
+    """The effective values for tasks of that scope."""
+    layer = policy.effective(policy.matching(scope))
+    mode: tuple[Mode, str] = layer.mode or ("enforce", BUILT_IN)
+    lines = [
+        f"# For {scope if any(scope) else 'all tasks'}.",
+        _line("mode", *mode),
+        *_amounts("defaults", layer.defaults),
+        *_secondary(layer.secondary_defaults),
+        *_amounts("limits", layer.limits),
+        *_tolerations(policy),
+        *_verdicts(policy),
+        _line("warnings", _json(policy.warnings), policy.origins.get("warnings", BUILT_IN)),
+        *_exemptions(policy, scope, today),
+    ]
+    return "\n".join(lines)
+
+
+def _line(key: str, value: str, origin: str, indent: str = "") -> str:
+    return f"{indent}{key}: {value}  # {origin}"
+
+
+def _json(value: Any) -> str:
+    """A value on one line, which is YAML too."""
+    return msgspec.json.encode(value).decode().replace(",", ", ")
+
+
+def _amounts(key: str, amounts: Amounts) -> Iterator[str]:
+    yield f"{key}:" if amounts else f"{key}: {{}}"
+    for name, amount in sorted(amounts.items()):
+        value = str(amount.value) if amount.value else "0"
+        yield _line(_json(name) if "*" in name else name, value, amount.origin, "  ")
+
+
+def _secondary(own: Amounts | None) -> Iterator[str]:
+    if own is None:
+        yield "# secondary_defaults: not given; the same as defaults, but for devices"
+    else:
+        yield from _amounts("secondary_defaults", own)
+
+
+def _tolerations(policy: Policy) -> Iterator[str]:
+    configured, section = policy.tolerations, "plugins.k8s"
+    yield "resource-tolerations:" if configured.by_resource else "resource-tolerations: {}"
+    for name, tolerations in sorted(configured.by_resource.items()):
+        origin = policy.origins.get(f"{section}.resource-tolerations.{name}", BUILT_IN)
+        yield _line(name, _json(tolerations), origin, "  ")
+    for key, listed in (
+        ("default-tolerations", configured.always),
+        ("interruptible-tolerations", configured.interruptible),
+    ):
+        yield _line(key, _json(listed), policy.origins.get(f"{section}.{key}", BUILT_IN))
+
+
+def _verdicts(policy: Policy) -> Iterator[str]:
+    yield "verdicts:"
+    table: Mapping[str, Mapping[Any, int]] = {
+        "fits_later": policy.verdicts.fits_later,
+        "never_fits": policy.verdicts.never_fits,
+    }
+    for outlook, codes in table.items():
+        yield f"  {outlook}:"
+        for creator, code in codes.items():
+            origin = policy.origins.get(f"verdicts.{outlook}.{creator}", BUILT_IN)
+            yield _line(creator, str(code), origin, "    ")
+    origin = policy.origins.get("verdicts.retry_after_seconds", BUILT_IN)
+    yield _line("retry_after_seconds", str(policy.verdicts.retry_after_seconds), origin, "  ")
+
+
+def _exemptions(policy: Policy, scope: Scope, today: str) -> Iterator[str]:
+    """Those that count for the tasks, whatever their namespace."""
+    for exemption in policy.exemptions:
+        if exemption.spares(scope, exemption.namespace, today):
+            where = f" in namespace {exemption.namespace}" if exemption.namespace else ""
+            yield f"# exempted{where} from {', '.join(exemption.skips)} until {exemption.until}: {exemption.reason}"

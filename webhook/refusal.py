@@ -1,0 +1,124 @@
+"""How a Pod is refused that its quotas have no room for, so that whoever made it does the right thing.
+
+Flyte 1 looks for `exceeded quota` in a 403 and reads `requested:` and `limited:` out of it with regular expressions:
+not less requested than limited is a task that fails for good (flytepropeller `backoff/handler.go`). Flyte 2 looks at
+the status alone (`executor/pkg/plugin/k8s/plugin_manager.go`); operators and people read.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from typing import Final
+
+from webhook import resource_list
+from webhook.decision import Denied, Exceeded, Unspecified, Verdict, Violation
+from webhook.flyte import Task
+from webhook.policy import Creator, Outlook, Settings
+from webhook.quantity import Format, Quantity
+from webhook.resource_list import ResourceList
+
+REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid", 429: "TooManyRequests"}
+COUNTS: Final = frozenset({"pods", "count/pods"})  # how many, not how large
+
+
+def creator(task: Task) -> Creator:
+    """Who made the Pod, and will get the answer."""
+    if task.operated:
+        return "operator"
+    return "flyte1" if task.generation == 1 else "flyte2"
+
+
+def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict) -> Denied:
+    """The refusal of the Pod `who`, with the status that the policy has for its maker and the outlook."""
+    outlook = _outlook(verdict.violations)
+    codes = settings.verdicts.never_fits if outlook == "never-fits" else settings.verdicts.fits_later
+    code = codes[asked_by]
+    waits = outlook == "fits-later" and asked_by == "flyte1"
+    native = "; ".join(_worded(violation, waits=waits) for violation in verdict.violations)
+    return Denied(
+        code,
+        REASONS[code],
+        f'pods "{who}" is forbidden: {native}; {_plainly(verdict, outlook)}',
+        settings=settings,
+        outlook=outlook,
+        retry_after_seconds=settings.verdicts.retry_after_seconds if code == 429 else None,
+    )
+
+
+def _outlook(violations: Iterable[Violation]) -> Outlook:
+    """Never: even in an empty namespace it would be refused."""
+    never = any(
+        isinstance(violation, Unspecified)
+        or (isinstance(violation, Exceeded) and any(_over(violation, name) for name in violation.resources))
+        for violation in violations
+    )
+    return "never-fits" if never else "fits-later"
+
+
+def _over(violation: Exceeded, name: str) -> bool:
+    return violation.requested[name] > violation.limited[name]
+
+
+def _worded(violation: Violation, *, waits: bool) -> str:
+    """As kube-apiserver words it, but that Flyte 1 must wait where it reads the text as something that never fits."""
+    if not isinstance(violation, Exceeded):
+        return f"{violation}, which is no exceeded quota yet" if waits else str(violation)
+    names = violation.resources
+    requested, used, limited = (_text(r, names) for r in (violation.requested, violation.used, violation.limited))
+    read = _read_by_flyte1(names) if waits else ()
+    # Two blanks: Flyte 1's expressions want one, and take a Pod that asks for exactly the quota for impossible.
+    blank = "  " if any(violation.requested[name] == violation.limited[name] for name in read) else " "
+    return f"exceeded quota: {violation.quota}, requested: {requested}, used: {used}, limited:{blank}{limited}"
+
+
+def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
+    """The names of the list that Flyte 1 compares: those it begins with, as long as they are limits.x or requests.x."""
+    return takewhile(re.compile(r"(limits|requests)\.[a-zA-Z]+").fullmatch, names)
+
+
+def _text(resources: ResourceList, names: Iterable[str]) -> str:
+    """`name=value`, without the decimals and exponents that Flyte 1 misreads."""
+    return resource_list.text({name: _plain(value) for name, value in resources.items()}, names)
+
+
+def _plain(value: Quantity) -> Quantity:
+    """The same amount, printed as a whole number with a suffix: 1500m, 1536Mi."""
+    binary = value.format is Format.BINARY_SI
+    return Quantity(value.nano, Format.BINARY_SI if binary else Format.DECIMAL_SI)
+
+
+def _plainly(verdict: Verdict, outlook: Outlook) -> str:
+    """What is short by how much, the largest task that fits, and what to do."""
+    if any(isinstance(violation, Unspecified) for violation in verdict.violations):
+        return "set them in the task, or have an admin set defaults for them"
+    exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
+    if not exceeded:
+        return "the quota controller has not counted them yet; try again"
+    short = _short(exceeded, beyond_used=outlook == "fits-later")
+    if outlook == "never-fits":
+        return (
+            f"short by {short} even with nothing else running; the largest task that fits now: {_sizes(verdict.room)}, "
+            f"ever: {_sizes(verdict.most)}; ask for less, or have an admin raise the quota"
+        )
+    return (
+        f"short by {short}; the largest task that fits now: {_sizes(verdict.room)}; "
+        "wait for other tasks to end, or ask for less"
+    )
+
+
+def _short(exceeded: Sequence[Exceeded], *, beyond_used: bool) -> str:
+    """By name, the most that a quota is short by: of what is left, or of all there is."""
+    short: dict[str, Quantity] = {}
+    for violation in exceeded:
+        for name in violation.resources:
+            lack = violation.requested[name] - violation.limited[name]
+            if beyond_used and name in violation.used:
+                lack += violation.used[name]
+            short[name] = max(short.get(name, lack), lack)
+    return _text(short, sorted(name for name, lack in short.items() if lack.nano > 0))
+
+
+def _sizes(resources: ResourceList) -> str:
+    if any(not resources[name] for name in COUNTS & set(resources)):
+        return "none"
+    return _text(resources, sorted(set(resources) - COUNTS)) or "any"
