@@ -50,6 +50,6 @@ def readable(answer: bytes) -> dict[str, Any]:
     response = review["response"]
     if "patch" in response:
         response["patch"] = json.loads(base64.b64decode(response["patch"]))
-    if "changes" in response.get("auditAnnotations", {}):
-        response["auditAnnotations"]["changes"] = json.loads(response["auditAnnotations"]["changes"])
+    for key in {"changes", "more-changes"} & response.get("auditAnnotations", {}).keys():
+        response["auditAnnotations"][key] = json.loads(response["auditAnnotations"][key])
     return review

@@ -224,10 +224,12 @@ def policy_of(content: Json) -> Policy:
 
 def maxima_of(content: Json) -> dict[str, Fraction]:
     """The maxima under Kubernetes' names, read independently of the policy module."""
-    gpu = content["plugins"]["k8s"].get("gpu-resource-name", GPU)
-    names = {"ephemeralStorage": "ephemeral-storage", "gpu": gpu}
-    limits = content["task_resources"].get("limits") or {}
-    return {names.get(key, key): amount(text(amount(value))) for key, value in limits.items() if amount(value)}
+    limits = dict(content["task_resources"].get("limits") or {})
+    every_gpu = limits.pop("gpu", None)
+    stated = {"ephemeral-storage" if key == "ephemeralStorage" else key: value for key, value in limits.items()}
+    if every_gpu is not None:
+        stated = dict.fromkeys((GPU, "amd.com/gpu"), every_gpu) | stated
+    return {key: amount(text(amount(value))) for key, value in stated.items() if amount(value)}
 
 
 def review_of(pod: Json, **more: Any) -> Json:

@@ -97,14 +97,27 @@ def _clamp_one(edit: Edit, name: str, maximum: Quantity | None) -> None:
 
 def _clamp_pod_level(pod: Pod, settings: Settings, changes: list[Change]) -> tuple[Pod, list[Change]]:
     """Clamp `spec.resources`, and make the containers' requests fit into what is left there."""
-    pod, clamped = edited(pod, [_clamp(pods.POD_LEVEL, pod.spec.resources, settings)])
+    total = aggregate(pod, requests_of)
+    pod, clamped = edited(pod, [_clamp_level(pod.spec.resources, settings, total)])
     if not clamped:
         return pod, changes
-    level, total = pods.pod_resources(pod), aggregate(pod, requests_of)
+    level = pods.pod_resources(pod)
     bounds = resource_list.only({**(level.limits or EMPTY), **(level.requests or EMPTY)}, RESIZABLE)
     excess = {name: bound for name, bound in bounds.items() if name in total and total[name] > bound}
     pod, shared = edited(pod, (_shares(*at, excess, total) for at in pods.containers(pod) if excess))
     return pod, [*changes, *clamped, *shared]
+
+
+def _clamp_level(resources: Resources | None, settings: Settings, total: ResourceList) -> Edited:
+    """What is stated, and what the API server will state beside a limit: the sum of the containers' requests."""
+    edit = Edit(pods.POD_LEVEL, resources, "clamp")
+    for name in edit.names:
+        _clamp_one(edit, name, settings.limits.get(name))
+    for name in RESIZABLE if edit.limits else ():
+        most = settings.limits.get(name)
+        if most is not None and name in total and name not in edit.requests and total[name] > most:
+            edit.request(name, most, f"not set; its containers request {total[name]}, over the maximum {most}")
+    return edit.done()
 
 
 def _shares(pointer: str, container: Container, excess: ResourceList, total: ResourceList) -> Edited:
