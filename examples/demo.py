@@ -106,7 +106,7 @@ def told(response: dict[str, Any]) -> list[str]:
     audit = response.get("auditAnnotations", {})
     changes = [
         f"{change['path']}: {text(change.get('from'))} -> {text(change['to'])} ({change['why']})"
-        for change in json.loads(audit.get("changes", "[]"))
+        for change in json.loads(audit.get("changes", '{"changes": []}'))["changes"]
     ]
     if not response["allowed"]:
         status = response["status"]

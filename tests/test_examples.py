@@ -11,16 +11,16 @@ from tests.server import EXAMPLES, PATIENCE, examples, running
 from webhook.__main__ import main
 
 OUTCOMES = {
-    "flytesnacks-development/a4k7h2-n0-0": "allowed, with a patch of 1 operation",
-    "flytesnacks-development/a4k7h2-n1-0": "allowed, with a patch of 4 operations",
-    "flytesnacks-development/b9x3m1-n0-0": "allowed, with a patch of 3 operations",
-    "flytesnacks-development/c2d8f5-n0-0": "allowed, with a patch of 4 operations",
-    "flytesnacks-development/d6g1j9-n0-0": "allowed, with a patch of 2 operations",
+    "flytesnacks-development/a4k7h2-n0-0": "allowed, with a patch of 2 operations",
+    "flytesnacks-development/a4k7h2-n1-0": "allowed, with a patch of 5 operations",
+    "flytesnacks-development/b9x3m1-n0-0": "allowed, with a patch of 4 operations",
+    "flytesnacks-development/c2d8f5-n0-0": "allowed, with a patch of 5 operations",
+    "flytesnacks-development/d6g1j9-n0-0": "allowed, with a patch of 3 operations",
     "flytesnacks-development/d6g1j9-n1-0": "refused",
     "flytesnacks-development/nginx": "allowed as it is",
 }
 LINES = {
-    "c2d8f5-n0-0": "/spec/containers/0/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
+    "c2d8f5-n0-0": "/spec/containers/c2d8f5-n0-0/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
     "b9x3m1-n0-0": '"operator": "Equal", "value": "present", "effect": "NoSchedule"} (the Pod uses nvidia.com/gpu)',
     "d6g1j9-n1-0": "exceeded quota: project-quota, requested: limits.cpu=2, used: limits.cpu=11600m, limited: ",
 }

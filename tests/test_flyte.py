@@ -5,7 +5,6 @@ import pytest
 from tests.vectors import Data, pod_of
 from webhook.flyte import Identification, Task, identify
 
-FIRST = "/spec/containers/0"
 V1 = {"execution-id": "f1", "project": "flytesnacks", "domain": "development", "task-name": "a-b-c", "node-id": "n0"}
 V2 = {
     "flyte.org/managed": "true",
@@ -26,14 +25,14 @@ V2 = {
         ({"app": "nginx", "project": "p", "domain": "d"}, None),
         ({"flyte.org/managed": "false"}, None),
         ({"flyte.org/managed": None}, None),
-        (V1, Task(1, "flytesnacks", "development", "a-b-c", FIRST)),
-        ({"execution-id": "f1"}, Task(1, "", "", "", FIRST)),
-        ({"execution-id": "", "project": None, "task-name": None}, Task(1, "", "", "", FIRST)),
-        (V2, Task(2, "flytesnacks", "development", "a.b.c", FIRST)),
-        ({"flyte.org/managed": "true"}, Task(2, "", "", "", FIRST)),
-        ({"flyte.org/run": "r1", "flyte.org/project": "p"}, Task(2, "p", "", "", FIRST)),  # before 2.0.41
-        ({"flyte.org/managed": "true", "project": "", "flyte.org/project": "p"}, Task(2, "p", "", "", FIRST)),
-        ({**V1, **V2, "project": "own"}, Task(2, "own", "development", "a.b.c", FIRST)),
+        (V1, Task(1, "flytesnacks", "development", name="a-b-c", run="f1")),
+        ({"execution-id": "f1"}, Task(1, run="f1")),
+        ({"execution-id": "", "project": None, "task-name": None}, Task(1)),
+        (V2, Task(2, "flytesnacks", "development", name="a.b.c", run="r1")),
+        ({"flyte.org/managed": "true"}, Task(2)),
+        ({"flyte.org/run": "r1", "flyte.org/project": "p"}, Task(2, "p", run="r1")),  # before 2.0.41
+        ({"flyte.org/managed": "true", "project": "", "flyte.org/project": "p"}, Task(2, "p")),
+        ({**V1, **V2, "project": "own"}, Task(2, "own", "development", name="a.b.c", run="f1")),
     ],
 )
 def test_labels_say_which_flyte_and_which_task(labels: dict[str, str | None] | None, expect: Task | None) -> None:

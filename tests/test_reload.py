@@ -74,7 +74,7 @@ async def readyz(service: Service) -> tuple[int, str]:
 
 
 def limit(service: Service) -> str:
-    return str(service.policy.platform.limits["cpu"])
+    return str(service.policy.platform.limits["cpu"].value)
 
 
 def metrics(service: Service) -> list[str]:

@@ -183,9 +183,9 @@ def check(file: Path) -> None:
 
 @policy.command()
 @policy_file
-@click.option("-p", "--project", default="", metavar="PROJECT")
-@click.option("-d", "--domain", default="", metavar="DOMAIN")
-@click.option("-w", "--workflow", default="", metavar="WORKFLOW", help="Only Pods of Flyte 1 say theirs.")
+@click.option("-p", "--project", default="", metavar="PROJECT", help="A project of Flyte's.")
+@click.option("-d", "--domain", default="", metavar="DOMAIN", help="One of its domains.")
+@click.option("-w", "--workflow", default="", metavar="WORKFLOW", help="The full name; only Pods of Flyte 1 say theirs.")
 @click.option("-t", "--task", default="", metavar="TASK", help="The full name, as in Flyte.")
 def show(file: Path, **names: str) -> None:
     """Print what FILE amounts to for the tasks of a project, a domain, a workflow, a task, or for all tasks.
