@@ -11,6 +11,9 @@ from webhook.quantity import Quantity
 from webhook.resource_list import ResourceList, is_extended
 
 NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
+# What a container may not have without bound where there is a maximum. Not its disk: a request as large as the most that a
+# task may ever need would leave the nodes empty, and Flyte too injects none for a maximum alone.
+BOUNDED: Final = ("cpu", "memory")
 GPU: Final = "gpu"  # Flyte's key for a device of whatever kind
 MOST_REMEMBERED: Final = 4096  # tasks whose settings are kept
 
@@ -210,7 +213,7 @@ class Policy:
         layer = self.effective(scopes)
         maxima = self._maxima(layer.limits)
         defaults = _nonzero(layer.defaults)
-        bounds = {name: most for name in NATIVE - set(defaults) if (most := maxima.get(name))}
+        bounds = {name: most for name in BOUNDED if name not in defaults and (most := maxima.get(name))}
         return Settings(
             defaults=Defaults(defaults, bounds=bounds),
             secondary_defaults=_secondary(defaults, bounds, layer.secondary_defaults),

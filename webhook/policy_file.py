@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from webhook.policy import NATIVE, Devices, Policy, Scope
+from webhook.policy import Devices, Policy, Scope
 from webhook.policy_compile import Block, compiled, devices, k8s_of, kubernetes_name, override_block, platform_block
 from webhook.policy_problems import located
 from webhook.policy_schema import FLYTE_K8S_KEYS, FLYTE_PLUGINS, K8s, Override, Plugins, PolicyFile, fields
@@ -153,6 +153,6 @@ def _bounded(platform: Block, policy: Policy) -> Iterator[Problem]:
     """A maximum without a default becomes one, as in a LimitRange; few will want that."""
     bounds = policy.settings_of(()).defaults.bounds
     for key in platform.content.limits or ():
-        if (name := kubernetes_name(key, policy.devices)) in bounds and name in NATIVE:
+        if (name := kubernetes_name(key, policy.devices)) in bounds:
             what = f"warning: no default; a container that states none gets all of {bounds[name]}, as request and limit"
             yield platform.document.problem((*platform.paths["limits"], key), what, at_key=True)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tests.rules import context, task_pod
 from tests.vectors import Data, cases, params
 from webhook import pod as pods
+from webhook import quantity
 from webhook.pod import Pod
-from webhook.quantity import ZERO
-from webhook.resource_list import EMPTY
+from webhook.quantity import ZERO, Quantity
+from webhook.resource_list import EMPTY, ResourceList
 from webhook.rules import clamp, default, fill, unclampable
 
 PLATFORM = """
@@ -262,7 +263,7 @@ def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data |
                 "/spec/containers/0/resources/requests/nvidia.com~1gpu: 8 -> 2 (over the maximum 2)",
             ],
         ),
-        (spec(container({"amd.com/gpu": "8"}, {"amd.com/gpu": "8"})), []),
+        (spec(container({"example.com/fpga": "8"}, {"example.com/fpga": "8"})), []),
         (spec(container({"cpu": "-5"}, {"cpu": "9"}), container({"cpu": "9"}, {"cpu": "-1"})), []),
         (
             spec(
@@ -493,3 +494,76 @@ def test_a_maximum_finer_than_thousandths_holds_after_the_api_server_has_rounded
     policy = "task_resources: {limits: {cpu: 1500u}}"
     pod, _ = default(ruled(task_pod(spec(container({"cpu": "6"}, {"cpu": "6"}))), policy))
     assert clamped(pod, policy) == []
+
+
+# What plugins.k8s of Flyte has for a task where the platform has nothing (default-cpus, default-memory).
+FLYTES_DEFAULTS = {"cpu": "1", "memory": "1Gi"}
+ASSIGNING = [
+    *(case for file in ("flyte_v1.json", "flyte_v2.json") for case in cases(file, "ApplyResourceOverrides")),
+    *(case for file in ("flyte_v1.json", "flyte_v2.json") for case in cases(file, "AddFlyteCustomizationsToContainer")),
+    *cases("flyte_v1.json", "AddFlyteCustomizationsToContainerWithPodTemplate"),
+    *cases("flyte_v1.json", "AddFlyteCustomizationsToContainer.derived"),
+    *cases("flyte_v2.json", "AddFlyteCustomizationsToContainer.accelerators"),
+]
+
+
+def as_flyte_sends_it(given: Data) -> Data:
+    """The container's resources when Flyte has merged in what the task overrides and what its PodTemplate has."""
+    container = given.get("container", given.get("resources", {}))
+    merged: Data = {}
+    for side in ("requests", "limits"):
+        layers = [container, given.get("overrides", {})]
+        if given.get("mode") == "MergeExistingResources":
+            layers.insert(0, given.get("pod_template", {}))
+        gpu = {"GOOGLE_TPU": "google.com/tpu"}.get(given.get("device_class") or "", "nvidia.com/gpu")
+        amounts = {gpu if name == "gpu" else name: v for layer in layers for name, v in layer.get(side, {}).items()}
+        merged[side] = amounts
+    return merged
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    params(case for case in ASSIGNING if case["input"].get("mode") != "EnsureExistingResourcesInRange"),
+)
+def test_a_task_gets_what_flyte_assigns_it(given: Data, expect: Data) -> None:
+    platform = {side: dict(given["platform"].get(side, {})) for side in ("requests", "limits")}
+    block = {"defaults": FLYTES_DEFAULTS | platform["requests"], "limits": platform["limits"]}
+    pod = ruled(task_pod(spec({"resources": as_flyte_sends_it(given)})), json.dumps({"task_resources": block}))
+    found = {side: amounts(getattr(pod.spec.containers[0], side)) for side in ("requests", "limits")}
+    wanted = expect.get("exact") or expect.get("subset") or {}
+    for side, values in wanted.items():
+        known = values if "subset" in expect else found[side] | values
+        assert {name: found[side].get(name) for name in known} == amounts_of(values), side
+    if "counts" in expect:
+        assert {side: len(found[side]) for side in expect["counts"]} == expect["counts"]
+
+
+@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "flyteadmin.setCompiledTaskDefaults")))
+def test_a_task_gets_what_flyteadmin_gives_it_before_it_runs(given: Data, expect: Data) -> None:
+    block = {"defaults": given["platform_defaults"], "limits": given["platform_limits"]}
+    pod = ruled(task_pod(spec({"resources": given["task"]})), json.dumps({"task_resources": kinds_of_flyte(block)}))
+    found = {side: amounts(getattr(pod.spec.containers[0], side)) for side in ("requests", "limits")}
+    assert found == {side: amounts_of(values) for side, values in expect["exact"].items()}
+
+
+def kinds_of_flyte(block: Data) -> Data:
+    """Under the keys of task_resources."""
+    keys = {"ephemeral-storage": "ephemeralStorage"}
+    return {part: {keys.get(name, name): value for name, value in values.items()} for part, values in block.items()}
+
+
+def amounts(resources: ResourceList) -> dict[str, Quantity]:
+    return dict(resources)
+
+
+def amounts_of(values: Data) -> dict[str, Quantity]:
+    return {name: quantity.parse(value) for name, value in values.items()}
+
+
+def test_beyond_flyte_a_secondary_container_gets_its_request_from_its_limit() -> None:
+    (case,) = (c for c in ASSIGNING if c["input"].get("mode") == "EnsureExistingResourcesInRange")
+    assert case["expect"]["exact"]["requests"] == {"cpu": "0", "memory": "0"}
+    block = {"defaults": case["input"]["platform"]["requests"], "limits": case["input"]["platform"]["limits"]}
+    sidecar = {"name": "log", "resources": case["input"]["container"]}
+    pod = ruled(task_pod(spec({}, sidecar)), json.dumps({"task_resources": block}))
+    assert amounts(pod.spec.containers[1].requests) == amounts_of({"cpu": "1"})

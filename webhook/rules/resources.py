@@ -2,8 +2,8 @@
 
 Both are the halves of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go, applied to every
 container: fill a request from its limit, else from the default, and a limit from its request; then lower
-both to the maximum, and the request to the limit. A zero counts as missing, as it does in Flyte. Where there is
-a maximum and no default, the maximum is the default, as in a LimitRange: without a limit nothing would bound it.
+both to the maximum, and the request to the limit. A zero counts as missing, as it does in Flyte. Where cpu or memory
+has a maximum and no default, the maximum is the default, as in a LimitRange: without a limit nothing would bound it.
 """
 
 from typing import Final
