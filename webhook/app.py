@@ -1,7 +1,7 @@
 """The HTTP shell: /mutate and /validate for the API server, probes and metrics for the kubelet and Prometheus."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, Protocol, TypeAlias
@@ -38,6 +38,24 @@ class Quotas(Protocol):
         """Take note that the Pod was admitted."""
 
 
+class Cluster(Protocol):
+    """What keeps the quotas like those of a cluster, behind which they may be."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether all of them have been read at least once."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What cannot be read at present -> why."""
+
+    async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
+        """The namespace's quotas as they are after this call; None where that cannot be told in time."""
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+
+
 @dataclass(slots=True)
 class Service:
     """What the endpoints share and what may change while they run."""
@@ -48,6 +66,7 @@ class Service:
     draining: bool = False
     digest: str = ""  # of the policy's file
     policy_problem: str = ""  # why the policy file as it is now is not in use
+    cluster: Cluster | None = None  # where the quotas come from, unless they are kept here
 
     def __post_init__(self) -> None:
         """The policy it starts with is the first that was read."""
@@ -65,6 +84,18 @@ class Service:
             self.policy_problem = problem
             self.metrics.policy_refused()
             logs.warning("policy not in use, the last good one is kept", problems=problem.splitlines())
+
+    def readiness(self) -> tuple[str, int]:
+        """What /readyz says, and with which status: what is waited for, or what goes on with what it had before."""
+        problems = self.cluster.problems if self.cluster else {}
+        told = "".join(f"{read}: {why}\n" for read, why in problems.items())
+        if self.draining:
+            return "draining\n", 503
+        if self.cluster and not self.cluster.synced:
+            return f"waiting for the ResourceQuotas of the cluster\n{told}", 503
+        kept = f"the last good policy is kept, for the file is not usable:\n{self.policy_problem}\n"
+        cached = f"the ResourceQuotas that were read before are kept, for those of the cluster cannot be read:\n{told}"
+        return f"ok\n{kept if self.policy_problem else ''}{cached if problems else ''}", 200
 
 
 class RejectedError(Exception):
@@ -100,10 +131,7 @@ def health(service: Service) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: HttpRequest) -> Response:
-        if service.draining:
-            return PlainTextResponse("draining\n", 503)
-        kept = f"the last good policy is kept, for the file is not usable:\n{service.policy_problem}\n"
-        return PlainTextResponse(f"ok\n{kept if service.policy_problem else ''}")
+        return PlainTextResponse(*service.readiness())
 
     async def metrics(_: HttpRequest) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -133,6 +161,8 @@ class Endpoint:
             await self._reject(send, 400, str(error))
         else:
             decision = self._decided(request)
+            if isinstance(decision, Denied) and self._service.cluster:
+                decision = await self._confirmed(request, decision, self._service.cluster)
             await self._send(send, 200, b"application/json", admission.encode(request, decision))
             self._note(request, decision, perf_counter() - start)
 
@@ -145,6 +175,25 @@ class Endpoint:
         decision = self._decide(request, self._service.policy, quotas)
         if isinstance(decision, Allowed) and not request.dry_run:
             source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+        return decision
+
+    async def _confirmed(self, request: Request, denied: Denied, cluster: Cluster) -> Decision:
+        """What becomes of a refusal with live quotas; without them, nothing is refused for a quota.
+
+        A cache that is behind must refuse nothing, and what we let pass the API server's own quota check still sees.
+        """
+        policy = self._service.policy
+        unchecked = self._decide(request, policy, ())
+        if isinstance(unchecked, Denied):
+            return denied  # whatever the quotas are
+        quotas = await cluster.live(request.namespace)
+        if quotas is None:
+            self._service.metrics.refusal_looked_at("failed")
+            logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,
+                         pod=request.pod_name, refusal=denied.message)  # fmt: skip
+            return unchecked
+        decision = self._decide(request, policy, quotas)
+        self._service.metrics.refusal_looked_at("confirmed" if isinstance(decision, Denied) else "overturned")
         return decision
 
     async def _reject(self, send: Send, status: int, message: str) -> None:
