@@ -121,9 +121,10 @@ def body(content: Json | str, code: int = 200, headers: str = "") -> Reply:
     return reply
 
 
-def page(*quotas: Json, version: str = "10", token: str = "") -> Reply:
+def page(*quotas: Json, version: str = "10", more: str = "") -> Reply:
+    """One answer to a LIST; `more` is the token to go on with."""
     return body(
-        {"kind": "ResourceQuotaList", "metadata": {"resourceVersion": version, "continue": token}, "items": quotas}
+        {"kind": "ResourceQuotaList", "metadata": {"resourceVersion": version, "continue": more}, "items": quotas}
     )
 
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
@@ -15,10 +14,9 @@ from tests.fake_apiserver import (
     RESET,
     SILENCE,
     FakeApiServer,
-    Json,
     Reply,
-    bookmark,
     body,
+    bookmark,
     error,
     event,
     page,
@@ -126,60 +124,69 @@ def warnings(text: str) -> list[tuple[str, str]]:
 
 
 HERE = page(quota(used="1"))
+NEEDED = "403 Reason: no; needed is a ClusterRole with the verb {} on resourcequotas"
+BROUGHT_NOTHING = "it ended within a second and brought nothing"
+NO_LIST = "the answer is no ResourceQuotaList: it has no metadata.resourceVersion"
+NO_JSON = "the answer cannot be read: JSON is malformed: invalid character (byte 0)"
+NO_EVENT = "the answer cannot be read: Invalid enum value '?' - at `$.type`"
+DOUBLING = [0.8, 1.6, 3.2]
+
+
+def busy(code: int, retry_after: str) -> Reply:
+    return status(code, "busy", f"Retry-After: {retry_after}\r\n")
+
+
 FOREVER = [
-    # what is wrong for four seconds; LIST and WATCH requests in that time; the pauses; verb and reason as they are told
-    ("403 on watch", [HERE], [status(403, "no")], (1, 3), [0.8, 1.6, 3.2], ("watch", "403 Reason: no; needed is a ClusterRole with the verb watch on resourcequotas")),
-    ("403 on list", [status(403, "no")], [OPEN], (3, 0), [0.8, 1.6, 3.2], ("list", "403 Reason: no; needed is a ClusterRole with the verb list on resourcequotas")),
-    ("401 on list", [status(401, "who?")], [OPEN], (3, 0), [0.8, 1.6, 3.2], ("list", "401 Reason: who?")),
-    ("500 on watch", [HERE], [status(500)], (1, 3), [0.8, 1.6, 3.2], ("watch", "500 Reason: as the test has it")),
-    ("HTML of a proxy", [body("<html>\xff", 502)], [OPEN], (3, 0), [0.8, 1.6, 3.2], ("list", "502 Reason: <html>\xff")),
-    ("410 on watch", [HERE], [status(410, "old")], (3, 3), [0.8, 1.6, 3.2], ("watch", "410 Reason: old")),
-    ("410 as an event", [HERE], [stream(error(410))], (3, 3), [0.8, 1.6, 3.2], ("watch", "410 Why: so")),
-    ("500 as an event", [HERE], [stream(error(500))], (1, 3), [0.8, 1.6, 3.2], ("watch", "500 Why: so")),
-    ("immediate close", [HERE], [stream()], (1, 3), [0.8, 1.6, 3.2], ("watch", "it ended within a second and brought nothing")),
-    ("the same bookmark for ever", [HERE], [stream(bookmark("10"))], (1, 3), [0.8, 1.6, 3.2], ("watch", "it ended within a second and brought nothing")),
-    ("Retry-After on list", [status(429, "busy", "Retry-After: 3\r\n")], [OPEN], (2, 0), [3, 3], ("list", "429 Reason: busy")),
-    ("Retry-After on watch", [HERE], [status(503, "busy", "Retry-After: 9\r\n")], (1, 1), [9], ("watch", "503 Reason: busy")),
-    ("retryAfterSeconds", [HERE], [stream(error(429, retryAfterSeconds=5))], (1, 1), [5], ("watch", "429 Why: so")),
-    ("a date in Retry-After", [status(429, "busy", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n")], [OPEN], (3, 0), [0.8, 1.6, 3.2], ("list", "429 Reason: busy")),
-    ("no list", [body({})], [OPEN], (3, 0), [0.8, 1.6, 3.2], ("list", "the answer is no ResourceQuotaList: it has no metadata.resourceVersion")),
-    ("no JSON", [body("ok")], [OPEN], (3, 0), [0.8, 1.6, 3.2], ("list", "the answer cannot be read: JSON is malformed: invalid character (byte 0)")),
-    ("an event that is none", [HERE], [stream('{"type": "?", "object": {}}\n')], (1, 3), [0.8, 1.6, 3.2], ("watch", "the answer cannot be read: Invalid enum value '?' - at `$.type`")),
-]  # fmt: skip
+    # what is wrong for four seconds; the verb that is answered so; LIST and WATCH requests in that time; the pauses
+    # between them; what is told of it
+    ("403 on watch", "watch", status(403, "no"), (1, 3), DOUBLING, NEEDED.format("watch")),
+    ("403 on list", "list", status(403, "no"), (3, 0), DOUBLING, NEEDED.format("list")),
+    ("401 on list", "list", status(401, "who?"), (3, 0), DOUBLING, "401 Reason: who?"),
+    ("500 on watch", "watch", status(500), (1, 3), DOUBLING, "500 Reason: as the test has it"),
+    ("HTML of a proxy", "list", body("<html>", 502), (3, 0), DOUBLING, "502 Reason: <html>"),
+    ("410 on watch", "watch", status(410, "old"), (3, 3), DOUBLING, "410 Reason: old"),
+    ("410 as an event", "watch", stream(error(410)), (3, 3), DOUBLING, "410 Why: so"),
+    ("500 as an event", "watch", stream(error(500)), (1, 3), DOUBLING, "500 Why: so"),
+    ("immediate close", "watch", stream(), (1, 3), DOUBLING, BROUGHT_NOTHING),
+    ("the same bookmark for ever", "watch", stream(bookmark("10")), (1, 3), DOUBLING, BROUGHT_NOTHING),
+    ("Retry-After on list", "list", busy(429, "3"), (2, 0), [3, 3], "429 Reason: busy"),
+    ("Retry-After on watch", "watch", busy(503, "9"), (1, 1), [9], "503 Reason: busy"),
+    ("retryAfterSeconds", "watch", stream(error(429, retryAfterSeconds=5)), (1, 1), [5], "429 Why: so"),
+    ("a date in Retry-After", "list", busy(429, "Sun, 06 Nov 1994 08:49:37 GMT"), (3, 0), DOUBLING, "429 Reason: busy"),
+    ("no list", "list", body({}), (3, 0), DOUBLING, NO_LIST),
+    ("no JSON", "list", body("ok"), (3, 0), DOUBLING, NO_JSON),
+    ("no event", "watch", stream('{"type": "?", "object": {}}\n'), (1, 3), DOUBLING, NO_EVENT),
+]
 
 
-@pytest.mark.parametrize(
-    ("lists", "watches", "counts", "sleeps", "told"), [row[1:] for row in FOREVER], ids=[row[0] for row in FOREVER]
-)
+@pytest.mark.parametrize("row", FOREVER, ids=[row[0] for row in FOREVER])
 async def test_what_stays_wrong_is_tried_ever_more_rarely_and_told_once(
-    lists: list[Reply],
-    watches: list[Reply],
-    counts: tuple[int, int],
-    sleeps: list[float],
-    told: tuple[str, str],
-    capsys: pytest.CaptureFixture[str],
+    row: tuple[str, str, Reply, tuple[int, int], list[float], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with watching(lists[:], watches[:]) as seen:
+    _, verb, reply, counts, sleeps, reason = row
+    async with watching([reply if verb == "list" else HERE], [reply]) as seen:
         await asyncio.wait_for(seen.world.over.wait(), 10)
         assert (seen.counts, seen.world.sleeps) == (counts, sleeps)
-        assert warnings(capsys.readouterr().err) == [told]
-        assert seen.reflector.problems == dict([told])
-        assert seen.exposed("flyte_admission_quota_read_errors_total") == {f'{{read="{told[0]}"}}': len(sleeps)}
+        assert warnings(capsys.readouterr().err) == [(verb, reason)]
+        assert seen.reflector.problems == {verb: reason}
+        assert seen.exposed("flyte_admission_quota_read_errors_total") == {f'{{read="{verb}"}}': len(sleeps)}
 
 
 NEWS = event("MODIFIED", "11", used="2")
+LATER = page(quota(used="5"), version="20")
+EXPIRED = [page(quota("old"), more="a"), status(410), page(quota(used="3"), version="12", more="b"), page(quota("r"))]
 ONCE = [
     # what goes wrong once; requests until all is well; where the watches begin; how much is used in the end
-    ("410 on watch", [HERE, page(quota(used="5"), version="20")], [status(410), OPEN], (2, 2), ["10", "20"], "5"),
-    ("410 as an event", [HERE, page(quota(used="5"), version="20")], [stream(NEWS, error(410)), OPEN], (2, 2), ["10", "20"], "5"),
+    ("410 on watch", [HERE, LATER], [status(410), OPEN], (2, 2), ["10", "20"], "5"),
+    ("410 as an event", [HERE, LATER], [stream(NEWS, error(410)), OPEN], (2, 2), ["10", "20"], "5"),
     ("500 as an event", [HERE], [stream(NEWS, error(500)), OPEN], (1, 2), ["10", "11"], "2"),
     ("500", [HERE], [status(500), stream(NEWS, end=SILENCE)], (1, 2), ["10", "10"], "2"),
     ("reset mid stream", [HERE], [stream(NEWS, end=RESET), OPEN], (1, 2), ["10", "11"], "2"),
     ("cut mid stream", [HERE], [stream(NEWS, end=CUT), OPEN], (1, 2), ["10", "11"], "2"),
     ("a truncated line", [HERE], [stream(NEWS, '{"type": "MODIFIED", "obj'), OPEN], (1, 2), ["10", "11"], "2"),
     ("a line without end", [HERE], [stream(NEWS, "x" * 5_000_000), OPEN], (1, 2), ["10", "11"], "2"),
-    ("an expired continue", [page(quota("old"), token="a"), status(410), page(quota(used="3"), version="12", token="b"), page(quota("r"), version="13")], [OPEN], (4, 1), ["12"], "3"),
-]  # fmt: skip
+    ("an expired continue", EXPIRED, [OPEN], (4, 1), ["12"], "3"),
+]
 
 
 @pytest.mark.parametrize(
@@ -229,8 +236,8 @@ async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
 
 async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
     pages = [
-        page(quota("b", used="1"), quota("a", used="2"), token="two"),
-        page(quota("c", "other", used="3"), token="three"),
+        page(quota("b", used="1"), quota("a", used="2"), more="two"),
+        page(quota("c", "other", used="3"), more="three"),
         page(quota("c", used="4"), version="11"),
     ]
     async with watching(pages, [OPEN]) as seen:
@@ -254,7 +261,7 @@ async def test_a_second_list_forgets_what_is_gone_only_when_it_is_complete() -> 
         await hold.wait()
         await page(quota("new"), version="21")(writer)
 
-    lists = [page(quota("gone"), quota("gone", "other")), page(quota("q"), version="20", token="a"), late]
+    lists = [page(quota("gone"), quota("gone", "other")), page(quota("q"), version="20", more="a"), late]
     async with watching(lists, [status(410), OPEN]) as seen:
         await seen.until(lambda: seen.counts == (3, 1))
         assert (seen.used(), seen.used("other")) == ({"gone": "0"}, {"gone": "0"})

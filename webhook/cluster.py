@@ -28,7 +28,7 @@ from webhook.snapshot import ResourceQuota
 PAGE: Final = 500  # objects of one answer to a LIST, as client-go asks for them
 GONE: Final = 410  # what was asked for has been compacted away
 TOKEN_SECONDS: Final = 60.0  # for so long a token read from the kubeconfig is taken for fresh
-POD: Final = "no --kubeconfig is given, and the service account of a Pod is not to be had"
+POD: Final = "none of --kubeconfig, --quotas, --no-quotas is given, and this is no Pod with a service account"
 RESOURCEQUOTAS: Final = "/api/v1/resourcequotas"
 Verb: TypeAlias = Literal["list", "watch"]
 
