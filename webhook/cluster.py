@@ -6,8 +6,8 @@ watches neither time out nor slow down when they fail.
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -194,8 +194,7 @@ def connect(kubeconfig: Path | None) -> Api:
     configuration.disable_strict_ssl_verification = True
     try:
         if kubeconfig:
-            asyncio.run(_load(kubeconfig, configuration))
-            configuration.refresh_api_key_hook = _refresh(kubeconfig)  # type: ignore[assignment]  # it is untyped
+            asyncio.run(_follow(kubeconfig, configuration))
         else:
             load_incluster_config(configuration)
         return Api(ApiClient(configuration))
@@ -205,26 +204,35 @@ def connect(kubeconfig: Path | None) -> Api:
         raise ClusterError(f"{kubeconfig or POD}: {error}") from error
 
 
-async def _load(kubeconfig: Path, configuration: Configuration) -> None:
-    """Take over what the file says; its exec plugin is run, its token file read."""
-    try:
-        await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{kubeconfig}: no YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # how the loader takes what it does not expect
-        raise ClusterError(f"{kubeconfig}: no kubeconfig: {error}") from error
-    for name, token in configuration.api_key.items():
-        configuration.api_key[name] = token.strip()  # a file ends in a line break, a header must not
-
-
-def _refresh(kubeconfig: Path) -> Callable[[Configuration], Awaitable[None]]:
-    """Look after tokens that expire, as the client does by itself for a service account's."""
+async def _follow(kubeconfig: Path, configuration: Configuration) -> None:
+    """Be who the file says, and look after a token that expires, as the client does only for a service account's."""
+    with _told(kubeconfig):
+        loader = await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
+    _strip(configuration)
     read = monotonic()
 
     async def refresh(configuration: Configuration) -> None:
         nonlocal read
         if monotonic() - read > TOKEN_SECONDS:
-            await _load(kubeconfig, configuration)
+            with _told(kubeconfig):
+                await loader.load_and_set(configuration)  # the token file again, and the exec plugin when it is time
+            _strip(configuration)
             read = monotonic()
 
-    return refresh
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]  # it is untyped
+
+
+@contextmanager
+def _told(kubeconfig: Path) -> Iterator[None]:
+    """ClusterError for what the loader makes of a file that it does not expect."""
+    try:
+        yield
+    except yaml.YAMLError as error:
+        raise ClusterError(f"{kubeconfig}: no YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ClusterError(f"{kubeconfig}: no kubeconfig: {error}") from error
+
+
+def _strip(configuration: Configuration) -> None:
+    """Have no line break in a header that came from the end of a token file."""
+    configuration.api_key = {name: token.strip() for name, token in configuration.api_key.items()}

@@ -53,7 +53,7 @@ class Reflector:
         """Seconds since the API server has last told us how things are."""
         return self._clock() - self._contact
 
-    def quotas(self, namespace: str, _meta: ObjectMeta, *, resize: bool = False) -> Quotas:  # noqa: ARG002
+    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Quotas:  # noqa: ARG002
         """The namespace's quotas by name; what is used of them includes no Pod that is not stored yet."""
         return self._snapshot.of(namespace)
 
