@@ -26,10 +26,12 @@ from tests.fake_apiserver import (
     stream,
 )
 from webhook import cluster
+from webhook.app import Service
 from webhook.backoff import Backoff
 from webhook.cluster import Api, Patience
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
+from webhook.policy import Policy
 from webhook.reflector import Reflector
 from webhook.snapshot import ResourceQuota
 
@@ -120,7 +122,7 @@ async def watching(
 def warnings(text: str) -> list[tuple[str, str]]:
     """What was logged as a warning, by verb and reason."""
     events = map(json.loads, text.splitlines())
-    return [(event["verb"], event["reason"]) for event in events if event["level"] == "warning"]
+    return [(event["read"], event["reason"]) for event in events if event["level"] == "warning"]
 
 
 HERE = page(quota(used="1"))
@@ -314,7 +316,7 @@ async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.Captur
     async with watching(lists, watches, World(seconds=60)) as seen:
         await seen.until(lambda: seen.used() == {"q": "2"})
         assert seen.world.sleeps == [0.8, 1.6, 3.2]
-    told = [(line["event"], line.get("verb")) for line in map(json.loads, capsys.readouterr().err.splitlines())]
+    told = [(line["event"], line.get("read")) for line in map(json.loads, capsys.readouterr().err.splitlines())]
     assert told == [
         ("quotas cannot be read", "list"),
         ("quotas can be read again", "list"),
@@ -322,6 +324,16 @@ async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.Captur
         ("quotas cannot be read", "watch"),
         ("quotas can be read again", "watch"),
     ]
+
+
+async def test_a_watch_that_stays_open_works_though_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("webhook.reflector.SHORT", 0.01)
+    async with watching([HERE], [status(403), OPEN]) as seen:
+        await seen.until_watching(2)
+        await seen.until(lambda: seen.reflector.problems == {})
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["event"] == "quotas can be read again"
 
 
 async def test_the_age_of_the_cache_and_whether_it_is_synced_are_metrics() -> None:
@@ -428,10 +440,20 @@ async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_on
             monkeypatch.setattr("webhook.reflector.LIVE_SECONDS", 0.05)
         seen.server.replies["live"] = [reply]
         assert [await seen.reflector.live("ns") for _ in range(2)] == [None, None]
-        assert seen.reflector.problems == {"live": reason}
+        assert seen.reflector.problems == {}  # the cache is no worse for it
         monkeypatch.undo()
         seen.server.replies["live"] = [FULL]
         assert used(await seen.reflector.live("ns")) == {"q": "9"}
-        assert seen.reflector.problems == {}
         assert seen.exposed("flyte_admission_quota_read_errors_total") == {'{read="live"}': 2}
     assert warnings(capsys.readouterr().err) == [("live", reason)]
+
+
+async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_why_they_are_old() -> None:
+    async with watching([HERE], [status(403, "no")]) as seen:
+        service = Service(Policy(), seen.reflector, seen.metrics, cluster=seen.reflector)
+        assert service.readiness() == ("waiting for the ResourceQuotas of the cluster\n", 503)
+        await asyncio.wait_for(seen.world.over.wait(), 10)
+        text, code = service.readiness()
+        assert (text.splitlines()[::2], code) == (["ok", f"watch: {NEEDED.format('watch')}"], 200)
+        service.draining = True
+        assert service.readiness() == ("draining\n", 503)

@@ -6,7 +6,7 @@ watches neither time out nor slow down when they fail.
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,8 +127,9 @@ class Api:
             if not token:
                 return found, version
 
-    async def watch(self, version: str, seconds: float) -> AsyncGenerator[Event]:
-        """The changes of all namespaces since that resourceVersion, for so many seconds."""
+    @asynccontextmanager
+    async def watch(self, version: str, seconds: float) -> AsyncIterator[AsyncIterator[Event]]:
+        """The changes of all namespaces since that resourceVersion as they come, for so many seconds."""
         query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version),
                  ("timeoutSeconds", str(int(seconds)))]  # fmt: skip
         patience = self._patience
@@ -136,8 +137,7 @@ class Api:
             total=seconds + patience.grace, sock_connect=patience.connect, sock_read=patience.silence
         )
         async with self._get("watch", RESOURCEQUOTAS, query, limits) as response:
-            async for line in response.content:
-                yield _event(line)
+            yield (_event(line) async for line in response.content)
 
     async def close(self) -> None:
         """Give the connections up."""

@@ -1,8 +1,7 @@
 """Keeps the ResourceQuotas of the cluster at hand: a list, then a watch that goes on from there, for ever."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import random as random_number
 from time import monotonic
 from typing import Final, TypeAlias
@@ -18,6 +17,7 @@ from webhook.snapshot import Charges, ResourceQuota, Snapshot
 WATCH_SECONDS: Final = 300.0  # the least; up to twice that, so that the watches of replicas do not end together
 SHORT: Final = 1.0  # seconds; a watch that ends sooner and brought nothing has failed
 LIVE_SECONDS: Final = 1.0  # of the two that the API server waits for us
+LIVE: Final = "live"  # the third kind of read, besides list and watch
 Quotas: TypeAlias = Sequence[ResourceQuota]
 
 
@@ -38,16 +38,21 @@ class Reflector:
     ) -> None:
         """Nothing is read before `run`."""
         self.synced = False
-        self.problems: dict[str, str] = {}  # verb -> why it does not work at present
         self._api, self._metrics = api, metrics
         self._clock, self._random, self._sleep = clock, random, sleep
         self._backoff = Backoff(clock, random)
+        self._told: dict[str, str] = {}  # kind of read -> why it does not work at present
         self._snapshot = Snapshot()
         self._version = ""  # where the next watch begins; without one, a list is due
         self._contact = clock()
         self._next: dict[str, asyncio.Task[Quotas | None]] = {}  # live reads of a namespace that have not begun
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         metrics.follow_cache(self.age, lambda: self.synced)
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why the quotas are not as they are in the cluster, by what does not work at present: list, watch."""
+        return {read: why for read, why in self._told.items() if read != LIVE}
 
     def age(self) -> float:
         """Seconds since the API server has last told us how things are."""
@@ -69,13 +74,13 @@ class Reflector:
             await self._api.close()
 
     async def _step(self) -> None:
-        verb = "watch" if self._version else "list"
+        read = "watch" if self._version else "list"
         try:
             await (self._watch() if self._version else self._list())
         except ReadError as error:
             if error.status == GONE:
                 self._version = ""
-            self._failed(verb, error)
+            self._failed(read, error)
             await self._sleep(max(self._backoff.pause(), error.retry_after))
 
     async def _list(self) -> None:
@@ -89,9 +94,13 @@ class Reflector:
 
     async def _watch(self) -> None:
         start, version = self._clock(), self._version
-        async with aclosing(self._api.watch(version, WATCH_SECONDS * (1 + self._random()))) as events:
-            async for event in events:
-                self._apply(event)
+        async with self._api.watch(version, WATCH_SECONDS * (1 + self._random())) as events:
+            settled = asyncio.get_running_loop().call_later(SHORT, self._works, "watch")
+            try:
+                async for event in events:
+                    self._apply(event)
+            finally:
+                settled.cancel()
         if self._version == version and self._clock() - start < SHORT:
             raise ReadError("it ended within a second and brought nothing")
         self._contact = self._clock()
@@ -124,20 +133,20 @@ class Reflector:
                 async with asyncio.timeout_at(deadline):
                     quotas, _ = await self._api.quotas(namespace)
             except (ReadError, TimeoutError) as error:
-                self._failed("live", error)
+                self._failed(LIVE, error)
                 return None
-        self._works("live")
+        self._works(LIVE)
         return Snapshot(quotas).of(namespace)
 
-    def _works(self, verb: str) -> None:
+    def _works(self, read: str) -> None:
         """Tell, if it was told that it does not."""
-        if self.problems.pop(verb, None):
-            logs.info("quotas can be read again", verb=verb)
+        if self._told.pop(read, None):
+            logs.info("quotas can be read again", read=read)
 
-    def _failed(self, verb: str, error: Exception) -> None:
+    def _failed(self, read: str, error: Exception) -> None:
         """Count each failure, but tell the reason only when it is a new one."""
-        self._metrics.quotas_unread(verb)
+        self._metrics.quotas_unread(read)
         reason = str(error) or f"no answer within {LIVE_SECONDS:g} s"
-        if self.problems.get(verb) != reason:
-            self.problems[verb] = reason
-            logs.warning("quotas cannot be read", verb=verb, reason=reason, age=round(self.age(), 1))
+        if self._told.get(read) != reason:
+            self._told[read] = reason
+            logs.warning("quotas cannot be read", read=read, reason=reason, age=round(self.age(), 1))
