@@ -159,7 +159,7 @@ class Api:
                     raise _refused(verb, response, await response.read())
                 yield response
         except TimeoutError as error:
-            raise ReadError(f"nothing came in time: {error or 'the whole took too long'}") from error
+            raise ReadError(f"nothing came in time: {str(error) or 'the whole took too long'}") from error
         except (ClientError, HttpProcessingError, OSError, ConfigException, ClusterError) as error:
             raise ReadError(f"{type(error).__name__}: {error}") from error
         except _UNREADABLE as error:
@@ -206,7 +206,7 @@ def connect(kubeconfig: Path | None) -> Api:
 
 async def _follow(kubeconfig: Path, configuration: Configuration) -> None:
     """Be who the file says, and look after a token that expires, as the client does only for a service account's."""
-    with _told(kubeconfig):
+    with _explained(kubeconfig):
         loader = await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
     _strip(configuration)
     read = monotonic()
@@ -214,7 +214,7 @@ async def _follow(kubeconfig: Path, configuration: Configuration) -> None:
     async def refresh(configuration: Configuration) -> None:
         nonlocal read
         if monotonic() - read > TOKEN_SECONDS:
-            with _told(kubeconfig):
+            with _explained(kubeconfig):
                 await loader.load_and_set(configuration)  # the token file again, and the exec plugin when it is time
             _strip(configuration)
             read = monotonic()
@@ -223,7 +223,7 @@ async def _follow(kubeconfig: Path, configuration: Configuration) -> None:
 
 
 @contextmanager
-def _told(kubeconfig: Path) -> Iterator[None]:
+def _explained(kubeconfig: Path) -> Iterator[None]:
     """ClusterError for what the loader makes of a file that it does not expect."""
     try:
         yield
