@@ -110,10 +110,10 @@ def test_nothing_is_left_of_the_certificate_made_on_the_spot(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_quotas_it_needs_a_certificate_and_says_that_none_are_checked(tmp_path: Path) -> None:
+def test_with_no_quotas_it_says_that_none_are_checked(tmp_path: Path) -> None:
     certificate, key = tls.make(tmp_path, ["127.0.0.1"])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
-    with running("--policy", EXAMPLES / "policy.yaml", *files) as server:
+    with running("--policy", EXAMPLES / "policy.yaml", "--no-quotas", *files) as server:
         assert server.client().post("/mutate", REVIEW).status == 200
     events = [json.loads(line) for line in server.lines]
     assert [event["event"] for event in events if event["level"] == "warning"] == ["no quotas"]
@@ -246,6 +246,30 @@ def test_a_certificate_goes_with_its_key(tmp_path: Path) -> None:
 def test_without_quotas_and_certificate_it_does_not_start() -> None:
     said = failed("--policy", EXAMPLES / "policy.yaml")
     assert "without --quotas, --tls-cert-file and --tls-private-key-file are needed" in said
+
+
+def test_where_quotas_come_from_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig.yaml"
+    file.touch()
+    for options in (["--no-quotas"], ["--kubeconfig", file]):
+        said = failed(*examples(), *options)
+        assert "of --quotas, --kubeconfig and --no-quotas, give one or none" in said
+
+
+def test_without_a_cluster_it_does_not_start_and_says_what_there_is_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    policy = "--policy", EXAMPLES / "policy.yaml"
+    files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
+    assert one_line(failed(*policy, *files)) == (
+        "none of --kubeconfig, --quotas, --no-quotas is given, and this is no Pod with a service account: "
+        "Service host/port is not set."
+    )
+    (tmp_path / "kubeconfig.yaml").write_text("clusters: {}")
+    said = one_line(failed(*policy, *files, "--kubeconfig", tmp_path / "kubeconfig.yaml"))
+    assert said.startswith(f"{tmp_path / 'kubeconfig.yaml'}: ")
 
 
 def pair(certificate: Path, key: Path) -> list[str | Path]:

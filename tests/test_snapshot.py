@@ -6,7 +6,7 @@ import pytest
 
 from tests.vectors import Data, amounts, quota_of, texts
 from webhook.pod import ObjectMeta
-from webhook.snapshot import Charges, Ledger, ResourceQuota, ScopeRequirement
+from webhook.snapshot import Charges, Ledger, ResourceQuota, ScopeRequirement, Snapshot
 
 NS = "flytesnacks-development"
 
@@ -183,3 +183,17 @@ def test_a_resize_of_a_pod_that_came_before_us_is_charged_for_what_it_adds() -> 
     quotas = ledger(a_quota(status={"hard": {"cpu": "9"}, "used": {"cpu": "2"}}))
     quotas.charge(NS, named("old"), charges(cpu="1"), resize=True)
     assert used(quotas) == {"q": {"cpu": "3"}}
+
+
+def test_an_event_touches_its_own_namespace_only() -> None:
+    names = [f"ns-{number}" for number in range(10_000)]
+    snapshot = Snapshot(quota_of(a_quota(name, namespace)) for namespace in names for name in ("b", "a"))
+    before = [snapshot.of(namespace) for namespace in names]
+    snapshot.put(quota_of(a_quota("c", "ns-7")))
+    snapshot.remove(quota_of(a_quota("a", "ns-8")))
+    changed = {name: snapshot.of(name) for name, old in zip(names, before, strict=True) if snapshot.of(name) is not old}
+    assert {name: [quota.name for quota in quotas] for name, quotas in changed.items()} == {
+        "ns-7": ["a", "b", "c"],
+        "ns-8": ["b"],
+    }
+    assert [quota.name for quota in before[7]] == ["a", "b"]

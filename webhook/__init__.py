@@ -13,5 +13,7 @@
       ──
       app        answers, one log line, metrics
 
+On the side, cluster lists and watches the ResourceQuotas; reflector keeps the Snapshot that Pods are checked against.
+
 `review` does the same offline, from a manifest; `__main__` is the command line of both.
 """

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import yaml
@@ -15,6 +15,9 @@ import yaml
 from webhook.options import Address, Options
 from webhook.policy_file import Loaded, json_schema, load
 from webhook.yaml_text import ProblemsError
+
+if TYPE_CHECKING:
+    from webhook.app import Service
 
 T = TypeVar("T")
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -58,6 +61,13 @@ def main() -> None:
 @policy_option
 @quotas_option
 @click.option(
+    "--kubeconfig",
+    type=FILE,
+    metavar="FILE",
+    help="The cluster whose ResourceQuotas are checked; without this and --quotas, the one that this Pod runs in.",
+)
+@click.option("--no-quotas", is_flag=True, help="Check no ResourceQuota, and leave that to the API server.")
+@click.option(
     "--listen",
     type=AddressType(),
     default="127.0.0.1:8443",
@@ -80,7 +90,8 @@ def main() -> None:
 def serve(**options: Any) -> None:
     """Answer AdmissionReviews until SIGTERM, then finish what is under way and exit with 0.
 
-    In the local mode, with --quotas, the quotas live in memory, and without a certificate one is made for this run.
+    The ResourceQuotas of all namespaces are read from the cluster, which takes the right to list and watch them. In the
+    local mode, with --quotas, they live in memory, and without a certificate one is made for this run.
     Logs go to stderr, one JSON object a line.
 
     \b
@@ -90,6 +101,8 @@ def serve(**options: Any) -> None:
     chosen = Options(**options)
     if (chosen.tls_cert_file is None) != (chosen.tls_private_key_file is None):
         raise click.UsageError("--tls-cert-file and --tls-private-key-file go together; give both or neither")
+    if sum(map(bool, (chosen.quotas, chosen.kubeconfig, chosen.no_quotas))) > 1:
+        raise click.UsageError("of --quotas, --kubeconfig and --no-quotas, give one or none")
     if not chosen.quotas and chosen.tls_cert_file is None:
         raise click.UsageError("without --quotas, --tls-cert-file and --tls-private-key-file are needed")
     _serve(chosen)
@@ -97,13 +110,11 @@ def serve(**options: Any) -> None:
 
 def _serve(options: Options) -> None:
     from webhook import logs, server, tls
-    from webhook.app import Service
 
     logs.configure()
-    loaded = _policy(options.policy)
-    service = Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
-    if not options.quotas:
-        logs.warning("no quotas", hint="without --quotas, no Pod is refused for a ResourceQuota")
+    service = _service(options)
+    if options.no_quotas:
+        logs.warning("no quotas", hint="with --no-quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
             certificate, context = tls.prepare(options, Path(directory))
@@ -111,6 +122,24 @@ def _serve(options: Options) -> None:
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
         server.run(service, server.Listeners(*sockets, context, certificate), options)
+
+
+def _service(options: Options) -> "Service":
+    from webhook.app import Service
+
+    loaded = _policy(options.policy)
+    if options.quotas or options.no_quotas:
+        return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
+    from webhook import cluster
+    from webhook.metrics import Metrics
+    from webhook.reflector import Reflector
+
+    metrics = Metrics()
+    try:
+        reflector = Reflector(cluster.connect(options.kubeconfig), metrics)
+    except cluster.ClusterError as error:
+        _fail(str(error))
+    return Service(loaded.policy, reflector, metrics, digest=loaded.digest, cluster=reflector)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")
@@ -185,7 +214,9 @@ def check(file: Path) -> None:
 @policy_file
 @click.option("-p", "--project", default="", metavar="PROJECT", help="A project of Flyte's.")
 @click.option("-d", "--domain", default="", metavar="DOMAIN", help="One of its domains.")
-@click.option("-w", "--workflow", default="", metavar="WORKFLOW", help="The full name; only Pods of Flyte 1 say theirs.")
+@click.option(
+    "-w", "--workflow", default="", metavar="WORKFLOW", help="The full name; only Pods of Flyte 1 say theirs."
+)
 @click.option("-t", "--task", default="", metavar="TASK", help="The full name, as in Flyte.")
 def show(file: Path, **names: str) -> None:
     """Print what FILE amounts to for the tasks of a project, a domain, a workflow, a task, or for all tasks.

@@ -1,7 +1,7 @@
 """The HTTP shell: /mutate and /validate for the API server, probes and metrics for the kubelet and Prometheus."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -40,6 +40,24 @@ class Quotas(Protocol):
         """Take note that the Pod was admitted."""
 
 
+class Cluster(Protocol):
+    """What keeps the quotas like those of a cluster, behind which they may be."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether all of them have been read at least once."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What cannot be read at present -> why."""
+
+    async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
+        """The namespace's quotas as they are after this call; None where that cannot be told in time."""
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+
+
 @dataclass(slots=True)
 class Service:
     """What the endpoints share and what may change while they run."""
@@ -50,6 +68,7 @@ class Service:
     draining: bool = False
     digest: str = ""  # of the policy's file
     policy_problem: str = ""  # why the policy file as it is now is not in use
+    cluster: Cluster | None = None  # where the quotas come from, unless they are kept here
 
     def __post_init__(self) -> None:
         """The policy it starts with is the first that was read."""
@@ -67,6 +86,18 @@ class Service:
             self.policy_problem = problem
             self.metrics.policy_refused()
             logs.warning("policy not in use, the last good one is kept", problems=problem.splitlines())
+
+    def readiness(self) -> tuple[str, int]:
+        """What /readyz says, and with which status: what is waited for, or what goes on with what it had before."""
+        problems = self.cluster.problems if self.cluster else {}
+        told = "".join(f"{read}: {why}\n" for read, why in problems.items())
+        if self.draining:
+            return "draining\n", 503
+        if self.cluster and not self.cluster.synced:
+            return f"waiting for the ResourceQuotas of the cluster\n{told}", 503
+        kept = f"the last good policy is kept, for the file is not usable:\n{self.policy_problem}\n"
+        cached = f"the ResourceQuotas that were read before are kept, for those of the cluster cannot be read:\n{told}"
+        return f"ok\n{kept if self.policy_problem else ''}{cached if problems else ''}", 200
 
 
 class RejectedError(Exception):
@@ -102,10 +133,7 @@ def health(service: Service) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: HttpRequest) -> Response:
-        if service.draining:
-            return PlainTextResponse("draining\n", 503)
-        kept = f"the last good policy is kept, for the file is not usable:\n{service.policy_problem}\n"
-        return PlainTextResponse(f"ok\n{kept if service.policy_problem else ''}")
+        return PlainTextResponse(*service.readiness())
 
     async def metrics(_: HttpRequest) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -135,12 +163,14 @@ class Endpoint:
             await self._reject(send, 400, str(error))
         else:
             decision = self._decided(request)
+            if isinstance(decision, Denied) and decision.outlook and self._service.cluster:
+                decision = await self._confirmed(request, decision, self._service.cluster)
             await self._send(send, 200, b"application/json", admission_review.encode(request, decision))
             self._note(request, decision, perf_counter() - start)
 
     def _decided(self, request: Request) -> Decision:
         """Decide, and charge what is admitted; nothing is awaited between the two."""
-        today = datetime.now(UTC).date().isoformat()
+        today = _today()
         if request.pod is None:
             return self._decide(request, self._service.policy, (), today)
         source = self._service.quotas
@@ -148,6 +178,22 @@ class Endpoint:
         decision = self._decide(request, self._service.policy, quotas, today)
         if not isinstance(decision, Denied) and not request.dry_run:
             source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+        return decision
+
+    async def _confirmed(self, request: Request, denied: Denied, cluster: Cluster) -> Decision:
+        """What becomes of a refusal for a quota with live quotas; without them, nothing is refused for one.
+
+        A cache that is behind must refuse nothing, and what we let pass the API server's own quota check still sees.
+        """
+        policy, today = self._service.policy, _today()
+        quotas = await cluster.live(request.namespace)
+        if quotas is None:
+            self._service.metrics.refusal_looked_at("failed")
+            logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,
+                         pod=request.pod_name, refusal=denied.message)  # fmt: skip
+            return self._decide(request, policy, (), today)
+        decision = self._decide(request, policy, quotas, today)
+        self._service.metrics.refusal_looked_at("confirmed" if isinstance(decision, Denied) else "overturned")
         return decision
 
     async def _reject(self, send: Send, status: int, message: str) -> None:
@@ -182,6 +228,10 @@ class Endpoint:
             changes=decided.changes,
             **refusal,
         )
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _check_content_type(scope: Scope) -> None:

@@ -1,8 +1,9 @@
 """What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from webhook.decision import Allowed, Decision, Denied
 
@@ -51,6 +52,19 @@ class Metrics:
         self._policy = Info(
             "flyte_admission_policy", "The policy in use, by the digest of its file.", registry=self.registry
         )
+        self._unread = Counter(
+            "flyte_admission_quota_read_errors",
+            "Reads of the cluster's ResourceQuotas that failed, by kind: list, watch, live.",
+            ["read"],
+            registry=self.registry,
+        )
+        self._confirmations = Counter(
+            "flyte_admission_quota_confirmations",
+            "Refusals on cached quotas that were looked at again with live ones, by result: confirmed; overturned, for "
+            "the cache was behind; failed, which refuses nothing.",
+            ["result"],
+            registry=self.registry,
+        )
         self._outcome = lru_cache(self._requests.labels)
         self._seconds = lru_cache(self._duration.labels)
         self._rule = lru_cache(self._changes.labels)
@@ -80,6 +94,22 @@ class Metrics:
     def policy_refused(self) -> None:
         """Count a content of the policy file that cannot be used."""
         self._policies.labels("bad").inc()
+
+    def follow_cache(self, age: Callable[[], float], synced: Callable[[], bool]) -> None:
+        """Have a cache of the cluster's ResourceQuotas shown as it is whenever somebody looks."""
+        name = "flyte_admission_quota_cache"
+        told = "Seconds since the API server last told of the ResourceQuotas; up to about 60 while nothing is wrong."
+        Gauge(f"{name}_age_seconds", told, registry=self.registry).set_function(age)
+        told = "1 once all ResourceQuotas have been read, else 0."
+        Gauge(f"{name}_synced", told, registry=self.registry).set_function(synced)
+
+    def quotas_unread(self, read: str) -> None:
+        """Count a read of the cluster's ResourceQuotas that failed."""
+        self._unread.labels(read).inc()
+
+    def refusal_looked_at(self, result: str) -> None:
+        """Count a refusal on cached figures and what live ones made of it."""
+        self._confirmations.labels(result).inc()
 
     def text(self) -> bytes:
         """The exposition that /metrics answers with."""

@@ -30,6 +30,8 @@ class Options:
 
     policy: Path
     quotas: tuple[Path, ...]
+    kubeconfig: Path | None
+    no_quotas: bool
     listen: Address
     health_listen: Address
     tls_cert_file: Path | None

@@ -11,8 +11,8 @@ from webhook.quantity import Quantity
 from webhook.resource_list import ResourceList, is_extended
 
 NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
-# What a container may not have without bound where there is a maximum. Not its disk: a request as large as the most that a
-# task may ever need would leave the nodes empty, and Flyte too injects none for a maximum alone.
+# What a container may not have without bound where there is a maximum. Not its disk: a request as large as the most
+# that a task may ever need would leave the nodes empty, and Flyte too injects none for a maximum alone.
 BOUNDED: Final = ("cpu", "memory")
 GPU: Final = "gpu"  # Flyte's key for a device of whatever kind
 MOST_REMEMBERED: Final = 4096  # tasks whose settings are kept

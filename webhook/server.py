@@ -66,6 +66,18 @@ def run(service: Service, listeners: Listeners, options: Options) -> None:
 
 
 async def _run(service: Service, listeners: Listeners, options: Options) -> None:
+    async with asyncio.TaskGroup() as followers:
+        following = [followers.create_task(follow(options.policy, service))]
+        if service.cluster:
+            following.append(followers.create_task(service.cluster.run()))
+        await _serve(service, listeners, options.shutdown_delay)
+        for task in following:
+            task.cancel()
+    logs.info("stopped")
+
+
+async def _serve(service: Service, listeners: Listeners, shutdown_delay: float) -> None:
+    """Until the signal, and what comes after it."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -73,15 +85,12 @@ async def _run(service: Service, listeners: Listeners, options: Options) -> None
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))
-        following = serving.create_task(follow(options.policy, service))
         logs.info("listening", **listeners.fields(), policy=service.digest)
         await stop.wait()
-        following.cancel()
         service.draining = True
-        logs.info("draining", seconds=options.shutdown_delay)
-        await asyncio.sleep(options.shutdown_delay)
+        logs.info("draining", seconds=shutdown_delay)
+        await asyncio.sleep(shutdown_delay)
         main.should_exit = probes.should_exit = True
-    logs.info("stopped")
 
 
 def configured(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:

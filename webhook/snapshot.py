@@ -32,6 +32,7 @@ class QuotaMeta(Wire, frozen=True):
 
     name: str = ""
     namespace: str | None = None
+    resource_version: str | None = None
 
 
 class QuotaSpec(Wire, frozen=True):
@@ -80,6 +81,39 @@ class ResourceQuota(Wire, frozen=True):
         return [*map(ScopeRequirement, scopes or ()), *((selector and selector.match_expressions) or ())]
 
 
+class Snapshot:
+    """The quotas of a cluster. What is given out for a namespace never changes; an event replaces it as a whole."""
+
+    def __init__(self, quotas: Iterable[ResourceQuota] = ()) -> None:
+        """Of these, each with its namespace."""
+        by_namespace: dict[str, list[ResourceQuota]] = {}
+        for quota in quotas:
+            by_namespace.setdefault(quota.metadata.namespace or "", []).append(quota)
+        self._quotas = {namespace: _by_name(found) for namespace, found in by_namespace.items()}
+
+    def of(self, namespace: str) -> tuple[ResourceQuota, ...]:
+        """The namespace's quotas by name; none of a namespace that has none."""
+        return self._quotas.get(namespace, ())
+
+    def put(self, quota: ResourceQuota) -> None:
+        """Add the quota, or take it in the place of what it was."""
+        self._quotas[quota.metadata.namespace or ""] = _by_name([*self._others(quota), quota])
+
+    def remove(self, quota: ResourceQuota) -> None:
+        """Forget the quota, and its namespace with the last one."""
+        if others := self._others(quota):
+            self._quotas[quota.metadata.namespace or ""] = others
+        else:
+            self._quotas.pop(quota.metadata.namespace or "", None)
+
+    def _others(self, quota: ResourceQuota) -> tuple[ResourceQuota, ...]:
+        return tuple(other for other in self.of(quota.metadata.namespace or "") if other.name != quota.name)
+
+
+def _by_name(quotas: Iterable[ResourceQuota]) -> tuple[ResourceQuota, ...]:
+    return tuple(sorted(quotas, key=lambda quota: quota.name))
+
+
 class Ledger:
     """The quotas of the local mode, in memory: an admitted Pod is charged once, and stays charged.
 
@@ -90,7 +124,7 @@ class Ledger:
     def __init__(self, quotas: Iterable[ResourceQuota]) -> None:
         """Start from manifests: `status.hard` and `status.used` as given, else `spec.hard` and nothing used."""
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
-        for quota in sorted(quotas, key=lambda quota: quota.name):
+        for quota in _by_name(quotas):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
         self._pods: dict[tuple[str, str], list[Charges]] = {}
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook import pod as pods
-from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told
+from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, outcome
 from webhook.patch import escape, unescape
 from webhook.pod import Pod
 
@@ -102,35 +102,32 @@ def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
     a second value of a key; `mode` and `refusal` say what would have been, `outlook` whether a refused Pod may fit
     later, `exempted` what it was spared and why.
     """
-    outcome = decision.would if isinstance(decision, Told) else decision
-    settings = outcome.settings
+    decided = outcome(decision)
+    settings = decided.settings
     notes: dict[str, str] = {}
     if isinstance(decision, Told):
         notes["mode"] = settings.mode
-        if isinstance(outcome, Denied):
-            notes["refusal"] = f"{outcome.code} {outcome.reason}: {outcome.message}"
-    if isinstance(outcome, Denied) and outcome.outlook:
-        notes["outlook"] = outcome.outlook
-    if outcome.changes:
+        if isinstance(decided, Denied):
+            notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
+    if isinstance(decided, Denied) and decided.outlook:
+        notes["outlook"] = decided.outlook
+    if decided.changes:
         again = CHANGES in (pod.metadata.annotations or {})
-        notes["more-changes" if again else "changes"] = record(pod, outcome.changes, settings.policy)
+        notes["more-changes" if again else "changes"] = record(pod, decided.changes, settings.policy)
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None
 
 
 def warnings(pod: Pod, decision: Decision) -> list[str]:
-    """What the client is told besides: in the mode `warn` what would be, else what was changed if the policy says so."""
-    if isinstance(decision, Told):
-        settings, outcome, would = decision.would.settings, decision.would, "would be "
-        told = settings.mode == "warn"
-    else:
-        settings, outcome, would = decision.settings, decision, ""
-        told = settings.warnings and isinstance(decision, Allowed)
+    """What the client is told: in the mode `warn` what would be, else what was changed if the policy says so."""
+    decided, only_told = outcome(decision), isinstance(decision, Told)
+    settings, would = decided.settings, "would be " if only_told else ""
+    told = settings.mode == "warn" if only_told else settings.warnings and isinstance(decided, Allowed)
     if not told:
         return []
-    lines = [f"{would}refused: {outcome.message}"] if isinstance(outcome, Denied) else []
-    changes = sorted(by_name(pod, outcome.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
+    lines = [f"{would}refused: {decided.message}"] if isinstance(decided, Denied) else []
+    changes = sorted(by_name(pod, decided.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
     lines += (f"{would}{_in_brief(change)}" for change in changes)
     if len(lines) > MOST_WARNINGS:
         left_out = len(lines) - MOST_WARNINGS + 1

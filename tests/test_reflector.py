@@ -1,0 +1,460 @@
+"""The quotas follow the cluster through every fault that a watch can have, and the API server is never flooded."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tests.fake_apiserver import (
+    CUT,
+    RESET,
+    SILENCE,
+    FakeApiServer,
+    Reply,
+    body,
+    bookmark,
+    error,
+    event,
+    page,
+    quota,
+    silence,
+    status,
+    stream,
+)
+from webhook import cluster
+from webhook.app import Service
+from webhook.backoff import Backoff
+from webhook.cluster import Api, Patience
+from webhook.metrics import Metrics
+from webhook.pod import ObjectMeta
+from webhook.policy import Policy
+from webhook.reflector import Reflector
+from webhook.snapshot import ResourceQuota
+
+OPEN = stream(end=SILENCE)  # a watch on which nothing happens
+
+
+@dataclass
+class World:
+    """A clock that only sleeping moves, and that stops after so many seconds."""
+
+    seconds: float = 4.0
+    now: float = 0.0
+    chance: float = 0.0
+    sleeps: list[float] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(round(seconds, 3))
+        self.now += seconds
+        if self.now >= self.seconds:
+            self.over.set()
+            await asyncio.Event().wait()
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Watching:
+    """A reflector at work."""
+
+    reflector: Reflector
+    server: FakeApiServer
+    world: World
+    metrics: Metrics
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - what is waited for is the state itself
+                await asyncio.sleep(0.001)
+
+    async def until_watching(self, number: int) -> None:
+        """So many watches were asked for, and what the last one had to tell is there."""
+        await self.until(lambda: len(self.server.seen("watch")) == number)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """LIST and WATCH requests that the server has seen."""
+        return len(self.server.seen("list")), len(self.server.seen("watch"))
+
+    @property
+    def versions(self) -> list[str]:
+        return [request.query["resourceVersion"] for request in self.server.seen("watch")]
+
+    def used(self, namespace: str = "ns") -> dict[str, str]:
+        return used(self.reflector.quotas(namespace, ObjectMeta()))
+
+    def exposed(self, name: str) -> dict[str, float]:
+        """The samples of a metric by their labels."""
+        lines = [line.removeprefix(name) for line in self.metrics.text().decode().splitlines() if line.startswith(name)]
+        return {labels: float(value) for labels, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def used(quotas: object) -> dict[str, str]:
+    assert isinstance(quotas, tuple)
+    return {quota.name: str(quota.used["limits.cpu"]) for quota in quotas if isinstance(quota, ResourceQuota)}
+
+
+@asynccontextmanager
+async def watching(
+    lists: list[Reply], watches: list[Reply], world: World | None = None, patience: Patience = cluster.PATIENCE
+) -> AsyncIterator[Watching]:
+    world = world or World()
+    async with FakeApiServer({"list": lists, "watch": watches, "live": [status(404)]}) as server:
+        metrics = Metrics()
+        api = Api(ApiClient(Configuration(host=server.url)), patience)
+        reflector = Reflector(api, metrics, clock=lambda: world.now, random=lambda: world.chance, sleep=world.sleep)
+        task = asyncio.create_task(reflector.run())
+        try:
+            yield Watching(reflector, server, world, metrics)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled(), task.exception()
+
+
+def warnings(text: str) -> list[tuple[str, str]]:
+    """What was logged as a warning, by verb and reason."""
+    events = map(json.loads, text.splitlines())
+    return [(event["read"], event["reason"]) for event in events if event["level"] == "warning"]
+
+
+HERE = page(quota(used="1"))
+NEEDED = "403 Reason: no; needed is a ClusterRole with the verb {} on resourcequotas"
+BROUGHT_NOTHING = "it ended within a second and brought nothing"
+NO_LIST = "the answer is no ResourceQuotaList: it has no metadata.resourceVersion"
+NO_JSON = "the answer cannot be read: JSON is malformed: invalid character (byte 0)"
+NO_EVENT = "the answer cannot be read: Invalid enum value '?' - at `$.type`"
+DOUBLING = [0.8, 1.6, 3.2]
+
+
+def busy(code: int, retry_after: str) -> Reply:
+    return status(code, "busy", f"Retry-After: {retry_after}\r\n")
+
+
+FOREVER = [
+    # what is wrong for four seconds; the verb that is answered so; LIST and WATCH requests in that time; the pauses
+    # between them; what is told of it
+    ("403 on watch", "watch", status(403, "no"), (1, 3), DOUBLING, NEEDED.format("watch")),
+    ("403 on list", "list", status(403, "no"), (3, 0), DOUBLING, NEEDED.format("list")),
+    ("401 on list", "list", status(401, "who?"), (3, 0), DOUBLING, "401 Reason: who?"),
+    ("500 on watch", "watch", status(500), (1, 3), DOUBLING, "500 Reason: as the test has it"),
+    ("HTML of a proxy", "list", body("<html>", 502), (3, 0), DOUBLING, "502 Reason: <html>"),
+    ("410 on watch", "watch", status(410, "old"), (3, 3), DOUBLING, "410 Reason: old"),
+    ("410 as an event", "watch", stream(error(410)), (3, 3), DOUBLING, "410 Why: so"),
+    ("500 as an event", "watch", stream(error(500)), (1, 3), DOUBLING, "500 Why: so"),
+    ("immediate close", "watch", stream(), (1, 3), DOUBLING, BROUGHT_NOTHING),
+    ("the same bookmark for ever", "watch", stream(bookmark("10")), (1, 3), DOUBLING, BROUGHT_NOTHING),
+    ("Retry-After on list", "list", busy(429, "3"), (2, 0), [3, 3], "429 Reason: busy"),
+    ("Retry-After on watch", "watch", busy(503, "9"), (1, 1), [9], "503 Reason: busy"),
+    ("retryAfterSeconds", "watch", stream(error(429, retryAfterSeconds=5)), (1, 1), [5], "429 Why: so"),
+    ("a date in Retry-After", "list", busy(429, "Sun, 06 Nov 1994 08:49:37 GMT"), (3, 0), DOUBLING, "429 Reason: busy"),
+    ("no list", "list", body({}), (3, 0), DOUBLING, NO_LIST),
+    ("no JSON", "list", body("ok"), (3, 0), DOUBLING, NO_JSON),
+    ("no event", "watch", stream('{"type": "?", "object": {}}\n'), (1, 3), DOUBLING, NO_EVENT),
+]
+
+
+@pytest.mark.parametrize("row", FOREVER, ids=[row[0] for row in FOREVER])
+async def test_what_stays_wrong_is_tried_ever_more_rarely_and_told_once(
+    row: tuple[str, str, Reply, tuple[int, int], list[float], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, verb, reply, counts, sleeps, reason = row
+    async with watching([reply if verb == "list" else HERE], [reply]) as seen:
+        await asyncio.wait_for(seen.world.over.wait(), 10)
+        assert (seen.counts, seen.world.sleeps) == (counts, sleeps)
+        assert warnings(capsys.readouterr().err) == [(verb, reason)]
+        assert seen.reflector.problems == {verb: reason}
+        assert seen.exposed("flyte_admission_quota_read_errors_total") == {f'{{read="{verb}"}}': len(sleeps)}
+
+
+NEWS = event("MODIFIED", "11", used="2")
+LATER = page(quota(used="5"), version="20")
+EXPIRED = [page(quota("old"), more="a"), status(410), page(quota(used="3"), version="12", more="b"), page(quota("r"))]
+ONCE = [
+    # what goes wrong once; requests until all is well; where the watches begin; how much is used in the end
+    ("410 on watch", [HERE, LATER], [status(410), OPEN], (2, 2), ["10", "20"], "5"),
+    ("410 as an event", [HERE, LATER], [stream(NEWS, error(410)), OPEN], (2, 2), ["10", "20"], "5"),
+    ("500 as an event", [HERE], [stream(NEWS, error(500)), OPEN], (1, 2), ["10", "11"], "2"),
+    ("500", [HERE], [status(500), stream(NEWS, end=SILENCE)], (1, 2), ["10", "10"], "2"),
+    ("reset mid stream", [HERE], [stream(NEWS, end=RESET), OPEN], (1, 2), ["10", "11"], "2"),
+    ("cut mid stream", [HERE], [stream(NEWS, end=CUT), OPEN], (1, 2), ["10", "11"], "2"),
+    ("a truncated line", [HERE], [stream(NEWS, '{"type": "MODIFIED", "obj'), OPEN], (1, 2), ["10", "11"], "2"),
+    ("a line without end", [HERE], [stream(NEWS, "x" * 5_000_000), OPEN], (1, 2), ["10", "11"], "2"),
+    ("an expired continue", EXPIRED, [OPEN], (4, 1), ["12"], "3"),
+]
+
+
+@pytest.mark.parametrize(
+    ("lists", "watches", "counts", "versions", "taken"), [row[1:] for row in ONCE], ids=[row[0] for row in ONCE]
+)
+async def test_after_a_fault_it_goes_on_where_it_was_or_lists_again_where_that_is_gone(
+    lists: list[Reply], watches: list[Reply], counts: tuple[int, int], versions: list[str], taken: str
+) -> None:
+    async with watching(lists[:], watches[:]) as seen:
+        await seen.until(lambda: seen.counts >= counts and seen.used()["q"] == taken)
+        assert (seen.counts, seen.versions) == (counts, versions)
+        assert seen.world.sleeps == [0.8]
+        assert "old" not in seen.used()
+
+
+SILENT_AFTER = stream(NEWS, end=SILENCE)
+SILENT = [
+    # a peer that keeps the connection and says nothing; requests in two seconds; where the watches begin; what is told
+    ("no answer to a list", [silence], [OPEN], (2, 0), [], "the whole took too long"),
+    ("no answer to a watch", [HERE], [silence], (1, 2), ["10", "10"], "Timeout on reading data from socket"),
+    ("silence after an event", [HERE], [SILENT_AFTER], (1, 2), ["10", "11"], "Timeout on reading data from socket"),
+]
+
+
+@pytest.mark.parametrize(
+    ("lists", "watches", "counts", "versions", "told"), [row[1:] for row in SILENT], ids=[row[0] for row in SILENT]
+)
+async def test_a_silent_peer_is_given_up(
+    lists: list[Reply], watches: list[Reply], counts: tuple[int, int], versions: list[str], told: str
+) -> None:
+    brief = Patience(silence=0.5) if versions else Patience(page=0.5)
+    async with watching(lists[:], watches[:], World(seconds=2), brief) as seen:
+        await asyncio.wait_for(seen.world.over.wait(), 10)
+        assert (seen.counts, seen.versions, seen.world.sleeps) == (counts, versions, [0.8, 1.6])
+        assert list(seen.reflector.problems.values()) == [f"nothing came in time: {told}"]
+
+
+async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
+    world = World(seconds=60)
+    async with watching([HERE], [OPEN], world) as seen:
+        await seen.until_watching(1)
+        await seen.server.__aexit__()
+        await seen.until(lambda: len(world.sleeps) >= 3)
+        assert "Cannot connect to host 127.0.0.1" in seen.reflector.problems["watch"]
+        async with FakeApiServer({"watch": [stream(NEWS, end=SILENCE)]}, port=seen.server.port):
+            await seen.until(lambda: seen.used() == {"q": "2"})
+        assert seen.reflector.problems == {}
+
+
+async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
+    pages = [
+        page(quota("b", used="1"), quota("a", used="2"), more="two"),
+        page(quota("c", "other", used="3"), more="three"),
+        page(quota("c", used="4"), version="11"),
+    ]
+    async with watching(pages, [OPEN]) as seen:
+        await seen.until_watching(1)
+        assert [request.query for request in seen.server.seen("list")] == [
+            {"limit": "500"},
+            {"limit": "500", "continue": "two"},
+            {"limit": "500", "continue": "three"},
+        ]
+        assert {request.path for request in seen.server.requests} == {"/api/v1/resourcequotas"}
+        assert seen.used() == {"a": "2", "b": "1", "c": "4"}
+        assert list(seen.used()) == ["a", "b", "c"]
+        assert (seen.used("other"), seen.used("none")) == ({"c": "3"}, {})
+        assert seen.versions == ["10"]
+
+
+async def test_a_second_list_forgets_what_is_gone_only_when_it_is_complete() -> None:
+    hold = asyncio.Event()
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await hold.wait()
+        await page(quota("new"), version="21")(writer)
+
+    lists = [page(quota("gone"), quota("gone", "other")), page(quota("q"), version="20", more="a"), late]
+    async with watching(lists, [status(410), OPEN]) as seen:
+        await seen.until(lambda: seen.counts == (3, 1))
+        assert (seen.used(), seen.used("other")) == ({"gone": "0"}, {"gone": "0"})
+        assert seen.reflector.synced
+        hold.set()
+        await seen.until_watching(2)
+        assert (seen.used(), seen.used("other")) == ({"q": "0", "new": "0"}, {})
+
+
+async def test_events_change_their_namespace_and_what_was_given_out_stays_as_it_was() -> None:
+    more = asyncio.Event()
+
+    async def watch(writer: asyncio.StreamWriter) -> None:
+        await stream(event("ADDED", "11", name="a", used="1"), event("MODIFIED", "12", used="2"), end=CUT)(writer)
+        await more.wait()
+        for line in (event("DELETED", "13"), event("DELETED", "14", name="never"), event("DELETED", "15", name="a")):
+            data = json.dumps(line) + "\n"
+            writer.write(f"{len(data):x}\r\n{data}\r\n".encode())
+        await asyncio.Event().wait()
+
+    async with watching([page(quota(), quota("q", "other"))], [watch]) as seen:
+        await seen.until(lambda: seen.used() == {"a": "1", "q": "2"})
+        before = seen.reflector.quotas("ns", ObjectMeta())
+        more.set()
+        await seen.until(lambda: seen.used() == {})
+        assert (used(before), seen.used("other")) == ({"a": "1", "q": "2"}, {"q": "0"})
+
+
+async def test_a_watch_asks_for_bookmarks_and_goes_on_where_the_last_one_was() -> None:
+    world = World(chance=0.5)
+    quiet = stream(bookmark("500"), after=lambda: world.advance(400))
+    async with watching([HERE], [quiet, OPEN], world) as seen:
+        await seen.until_watching(2)
+        first, second = (request.query for request in seen.server.seen("watch"))
+        asked = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "450"}
+        assert (first, second) == ({**asked, "resourceVersion": "10"}, {**asked, "resourceVersion": "500"})
+        assert (seen.counts, world.sleeps) == ((1, 2), [])
+        assert seen.used() == {"q": "1"}
+
+
+async def test_a_watch_that_ends_when_it_should_is_no_failure_even_if_nothing_happened() -> None:
+    world = World()
+    async with watching([HERE], [stream(after=lambda: world.advance(300)), OPEN], world) as seen:
+        await seen.until_watching(2)
+        assert (seen.counts, seen.versions, world.sleeps) == ((1, 2), ["10", "10"], [])
+
+
+async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.CaptureFixture[str]) -> None:
+    lists, watches = [status(500), status(500), HERE], [status(403), stream(NEWS, end=SILENCE)]
+    async with watching(lists, watches, World(seconds=60)) as seen:
+        await seen.until(lambda: seen.used() == {"q": "2"})
+        assert seen.world.sleeps == [0.8, 1.6, 3.2]
+    told = [(line["event"], line.get("read")) for line in map(json.loads, capsys.readouterr().err.splitlines())]
+    assert told == [
+        ("quotas cannot be read", "list"),
+        ("quotas can be read again", "list"),
+        ("quotas synced", None),
+        ("quotas cannot be read", "watch"),
+        ("quotas can be read again", "watch"),
+    ]
+
+
+async def test_a_watch_that_stays_open_works_though_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("webhook.reflector.SHORT", 0.01)
+    async with watching([HERE], [status(403), OPEN]) as seen:
+        await seen.until_watching(2)
+        await seen.until(lambda: seen.reflector.problems == {})
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["event"] == "quotas can be read again"
+
+
+async def test_the_age_of_the_cache_and_whether_it_is_synced_are_metrics() -> None:
+    world = World(seconds=60)
+    go = asyncio.Event()
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        await HERE(writer)
+
+    def state() -> list[dict[str, float]]:
+        return [seen.exposed(f"flyte_admission_quota_cache_{name}") for name in ("age_seconds", "synced")]
+
+    async with watching([late], [stream(bookmark("11"), end=SILENCE)], world) as seen:
+        await seen.until(lambda: seen.counts == (1, 0))
+        world.advance(7)
+        assert (state(), seen.reflector.synced) == ([{"": 7.0}, {"": 0.0}], False)
+        go.set()
+        await seen.until_watching(1)
+        assert (state(), seen.reflector.synced) == ([{"": 0.0}, {"": 1.0}], True)
+
+
+def test_pauses_double_up_to_half_a_minute_and_start_anew_after_two_minutes_without_one() -> None:
+    world = World()
+    backoff = Backoff(lambda: world.now, lambda: 0.0)
+
+    def pauses(number: int) -> list[float]:
+        found = []
+        for _ in range(number):
+            found.append(backoff.pause())
+            world.advance(found[-1])
+        return found
+
+    assert pauses(8) == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30]
+    world.advance(90)  # and the pause of 30 s itself: just not more than two minutes
+    assert pauses(1) == [30]
+    world.advance(90.1)
+    assert pauses(2) == [0.8, 1.6]
+
+
+def test_pauses_are_drawn_out_by_up_to_their_own_length() -> None:
+    assert Backoff(lambda: 0.0, lambda: 0.75).pause() == pytest.approx(1.4)
+
+
+FULL = page(quota(used="9"))
+
+
+class Live:
+    """The replies to live reads, each held until it is let go."""
+
+    def __init__(self, seen: Watching) -> None:
+        self.seen, self.gates = seen, list[asyncio.Event]()
+        seen.server.replies["live"] = [self.reply]
+
+    async def reply(self, writer: asyncio.StreamWriter) -> None:
+        self.gates.append(asyncio.Event())
+        number = len(self.gates)
+        await self.gates[-1].wait()
+        await page(quota("b"), quota("a", used=str(number)))(writer)
+
+    async def started(self, number: int) -> None:
+        await self.seen.until(lambda: len(self.gates) == number)
+
+    def ask(self, number: int, namespace: str = "ns") -> list[asyncio.Task[object]]:
+        return [asyncio.create_task(self.seen.reflector.live(namespace)) for _ in range(number)]
+
+
+async def answers(tasks: list[asyncio.Task[object]]) -> list[dict[str, str]]:
+    return [used(quotas) for quotas in await asyncio.gather(*tasks)]
+
+
+async def test_who_asks_while_a_live_read_is_under_way_gets_one_that_begins_later() -> None:
+    async with watching([HERE], [OPEN]) as seen:
+        live = Live(seen)
+        first = live.ask(3)
+        await live.started(1)
+        second = live.ask(3)
+        other = live.ask(1, "other")
+        await live.started(2)
+        assert [request.path.split("/")[4] for request in seen.server.seen("live")] == ["ns", "other"]
+        live.gates[1].set()
+        live.gates[0].set()
+        assert await answers(first) == [{"a": "1", "b": "0"}] * 3
+        assert await answers(other) == [{}]  # for these quotas are of another namespace
+        await live.started(3)
+        live.gates[2].set()
+        assert await answers(second) == [{"a": "3", "b": "0"}] * 3
+        assert seen.used() == {"q": "1"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (status(403, "no"), "403 Reason: no; needed is a ClusterRole with the verb list on resourcequotas"),
+        (silence, "no answer within 0.05 s"),
+    ],
+)
+async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_one(
+    reply: Reply, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with watching([HERE], [OPEN]) as seen:
+        await seen.until_watching(1)
+        if reply is silence:
+            monkeypatch.setattr("webhook.reflector.LIVE_SECONDS", 0.05)
+        seen.server.replies["live"] = [reply]
+        assert [await seen.reflector.live("ns") for _ in range(2)] == [None, None]
+        assert seen.reflector.problems == {}  # the cache is no worse for it
+        monkeypatch.undo()
+        seen.server.replies["live"] = [FULL]
+        assert used(await seen.reflector.live("ns")) == {"q": "9"}
+        assert seen.exposed("flyte_admission_quota_read_errors_total") == {'{read="live"}': 2}
+    assert warnings(capsys.readouterr().err) == [("live", reason)]
+
+
+async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_why_they_are_old() -> None:
+    async with watching([HERE], [status(403, "no")]) as seen:
+        service = Service(Policy(), seen.reflector, seen.metrics, cluster=seen.reflector)
+        assert service.readiness() == ("waiting for the ResourceQuotas of the cluster\n", 503)
+        await asyncio.wait_for(seen.world.over.wait(), 10)
+        text, code = service.readiness()
+        assert (text.splitlines()[::2], code) == (["ok", f"watch: {NEEDED.format('watch')}"], 200)
+        service.draining = True
+        assert service.readiness() == ("draining\n", 503)

@@ -1,0 +1,152 @@
+"""Keeps the ResourceQuotas of the cluster at hand: a list, then a watch that goes on from there, for ever."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import random as random_number
+from time import monotonic
+from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
+
+from webhook import logs
+from webhook.backoff import Backoff
+from webhook.cluster import GONE, Api, Event, ReadError
+from webhook.metrics import Metrics
+from webhook.pod import ObjectMeta
+from webhook.snapshot import Charges, ResourceQuota, Snapshot
+
+WATCH_SECONDS: Final = 300.0  # the least; up to twice that, so that the watches of replicas do not end together
+SHORT: Final = 1.0  # seconds; a watch that ends sooner and brought nothing has failed
+LIVE_SECONDS: Final = 1.0  # of the two that the API server waits for us
+LIVE: Final = "live"  # the third kind of read, besides list and watch
+Quotas: TypeAlias = Sequence[ResourceQuota]
+
+
+class Reflector:
+    """The cluster's quotas as they were a moment ago, and, for who has doubts, as they are now.
+
+    Runs on one event loop. Clock, randomness and sleep are arguments, so that nobody has to wait for what is promised.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = monotonic,
+        random: Callable[[], float] = random_number,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Nothing is read before `run`."""
+        self.synced = False
+        self._api, self._metrics = api, metrics
+        self._clock, self._random, self._sleep = clock, random, sleep
+        self._backoff = Backoff(clock, random)
+        self._told: dict[str, str] = {}  # kind of read -> why it does not work at present
+        self._snapshot = Snapshot()
+        self._version = ""  # where the next watch begins; without one, a list is due
+        self._contact = clock()
+        self._next: dict[str, asyncio.Task[Quotas | None]] = {}  # live reads of a namespace that have not begun
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        metrics.follow_cache(self.age, lambda: self.synced)
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why the quotas are not as they are in the cluster, by what does not work at present: list, watch."""
+        return {read: why for read, why in self._told.items() if read != LIVE}
+
+    def age(self) -> float:
+        """Seconds since the API server has last told us how things are."""
+        return self._clock() - self._contact
+
+    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Quotas:  # noqa: ARG002
+        """The namespace's quotas by name; what is used of them includes no Pod that is not stored yet."""
+        return self._snapshot.of(namespace)
+
+    def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
+        """The API server charges the Pods that it stores, and the watch brings what came of it."""
+
+    async def run(self) -> None:
+        """Keep up with the cluster until cancelled."""
+        try:
+            while True:
+                await self._step()
+        finally:
+            await self._api.close()
+
+    async def _step(self) -> None:
+        read = "watch" if self._version else "list"
+        try:
+            await (self._watch() if self._version else self._list())
+        except ReadError as error:
+            if error.status == GONE:
+                self._version = ""
+            self._failed(read, error)
+            await self._sleep(max(self._backoff.pause(), error.retry_after))
+
+    async def _list(self) -> None:
+        quotas, self._version = await self._api.quotas()
+        self._snapshot = Snapshot(quotas)
+        self._contact = self._clock()
+        self._works("list")
+        if not self.synced:
+            self.synced = True
+            logs.info("quotas synced", quotas=len(quotas))
+
+    async def _watch(self) -> None:
+        start, version = self._clock(), self._version
+        async with self._api.watch(version, WATCH_SECONDS * (1 + self._random())) as events:
+            settled = asyncio.get_running_loop().call_later(SHORT, self._works, "watch")
+            try:
+                async for event in events:
+                    self._apply(event)
+            finally:
+                settled.cancel()
+        if self._version == version and self._clock() - start < SHORT:
+            raise ReadError("it ended within a second and brought nothing")
+        self._contact = self._clock()
+        self._works("watch")
+
+    def _apply(self, event: Event) -> None:
+        if event.type == "DELETED":
+            self._snapshot.remove(event.quota)
+        elif event.type != "BOOKMARK":
+            self._snapshot.put(event.quota)
+        self._contact = self._clock()
+        if (version := event.quota.metadata.resource_version) and version != self._version:
+            self._version = version
+            self._works("watch")
+
+    async def live(self, namespace: str) -> Quotas | None:
+        """The namespace's quotas as they are after this call, by name; None if that cannot be told within a second.
+
+        Whoever asks while a read is under way shares the one after it with the others who do.
+        """
+        if namespace not in self._next:
+            deadline = asyncio.get_running_loop().time() + LIVE_SECONDS
+            self._next[namespace] = asyncio.create_task(self._read(namespace, deadline))
+        return await asyncio.shield(self._next[namespace])
+
+    async def _read(self, namespace: str, deadline: float) -> Quotas | None:
+        async with self._reading.setdefault(namespace, asyncio.Lock()):
+            del self._next[namespace]  # what this finds may be too old for who asks from now on
+            try:
+                async with asyncio.timeout_at(deadline):
+                    quotas, _ = await self._api.quotas(namespace)
+            except (ReadError, TimeoutError) as error:
+                self._failed(LIVE, error)
+                return None
+        self._works(LIVE)
+        return Snapshot(quotas).of(namespace)
+
+    def _works(self, read: str) -> None:
+        """Tell, if it was told that it does not."""
+        if self._told.pop(read, None):
+            logs.info("quotas can be read again", read=read)
+
+    def _failed(self, read: str, error: Exception) -> None:
+        """Count each failure, but tell the reason only when it is a new one."""
+        self._metrics.quotas_unread(read)
+        reason = str(error) or f"no answer within {LIVE_SECONDS:g} s"
+        if self._told.get(read) != reason:
+            self._told[read] = reason
+            logs.warning("quotas cannot be read", read=read, reason=reason, age=round(self.age(), 1))
