@@ -14,6 +14,7 @@ from webhook.pod import Pod
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
+PATH: Final = f"/metadata/annotations/{escape(CHANGES)}"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
@@ -28,7 +29,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
     policy: str
     changes: tuple[Change, ...] = ()
-    omitted: int = 0  # changes that were too many for an annotation
+    omitted: bool = False  # whether the changes are too many for an annotation: the audit log has them
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -36,23 +37,27 @@ _decode: Final = msgspec.json.Decoder(Record).decode
 
 
 def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
-    """The changes as JSON; those that an earlier review left on the Pod are kept, for it may come to us twice."""
+    """The changes as JSON; those that an earlier review left on the Pod are kept, for it may come to us twice.
+
+    Empty without changes.
+    """
+    if not changes:
+        return ""
     named = by_name(pod, changes)
     earlier = _earlier(pod)
     return _encode(Record(policy, merged((*earlier.changes, *named)) if earlier else named)).decode()
 
 
-def annotation(pod: Pod, changes: Sequence[Change], policy: str) -> Change | None:
+def annotation(pod: Pod, told: str, policy: str) -> Change | None:
     """The Change that puts the record on the Pod; none of it where the Pod's annotations leave no room."""
     others = pod.metadata.annotations or {}
     room = MOST_BYTES - len(CHANGES)
     for name, value in others.items():
         if name != CHANGES:
             room -= len(name.encode()) + len((value or "").encode())
-    for fitting in (record(pod, changes, policy), _encode(Record(policy, omitted=len(changes))).decode()):
+    for fitting in (told, _encode(Record(policy, omitted=True)).decode()):
         if len(fitting.encode()) <= room:
-            path = f"/metadata/annotations/{escape(CHANGES)}"
-            return Change(path, others.get(CHANGES), fitting, "trace", "what was changed")
+            return Change(PATH, others.get(CHANGES), fitting, "trace", "what was changed")
     return None
 
 
@@ -95,8 +100,8 @@ def _earlier(pod: Pod) -> Record | None:
         return None
 
 
-def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
-    """The audit annotations; the API server puts the name of the webhook before each key.
+def audit(pod: Pod, decision: Decision, told: str) -> dict[str, str] | None:
+    """The audit annotations, `told` being the record; the API server puts the name of the webhook before each key.
 
     `changes` is the record, `more-changes` where an earlier review of the Pod has left one, for the API server drops
     a second value of a key; `mode` and `refusal` say what would have been, `outlook` whether a refused Pod may fit
@@ -111,9 +116,8 @@ def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
             notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
     if isinstance(decided, Denied) and decided.outlook:
         notes["outlook"] = decided.outlook
-    if decided.changes:
-        again = CHANGES in (pod.metadata.annotations or {})
-        notes["more-changes" if again else "changes"] = record(pod, decided.changes, settings.policy)
+    if told:
+        notes["more-changes" if CHANGES in (pod.metadata.annotations or {}) else "changes"] = told
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None
