@@ -1,5 +1,6 @@
 """What is left where people look: on the Pod, in the audit log, in warnings. All of it is told from the Changes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
 PATH: Final = f"/metadata/annotations/{escape(CHANGES)}"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
+_CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
+_IN_JSON: Final = re.compile(f'(?<="path":"){_CONTAINER.pattern}')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
@@ -43,9 +46,11 @@ def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
     """
     if not changes:
         return ""
-    named = by_name(pod, changes)
-    earlier = _earlier(pod)
-    return _encode(Record(policy, merged((*earlier.changes, *named)) if earlier else named)).decode()
+    if earlier := _earlier(pod):
+        return _encode(Record(policy, merged((*earlier.changes, *by_name(pod, changes))))).decode()
+    names = {pointer: _encode(path).decode()[1:-1] for pointer, path in _names(pod).items()}
+    # In the text at once, for that costs a fraction of what it does change by change.
+    return _IN_JSON.sub(lambda path: names.get(path[0], path[0]), _encode(Record(policy, tuple(changes))).decode())
 
 
 def annotation(pod: Pod, told: str, policy: str) -> Change | None:
@@ -63,16 +68,20 @@ def annotation(pod: Pod, told: str, policy: str) -> Change | None:
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
     """The changes with containers by name where the path has their index, which other webhooks may shift."""
-    names = {pointer: container.name for pointer, container in pods.containers(pod) if container.name}
-    return tuple(_named(change, names) for change in changes)
+    names = _names(pod)
+    return tuple(
+        replace(change, path=_CONTAINER.sub(lambda path: names.get(path[0], path[0]), change.path))
+        for change in changes
+    )
 
 
-def _named(change: Change, names: Mapping[str, str]) -> Change:
-    pointer, slash, rest = change.path.partition("/resources/")
-    name = names.get(pointer)
-    if name is None:
-        return change
-    return replace(change, path=f"{pointer.rpartition('/')[0]}/{name}{slash}{rest}")
+def _names(pod: Pod) -> Mapping[str, str]:
+    """The pointers of containers, and the same with the container's name in place of its index."""
+    return {
+        pointer: f"{pointer.rpartition('/')[0]}/{escape(container.name)}"
+        for pointer, container in pods.containers(pod)
+        if container.name
+    }
 
 
 def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
