@@ -18,7 +18,7 @@ CHANGES: Final = f"{PREFIX}/changes"
 PATH: Final = f"/metadata/annotations/{escape(CHANGES)}"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
 _CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
-_IN_JSON: Final = re.compile(f'(?<="path":"){_CONTAINER.pattern}')  # quoted like this it is no part of a text
+_IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
@@ -50,7 +50,8 @@ def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
         return _encode(Record(policy, merged((*earlier.changes, *by_name(pod, changes))))).decode()
     names = {pointer: _encode(path).decode()[1:-1] for pointer, path in _names(pod).items()}
     # In the text at once, for that costs a fraction of what it does change by change.
-    return _IN_JSON.sub(lambda path: names.get(path[0], path[0]), _encode(Record(policy, tuple(changes))).decode())
+    text = _encode(Record(policy, tuple(changes))).decode()
+    return _IN_JSON.sub(lambda path: f'"path":"{names.get(path[1], path[1])}', text)
 
 
 def annotation(pod: Pod, told: str, policy: str) -> Change | None:
