@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from webhook.flyte import Task
 from webhook.pod import Pod
-from webhook.policy import Outlook, Settings
 from webhook.resource_list import EMPTY, ResourceList, text
+from webhook.settings import Outlook, Settings
 
 Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate", "trace"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.policy import Amounts, Mode, Policy, Scope
+from webhook.policy import Amounts, Policy, Scope
 
 BUILT_IN = "built in"
 
@@ -13,10 +13,10 @@ BUILT_IN = "built in"
 def shown(policy: Policy, scope: Scope, today: str) -> str:
     """The effective values for tasks of that scope."""
     layer = policy.effective(policy.matching(scope))
-    mode: tuple[Mode, str] = layer.mode or ("enforce", BUILT_IN)
+    mode, origin = layer.mode or ("enforce", BUILT_IN)
     lines = [
         f"# For {scope if any(scope) else 'all tasks'}.",
-        _line("mode", *mode),
+        _line("mode", mode, origin),
         *_amounts("defaults", layer.defaults),
         *_secondary(layer.secondary_defaults),
         *_amounts("limits", layer.limits),

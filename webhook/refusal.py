@@ -13,9 +13,9 @@ from typing import Final
 from webhook import resource_list
 from webhook.decision import Denied, Exceeded, Unspecified, Verdict, Violation
 from webhook.flyte import Task
-from webhook.policy import Creator, Outlook, Settings
 from webhook.quantity import Format, Quantity
 from webhook.resource_list import ResourceList
+from webhook.settings import Creator, Outlook, Settings
 
 REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid", 429: "TooManyRequests"}
 COUNTS: Final = frozenset({"pods", "count/pods"})  # how many, not how large

@@ -12,8 +12,8 @@ from tests.vectors import Data, cases, params
 from webhook.decision import Change, Context
 from webhook.flyte import Task
 from webhook.pod import Pod, Toleration
-from webhook.policy import Settings, Tolerations
 from webhook.rules import tolerate
+from webhook.settings import Settings, Tolerations
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 TPU = {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}
