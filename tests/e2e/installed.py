@@ -20,7 +20,7 @@ RULES = [
     {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/resize"]},
 ]
 GENERATIONS = {"flyte1": "execution-id", "flyte2": "flyte.org/run"}  # the label that tells a Pod of each
-COUNTED = re.compile(r'^flyte_admission_requests_total\{decision="\w+",endpoint="(\w+)"\} (\S+)$', re.MULTILINE)
+COUNTED = re.compile(r'^flyte_admission_requests_total\{decision="\w+",endpoint="([^"]+)"\} (\S+)$', re.MULTILINE)
 PROBE = pod("default", "probe", FLYTE_1)
 
 
@@ -101,7 +101,7 @@ def installed(admin: Client, folder: Path, **changed: Any) -> Iterator[Installed
 
 def _is_called(admin: Client, webhook: Installed) -> bool:
     admin.create(PROBE, dry_run=True)
-    return {"mutate", "validate"} <= webhook.requests().keys()
+    return {"/mutate", "/validate"} <= webhook.requests().keys()
 
 
 def _is_untouched(admin: Client) -> bool:
