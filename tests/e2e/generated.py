@@ -1,5 +1,6 @@
 """Pods and ResourceQuotas made at random, from a seed: valid, or nearly, and close to each other in size."""
 
+import copy
 from random import Random
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ DEVICES: Final = ("0", "1", "2", "3")
 PAGES: Final = ("2Mi", "4Mi", "128Mi")
 EXTENDED: Final = ("nvidia.com/gpu", "example.com/fpga")
 PRIORITY_CLASSES: Final = {"low": 10, "high": 1000}
-RUNTIME_CLASS: Final = "heavy"  # with an overhead
+HEAVY: Final = "heavy"  # a RuntimeClass with an overhead
 
+NEVER_COUNTED: Final = frozenset({"limits.nvidia.com/gpu"})  # a quota may have it, but nothing is charged for it
 SIDES: Final = ("", "requests.", "limits.")
 COMPUTE: Final = {
     "pods": ("0", "1", "2", "3", "5"),
@@ -27,7 +29,7 @@ ANY: Final = {
     **{f"requests.{name}": ("0", "1", "2", "4") for name in EXTENDED},
     "hugepages-2Mi": ("2Mi", "8Mi", "1Gi"),
     "requests.hugepages-2Mi": ("4Mi", "128Mi"),
-    "limits.nvidia.com/gpu": ("0",),  # which no Pod is charged for
+    **dict.fromkeys(NEVER_COUNTED, ("0",)),
     "services": ("0",),
 }
 
@@ -86,7 +88,7 @@ def pod(random: Random, namespace: str, name: str) -> Json:
         activeDeadlineSeconds=(0.3, lambda: random.choice((1, 3600))),
         priorityClassName=(0.4, lambda: random.choice(list(PRIORITY_CLASSES))),
         affinity=(0.3, lambda: _affinity(random)),
-        runtimeClassName=(0.15, lambda: RUNTIME_CLASS),
+        runtimeClassName=(0.15, lambda: HEAVY),
         resources=(0.15, lambda: _pod_level(random)),
     )
     return {"kind": "Pod", "metadata": {**named, "namespace": namespace, "labels": FLYTE_1}, "spec": spec}
@@ -148,3 +150,29 @@ def _affinity(random: Random) -> Json:
             {kind: {"preferredDuringSchedulingIgnoredDuringExecution": [weighted]}},
         )
     )
+
+
+def resize(random: Random, stored: Json) -> tuple[Json, Json]:
+    """The Pod with other amounts of the cpu and memory that its containers state, and the patch that asks for them."""
+    resized = copy.deepcopy(stored)
+    spec: dict[str, list[Json]] = {}
+    for kind in ("containers", "initContainers"):
+        for container in resized["spec"].get(kind, ()):
+            lasts = kind == "containers" or "restartPolicy" in container
+            if container["resources"] and lasts and random.random() < 0.7:
+                _resize(random, container["resources"])
+                spec.setdefault(kind, []).append({"name": container["name"], "resources": container["resources"]})
+    return resized, {"spec": spec}
+
+
+def _resize(random: Random, block: Json) -> None:
+    """Other amounts; a request that is its limit stays so, since the QoS class must not change."""
+    requests, limits = block.get("requests", {}), block.get("limits", {})
+    native: Json = {"cpu": CPU, "memory": MEMORY}
+    for name, values in native.items():
+        low, high = sorted((random.randrange(1, len(values)), random.randrange(1, len(values))))
+        equal = requests.get(name) == limits.get(name)
+        if name in limits:
+            limits[name] = values[high]
+        if name in requests:
+            requests[name] = values[high if equal else low]
