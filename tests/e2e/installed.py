@@ -3,7 +3,7 @@
 import base64
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from tests import server
 from tests.e2e.client import Client, Json, path_of, wait_for
-from tests.e2e.pods import FLYTE_1, pod
+from tests.e2e.pods import FLYTE_1, pod, resources
 from webhook import tls
 
 POLICY = server.EXAMPLES / "policy.yaml"
@@ -88,23 +88,30 @@ def installed(admin: Client, folder: Path, **changed: Any) -> Iterator[Installed
     with server.running("--policy", POLICY, *files) as process:
         webhook = Installed(process)
         configurations = reachable(shipped(), process.listening["webhook"], certificate, **changed)
-        try:
-            for configuration in configurations:
-                admin.created(configuration)
-            wait_for("the API server to call the webhook", lambda: _is_called(admin, webhook))
+        with called(admin, configurations, lambda: webhook.requests().keys()):
             yield webhook
-        finally:
-            for configuration in configurations:
-                admin.ask("DELETE", path_of(configuration["kind"], name=configuration["metadata"]["name"]))
-            wait_for("the API server to leave the webhook alone", lambda: _is_untouched(admin))
 
 
-def _is_called(admin: Client, webhook: Installed) -> bool:
-    admin.create(PROBE, dry_run=True)
-    return {"/mutate", "/validate"} <= webhook.requests().keys()
+@contextmanager
+def called(admin: Client, configurations: Sequence[Json], reached: Callable[[], Set[str]]) -> Iterator[None]:
+    """The configurations in force until the end of the block; `reached` are the endpoints that have been asked."""
+
+    def is_called() -> bool:
+        admin.create(PROBE, dry_run=True)
+        return {"/mutate", "/validate"} <= reached()
+
+    try:
+        for configuration in configurations:
+            admin.created(configuration)
+        wait_for("the API server to call the webhook", is_called)
+        yield
+    finally:
+        for configuration in configurations:
+            admin.ask("DELETE", path_of(configuration["kind"], name=configuration["metadata"]["name"]))
+        wait_for("the API server to leave the webhook alone", lambda: _is_left_alone(admin))
 
 
-def _is_untouched(admin: Client) -> bool:
+def _is_left_alone(admin: Client) -> bool:
     """Whether a Pod that asks for nothing is created so."""
-    stored = admin.create(PROBE, dry_run=True)
-    return stored.code == 201 and not stored.body["spec"]["containers"][0].get("resources")
+    reply = admin.create(PROBE, dry_run=True)
+    return reply.code == 201 and not resources(reply.body)

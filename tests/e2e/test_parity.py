@@ -1,7 +1,7 @@
 """The ResourceQuota plugin of the real API server and our own check never disagree, texts included.
 
-Both are asked about the same Pods: the plugin by dry runs, we with the Pod as the API server has defaulted it, and with
-the quotas as the API server has them. Where several quotas refuse, kube-apiserver names one at random, and we name all.
+Both are asked about the same Pods and quotas: the plugin by dry runs, we with the reviews that the API server sends of
+them. Where several quotas refuse, kube-apiserver names one at random, and we name all.
 A failure names PARITY_SEED, which repeats it.
 """
 
@@ -11,21 +11,22 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from tests.e2e import generated
 from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.installed import POLICY, installed
-from tests.e2e.pods import FLYTE_1, pod
+from tests.e2e.recorder import recording
 from webhook import admission, manifests
 from webhook.decision import Decision, Denied
 from webhook.policy import Policy
 from webhook.policy_file import load
+from webhook.quantity import ZERO
 from webhook.rules import quota as quota_rule
 from webhook.snapshot import ResourceQuota
 
@@ -45,17 +46,27 @@ def random(purpose: str) -> Random:
 
 @dataclass(frozen=True)
 class Case:
-    """A Pod that meets quotas: as it is asked for, and as the API server hands it to webhooks."""
+    """A Pod that meets quotas: as it is asked for, and as the API server hands it to each endpoint."""
 
     asked: Json
-    seen: Json
+    reviews: dict[str, Json]
     quotas: list[ResourceQuota]
 
-    def named(self, message: str) -> Json:
-        """The Pod with a name, which the API server makes up from generateName before it asks /validate or plugins."""
+    def within(self, namespace: str, quotas: list[ResourceQuota]) -> "Case":
+        """The same Pod elsewhere."""
+        moved = copy.deepcopy(self)
+        for pod in (moved.asked, *(review["request"]["object"] for review in moved.reviews.values())):
+            pod["metadata"]["namespace"] = namespace
+        return replace(moved, quotas=quotas)
+
+    def request(self, endpoint: str) -> admission.Request:
+        """What we make of the review."""
+        return admission.decode(json.dumps(self.reviews[endpoint]).encode())
+
+    def unnamed(self, text: str) -> str:
+        """The text without what the API server adds to a generateName: other letters each time."""
         prefix = self.asked["metadata"].get("generateName")
-        found = re.match(rf'pods "({prefix}\w{{5}})" is forbidden', message)
-        return {**self.seen, "metadata": {**self.seen["metadata"], "name": found[1]}} if prefix and found else self.seen
+        return re.sub(rf'pods "{prefix}\w*"', f'pods "{prefix}"', text) if prefix else text
 
 
 class Tally:
@@ -131,37 +142,41 @@ def read(found: list[Json]) -> list[ResourceQuota]:
 
 
 @pytest.fixture(scope="module")
-def defaulted(admin: Client, plain: str) -> list[tuple[Json, Json]]:
-    """Pods that the API server accepts where no quota is: as they are asked for, and their spec as it makes it."""
-    numbers = random("pods")
-    asked = [generated.pod(numbers, plain, f"pod-{index}") for index in range(PODS)]
-    replies = [admin.create(pod, dry_run=True) for pod in asked]
-    assert {reply.code for reply in replies} <= {201, 422}
-    return [(pod, reply.body["spec"]) for pod, reply in zip(asked, replies, strict=True) if reply.code == 201]
+def pods(admin: Client, plain: str, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    """Pods that the API server accepts where no quota is."""
+    numbers, found = random("pods"), []
+    with recording(admin, tmp_path_factory.mktemp("recorder")) as recorder:
+        for index in range(PODS):
+            asked = generated.pod(numbers, plain, f"pod-{index}")
+            recorder.reviews.clear()
+            code = admin.create(asked, dry_run=True).code
+            assert code in (201, 422)
+            if code == 201:
+                found.append(Case(asked, dict(recorder.reviews), []))
+    return found
 
 
-def cases(purpose: str, count: int, quotas: Quotas, defaulted: list[tuple[Json, Json]]) -> Iterator[Case]:
+def cases(purpose: str, count: int, quotas: Quotas, pods: list[Case]) -> Iterator[Case]:
     """Each Pod in so many namespaces."""
     numbers = random(purpose)
-    for asked, spec in defaulted:
+    for case in pods:
         for namespace in numbers.sample(list(quotas), count):
-            made = {**asked, "metadata": {**asked["metadata"], "namespace": namespace}}
-            yield Case(made, {**made, "spec": spec}, quotas[namespace])
+            yield case.within(namespace, quotas[namespace])
 
 
-def review(pod: Json, **more: Any) -> admission.Request:
-    """The review that a webhook gets of the Pod."""
+def resize_review(stored: Json, resized: Json) -> Json:
+    """The review that a webhook gets of a resize."""
     request = {
         "uid": "1",
         "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "operation": "CREATE",
-        "namespace": pod["metadata"]["namespace"],
-        "name": pod["metadata"].get("name", ""),
-        "object": pod,
-        **more,
+        "subResource": "resize",
+        "operation": "UPDATE",
+        "namespace": stored["metadata"]["namespace"],
+        "name": stored["metadata"]["name"],
+        "object": resized,
+        "oldObject": stored,
     }
-    body = {"apiVersion": admission.API_VERSION, "kind": admission.KIND, "request": request}
-    return admission.decode(json.dumps(body).encode())
+    return {"apiVersion": admission.API_VERSION, "kind": admission.KIND, "request": request}
 
 
 def texts(request: admission.Request, quotas: list[ResourceQuota]) -> list[str]:
@@ -177,35 +192,35 @@ def refusal(decision: Decision) -> str:
     return decision.message if isinstance(decision, Denied) else ""
 
 
-def agreed(reply: Reply, ours: list[str]) -> bool:
-    return reply.message in ours if reply.code == 403 else reply.code < 300 and not ours
+def agreed(reply: Reply, ours: list[str], case: Case) -> bool:
+    if reply.code != 403:
+        return reply.code < 300 and not ours
+    return case.unnamed(reply.message) in map(case.unnamed, ours)
 
 
-def test_the_plugin_and_we_agree_on_pods_as_they_come(
-    admin: Client, quotas: Quotas, defaulted: list[tuple[Json, Json]]
-) -> None:
+def test_the_plugin_and_we_agree_on_pods_as_they_come(admin: Client, quotas: Quotas, pods: list[Case]) -> None:
     tally = Tally()
-    for case in cases("as they come", 2, quotas, defaulted):
+    for case in cases("as they come", 2, quotas, pods):
         reply = admin.create(case.asked, dry_run=True)
-        ours = texts(review(case.named(reply.message)), case.quotas)
-        tally.add(reply, ours, case, agreed=agreed(reply, ours))
+        ours = texts(case.request("/validate"), case.quotas)
+        tally.add(reply, ours, case, agreed=agreed(reply, ours, case))
     tally.check(1500, "allowed", "exceeded quota", "failed quota")
     for namespace, before in quotas.items():
         assert read(admin.items("ResourceQuota", namespace)) == before  # dry runs have charged nothing
 
 
 def test_mutate_says_beforehand_what_the_plugin_says_of_the_mutated_pod(
-    admin: Client, quotas: Quotas, defaulted: list[tuple[Json, Json]], tmp_path: Path
+    admin: Client, quotas: Quotas, pods: list[Case], tmp_path: Path
 ) -> None:
     policy, tally = load(POLICY.read_text(), POLICY.name).policy, Tally()
     with installed(admin, tmp_path) as webhook:
         before = webhook.requests()["/mutate"]
-        for case in cases("mutated", 1, quotas, defaulted):
+        for case in cases("mutated", 1, quotas, pods):
             reply = admin.create(case.asked, dry_run=True)  # through the webhook, which is told of no quota
-            ours = refusal(admission.mutate(review(case.seen), policy, case.quotas))
-            theirs = reason(reply.message)
-            same = theirs in reason(ours).split("; ") if reply.code == 403 else reply.code == 201 and not ours
-            tally.add(reply, [ours], case, agreed=same)
+            refused = refusal(admission.mutate(case.request("/mutate"), policy, case.quotas))
+            subject, forbidden, reasons = refused.partition(" is forbidden: ")
+            ours = [f"{subject}{forbidden}{reason}" for reason in reasons.split("; ") if reason]
+            tally.add(reply, ours, case, agreed=agreed(reply, ours, case))
         assert webhook.requests()["/mutate"] >= before + tally.outcomes.total()
     tally.check(750, "allowed", "exceeded quota")
 
@@ -219,25 +234,27 @@ def test_the_plugin_and_we_agree_on_resizes(admin: Client, quotas: Quotas) -> No
                 path = f"{path_of('Pod', namespace, stored['metadata']['name'])}/resize"
                 reply = admin.ask("PATCH", path, patch, patch="strategic-merge-patch", dryRun="All")
                 if reply.code != 422:  # not a valid resize, whatever the quotas are
-                    request = review(resized, operation="UPDATE", subResource="resize", oldObject=stored)
-                    ours = texts(request, met)
-                    tally.add(reply, ours, Case(patch, resized, met), agreed=agreed(reply, ours))
+                    case = Case(resized, {"/validate": resize_review(stored, resized)}, met)
+                    ours = texts(case.request("/validate"), met)
+                    tally.add(reply, ours, case, agreed=agreed(reply, ours, case))
     tally.check(300, "allowed", "exceeded quota", "failed quota")
 
 
-def test_the_plugin_and_we_agree_on_a_quota_that_is_not_counted_yet(admin: Client, namespace: str) -> None:
-    hard = {"pods": "3", "requests.cpu": "2", "services": "1"}
+def test_the_plugin_and_we_agree_on_a_quota_that_is_not_counted_yet(
+    admin: Client, namespace: str, pods: list[Case]
+) -> None:
+    hard = {"pods": "3", "services": "1"}
     admin.created({"kind": "ResourceQuota", "metadata": {"name": "q", "namespace": namespace}, "spec": {"hard": hard}})
-    task = pod(namespace, "task", FLYTE_1, {"requests": {"cpu": "1"}})
-    uncounted = copy.deepcopy(counted(admin, namespace))
-    for quota in uncounted:
-        assert quota.status is not None
-        assert quota.status.used is not None
-        quota.status.used.pop("pods")
+    [quota] = counted(admin, namespace)
+    assert quota.status is not None
+    uncounted = replace_fields(quota, status=replace_fields(quota.status, used={"services": ZERO}))
+    case = pods[0].within(namespace, [uncounted])
 
     def refused() -> str:
         # Again each time: the controller sets right, at its next look, what is missing here.
         admin.must("PATCH", f"{path_of('ResourceQuota', namespace, 'q')}/status", {"status": {"used": {"pods": None}}})
-        return admin.create(task, dry_run=True).message
+        return case.unnamed(admin.create(case.asked, dry_run=True).message)
 
-    assert [wait_for("a refusal", refused)] == texts(review(task), uncounted)
+    assert [wait_for("a refusal", refused)] == [
+        case.unnamed(text) for text in texts(case.request("/validate"), case.quotas)
+    ]
