@@ -52,19 +52,14 @@ class RefusedError(Exception):
 
 
 class Client:
-    """One user of the API server. Not for several threads at once: each takes a `twin`."""
+    """One user of the API server, for one thread at a time."""
 
     def __init__(self, url: str, ca: Path, token: str) -> None:
         where = urlsplit(url)
-        self._address = url, ca, token
         self._connection = http.client.HTTPSConnection(
             where.hostname or "", where.port, timeout=PATIENCE, context=ssl.create_default_context(cafile=ca)
         )
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-
-    def twin(self) -> "Client":
-        """Another connection of the same user."""
-        return Client(*self._address)
 
     def close(self) -> None:
         """End the connection; the next request would open another."""

@@ -68,11 +68,13 @@ def quota(random: Random, namespace: str, name: str, scopes: Json) -> Json:
     names = ("pods",) if best_effort else tuple(COMPUTE if scopes else ANY)
     chosen = random.sample(names, min(len(names), random.choice((1, 1, 2, 3, 5))))
     hard = {resource: random.choice(ANY[resource]) for resource in chosen}
-    return {
-        "kind": "ResourceQuota",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"hard": hard, **scopes},
-    }
+    return quota_of(namespace, name, hard, **scopes)
+
+
+def quota_of(namespace: str, name: str, hard: dict[str, str], **scopes: Any) -> Json:
+    """A ResourceQuota."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard, **scopes}}
 
 
 def pod(random: Random, namespace: str, name: str) -> Json:

@@ -3,21 +3,23 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import Client, Json, path_of, wait_for
+from tests.e2e.client import PATIENCE, Client, Json, path_of, wait_for
 from tests.e2e.controlplane import processes
 from tests.e2e.controlplane.binaries import COMPONENTS, PINS, Binaries
 from tests.e2e.controlplane.processes import ControlPlane, ControlPlaneError
 
 
 def test_it_is_the_version_that_was_asked_for(admin: Client) -> None:
-    version = admin.must("GET", "/version")
-    assert f"{version['major']}.{version['minor']}" == (os.environ.get("KUBERNETES") or next(iter(PINS)))
+    version = admin.must("GET", "/version")["gitVersion"]
+    default = "" if os.environ.get("KUBEBUILDER_ASSETS") else next(iter(PINS))
+    assert version.startswith(f"v{os.environ.get('KUBERNETES') or default}")
 
 
 def test_the_quota_controller_fills_what_is_enforced(admin: Client, namespace: str) -> None:
@@ -68,7 +70,27 @@ def test_a_component_that_ends_is_told_with_its_log_and_nothing_is_left(
     ):
         pass
     assert list(tmp_path.iterdir()) == [broken]
-    assert [command for command in commands() if str(tmp_path) in command] == []
+    assert ours(tmp_path) == []
+
+
+def test_a_run_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(Path(__file__).with_name("test_parity.py"))]
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        tests = subprocess.Popen(run, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=file, stderr=file)
+    try:
+        wait_for("the scheduler", lambda: [found for found in ours(tmp_path) if "kube-scheduler" in found])
+        assert len(ours(tmp_path)) == len(COMPONENTS)
+    finally:
+        tests.terminate()
+        code = tests.wait(PATIENCE)
+    assert (code, ours(tmp_path)) == (pytest.ExitCode.INTERRUPTED, []), output.read_text()
+    assert [found.name for found in tmp_path.iterdir() if not found.name.startswith("pytest-of")] == ["output"]
+
+
+def ours(folder: Path) -> list[str]:
+    """The command lines of processes that have something in the folder."""
+    return [command for command in commands() if str(folder) in command]
 
 
 def commands() -> Iterator[str]:

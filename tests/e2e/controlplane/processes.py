@@ -76,9 +76,10 @@ class ControlPlane:
             "token"
         ]
         client.close()
-        return self._write_kubeconfig(f"{namespace}-{name}", token)
+        return self.write_kubeconfig(f"{namespace}-{name}", token)
 
-    def _write_kubeconfig(self, user: str, token: str) -> Path:
+    def write_kubeconfig(self, user: str, token: str) -> Path:
+        """A kubeconfig file of the user whose token this is."""
         cluster = {"server": self.url, "certificate-authority": str(self.ca)}
         file = self.folder / f"{user}.kubeconfig"
         config = {
@@ -141,7 +142,7 @@ def running(binaries: Binaries) -> Iterator[ControlPlane]:
         plane.start(stack, "etcd", *_etcd(folder, etcd, peers))
         plane.start(stack, "kube-apiserver", *_apiserver(folder, etcd, secure, token))
         plane.wait_until_ready()
-        plane._write_kubeconfig("admin", token)
+        plane.write_kubeconfig("admin", token)
         plane.start(stack, "kube-controller-manager", *_controller_manager(plane.kubeconfig))
         plane.start(stack, "kube-scheduler", *_scheduler(folder, plane.kubeconfig))
         yield plane
