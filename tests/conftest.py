@@ -34,5 +34,6 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return None if asks_for_e2e(config) else "left out: tests/e2e, which takes a control plane; make e2e runs it"
 
 
+@pytest.hookimpl(optionalhook=True)  # with -p no:xdist there is no such hook
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if asks_for_e2e(config) else None  # each worker would start a control plane of its own
