@@ -31,6 +31,7 @@ from webhook.quantity import ZERO, parse
 from webhook.rules import quota as quota_rule
 from webhook.snapshot import ResourceQuota
 
+NEXT = re.compile("; (?=exceeded|failed|status)")  # where another violation begins in our message
 QUANTITY = re.compile(r"=([^,\s]+)")
 SEED = int(os.environ.get("PARITY_SEED", "1"))
 NAMESPACES = 40
@@ -71,9 +72,11 @@ class Case:
         A generateName gets other letters each time. And a request of the Pod as a whole that the API server has summed
         up is in the format of the containers' until it is written down: 2672864000 there is 2672864k for all others.
         """
-        prefix, whole = self.asked["metadata"].get("generateName"), self.asked["spec"].get("resources")
-        text = re.sub(rf'pods "{prefix}\w*"', f'pods "{prefix}"', text) if prefix else text
-        return QUANTITY.sub(lambda found: f"={parse(found[1]).nano}n", text) if whole else text
+        if prefix := self.asked["metadata"].get("generateName"):
+            text = re.sub(rf'pods "{prefix}\w*"', f'pods "{prefix}"', text)
+        whole = self.asked["spec"].get("resources")
+        is_summed_up = whole and not {"cpu", "memory"} <= whole.get("requests", {}).keys()
+        return QUANTITY.sub(lambda found: f"={parse(found[1]).nano}n", text) if is_summed_up else text
 
 
 class Tally:
@@ -247,7 +250,7 @@ def test_mutate_says_beforehand_what_the_plugin_says_of_the_mutated_pod(
             reply = admin.create(case.asked, dry_run=True)  # through the webhook, which is told of no quota
             refused = refusal(admission.mutate(case.request("/mutate"), policy, case.quotas))
             subject, forbidden, reasons = refused.partition(" is forbidden: ")
-            ours = [f"{subject}{forbidden}{reason}" for reason in reasons.split("; ") if reason]
+            ours = [f"{subject}{forbidden}{reason}" for reason in NEXT.split(reasons) if reason]
             tally.add(reply, ours, case, agreed=agreed(reply, ours, case))
         assert webhook.requests()["/mutate"] >= before + tally.outcomes.total()
     tally.check(600, "allowed", "exceeded quota")
