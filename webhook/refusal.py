@@ -61,11 +61,13 @@ def _over(violation: Exceeded, name: str) -> bool:
 
 def _worded(violation: Violation, *, waits: bool) -> str:
     """As kube-apiserver words it, but that Flyte 1 must wait where it reads the text as something that never fits."""
+    if not waits:
+        return str(violation)
     if not isinstance(violation, Exceeded):
-        return f"{violation}, which is no exceeded quota yet" if waits else str(violation)
+        return f"{violation}, which is no exceeded quota yet"
     names = violation.resources
     requested, used, limited = (_text(r, names) for r in (violation.requested, violation.used, violation.limited))
-    read = _read_by_flyte1(names) if waits else ()
+    read = _read_by_flyte1(names)
     # Two blanks: Flyte 1's expressions want one, and take a Pod that asks for exactly the quota for impossible.
     blank = "  " if any(violation.requested[name] == violation.limited[name] for name in read) else " "
     return f"exceeded quota: {violation.quota}, requested: {requested}, used: {used}, limited:{blank}{limited}"
@@ -82,7 +84,9 @@ def _text(resources: ResourceList, names: Iterable[str]) -> str:
 
 
 def _plain(value: Quantity) -> Quantity:
-    """The same amount, printed as a whole number with a suffix: 1500m, 1536Mi."""
+    """The same amount, where need be printed as a whole number with a suffix: 1500m, 1536Mi, not 1.5 or 1500e-3."""
+    if str(value).isalnum():
+        return value
     binary = value.format is Format.BINARY_SI
     return Quantity(value.nano, Format.BINARY_SI if binary else Format.DECIMAL_SI)
 
