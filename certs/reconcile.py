@@ -97,7 +97,7 @@ class Reconciler:
         self._metrics.expires(bundle.authorities[0].not_valid_after_utc, bundle.leaf.not_valid_after_utc)
         await self._publish(configurations, rotation.trusted(bundle.authorities, _published(configurations), now))
         if missing:
-            raise missing[0]
+            raise ClusterError("not_found", "; ".join(missing))
 
     async def _rotate(
         self, reason: Reason, secret: Json | None, before: Bundle | None, found: list[Configuration], now: datetime
@@ -131,16 +131,17 @@ class Reconciler:
                 self._metrics.published()
                 logs.info("caBundle written", reason=reason or wrong[0], path=configuration.path, cas=len(wanted))
 
-    async def _configurations(self) -> tuple[list[Configuration], list[ClusterError]]:
+    async def _configurations(self) -> tuple[list[Configuration], list[str]]:
         """Those that there are, and why the others are not: one that is not there keeps nobody from being served."""
-        found, missing = [], []
+        found: list[Configuration] = []
+        missing: list[str] = []
         for path in self._plan.configurations:
             try:
                 found.append(Configuration(path, await self._api.get(path)))
             except ClusterError as error:
                 if error.kind != "not_found":
                     raise
-                missing.append(error)
+                missing.append(str(error))
         return found, missing
 
     async def _secret(self) -> Json | None:
