@@ -109,7 +109,7 @@ class Reconciler:
         after = rotation.successor(issued, known, published, reason, now)
         # Where the Secret cannot be written, no caBundle needs to change, now and in each pass to come.
         await self._write(secret, after, issued, dry_run=True)
-        await self._publish(found, rotation.trusted_between(known, after, published, now), reason)
+        await self._publish(found, after, reason)
         if len(after) > 1:
             await asyncio.sleep(self._plan.settle)
         await self._write(secret, after, issued, dry_run=False)

@@ -7,6 +7,7 @@ a pass of its own between any two, and the Secret is deleted, damaged, or replac
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -28,7 +29,7 @@ NAMES = ("flyte-admission.flyte-admission.svc",)
 MORE = (*NAMES, "flyte-admission.flyte-admission.svc.cluster.local")
 PROPAGATION = timedelta(minutes=10)
 REQUESTS = 11  # of a pass that rotates
-Fault = Literal["", "refused", "lost", "another writer"]
+Fault = Literal["", "refused", "lost", "another writer", "another writer crashes"]
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,14 @@ class World:
         plan = Plan(NAMESPACE, SECRET, step.names, ("flyte-admission",), ("flyte-admission",), Lifetimes(), 0)
         self.requests = 0
 
-        async def before(_: str) -> web.Response | None:
+        async def before(place: str) -> web.Response | None:
             number, self.requests = self.requests, self.requests + 1
-            if number != step.at or self.interfering:
-                return None
-            return await self.interfere(step.fault, plan)
+            if self.interfering:
+                writes = place.startswith(("PUT", "POST")) and "dryRun" not in place
+                return refusal(500) if writes and step.fault == "another writer crashes" else None
+            return await self.interfere(step.fault, plan) if number == step.at else None
 
-        self.server.before = before if step.fault in {"refused", "another writer"} else nothing
+        self.server.before = before if step.fault not in {"", "lost"} else nothing
         self.server.lose = step.at if step.fault == "lost" else -1
         try:
             await Reconciler(plan, self.api, Metrics()).run(self.now)
@@ -119,8 +121,9 @@ class World:
         if fault == "refused":
             return refusal(500)
         self.interfering = True
-        await Reconciler(plan, self.api, Metrics()).run(self.now)
-        self.foreign.clear()
+        with suppress(ClusterError) if fault == "another writer crashes" else nullcontext():
+            await Reconciler(plan, self.api, Metrics()).run(self.now)
+            self.foreign.clear()
         self.interfering = False
         return None
 
@@ -202,7 +205,7 @@ def expired(found: Any, now: datetime) -> set[x509.Certificate]:
 
 times = st.sampled_from([1, 9, 11, 61, 24 * 60, 61 * 24 * 60, 91 * 24 * 60])
 numbers = st.integers(0, REQUESTS - 1)
-faults = st.sampled_from(["", "refused", "lost", "another writer"])
+faults = st.sampled_from(["", "refused", "lost", "another writer", "another writer crashes"])
 passes = st.builds(Pass, faults, numbers, st.sampled_from([NAMES, MORE]))
 harms = st.builds(Harm, st.sampled_from(["delete", "ca.crt", "tls.crt", "tls.key"]))
 waits = st.builds(lambda minutes: Wait(timedelta(minutes=minutes)), times)
@@ -218,7 +221,7 @@ def test_no_leaf_is_served_that_is_not_trusted(stage: Stage, before: list[Step],
 @pytest.mark.parametrize(
     ("why", "faults"),
     [
-        ([Wait(timedelta(days=61))], ["refused", "lost", "another writer"]),
+        ([Wait(timedelta(days=61))], ["refused", "lost", "another writer", "another writer crashes"]),
         ([Wait(timedelta(hours=2)), Harm("delete")], ["lost", "another writer"]),
         ([Wait(timedelta(minutes=2)), Harm("ca.crt")], ["lost", "another writer"]),
     ],
@@ -231,3 +234,10 @@ def test_any_step_of_a_rotation_may_be_the_last(stage: Stage, why: list[Step], f
             steps += [*why, Pass(fault, at), Wait(timedelta(minutes=1)), Pass()]
     world = stage.play(steps)
     assert len(world.secrets) > len(faults) * REQUESTS
+
+
+def test_a_secret_from_a_backup_does_not_make_the_leaf_that_is_served_untrusted(stage: Stage) -> None:
+    newer = Pass(names=MORE)
+    world = stage.play([Pass(), Wait(timedelta(hours=2)), newer, Wait(timedelta(minutes=1)), Restore(1), Pass()])
+    assert len(world.secrets) == 2
+    assert [len(authorities) for authorities in world.server.trusted()] == [2] * 4
