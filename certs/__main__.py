@@ -21,10 +21,8 @@ class DurationType(click.ParamType[timedelta]):
 
     name = "DURATION"
 
-    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """A positive timedelta, or a usage error."""
-        if isinstance(value, timedelta):
-            return value
         match = re.fullmatch(r"([0-9]{1,6})([dhms])", value)
         if not match or not int(match[1]):
             self.fail(f"{value!r} is no duration; write a number over 0 and d, h, m or s, such as 90d", param, ctx)
@@ -36,12 +34,8 @@ class AddressType(click.ParamType[tuple[str, int]]):
 
     name = "HOST:PORT"
 
-    def convert(
-        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
         """Host and port, or a usage error."""
-        if isinstance(value, tuple):
-            return value
         host, _, port = value.rpartition(":")
         if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
             self.fail(f"{value!r} is no address; write HOST:PORT, such as 127.0.0.1:8080 or [::]:8080", param, ctx)

@@ -108,7 +108,8 @@ async def _run(passes: Passes, interval: float, listener: socket.socket) -> None
     )  # fmt: skip
     probes = _Server(config)
     host, port = listener.getsockname()[:2]
-    logs.info("started", health=f"{host} port {port}", secret=f"{passes.plan.namespace}/{passes.plan.secret}")
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    logs.info("started", health=f"http://{place}", secret=f"{passes.plan.namespace}/{passes.plan.secret}")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(probes.serve([listener]))
         making = tasks.create_task(passes.keep_making(interval))
