@@ -71,7 +71,7 @@ class Api:
             text = await answer.response.read()
         except TimeoutError as error:
             raise ClusterError("unreachable", f"{place}: no answer within {PATIENCE.total:g} s") from error
-        except (ClientError, HttpProcessingError, OSError) as error:
+        except (ClientError, HttpProcessingError, OSError, ConfigException) as error:
             raise ClusterError("unreachable", f"{place}: {type(error).__name__}: {error}") from error
         if not 200 <= answer.status < 300:
             kind = KINDS.get(answer.status, "refused")

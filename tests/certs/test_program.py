@@ -145,6 +145,16 @@ def test_a_renewed_leaf_waits_until_api_servers_have_settled(ours: ApiServer, tm
     assert put - patched >= 0.2
 
 
+def test_a_secret_that_is_empty_but_for_our_label_is_filled_without_the_right_to_create(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    labels = {"app.kubernetes.io/managed-by": "flyte-admission-certs"}
+    server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": labels}, "type": "Opaque"})
+    assert once(server, tmp_path).exit_code == 0
+    assert server.asked == [*READ, UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
+    assert server.bundles() == [server.data()["ca.crt"]] * 4
+
+
 @pytest.mark.parametrize("labels", [None, {}, {"app.kubernetes.io/managed-by": "Helm"}])
 def test_a_secret_of_somebody_else_is_left_alone(
     ours: ApiServer, tmp_path: Path, labels: dict[str, str] | None
