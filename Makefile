@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.complete
-CODE := webhook examples tests benchmarks
+CODE := webhook certs examples tests benchmarks
 
 .PHONY: help setup run serve test e2e check format lock bench clean
 
