@@ -6,7 +6,7 @@ from tests.vectors import Data, pod_of
 from webhook import pod as pods
 from webhook.decision import Context
 from webhook.flyte import identify
-from webhook.pod import Pod
+from webhook.pod import NO_RESOURCES, Pod
 from webhook.policy_file import load
 
 NAMESPACE = "flytesnacks-development"
@@ -26,6 +26,6 @@ def context(policy: str, pod: Pod, old: Pod | None = None) -> Context:
 
 def numbers(pod: Pod) -> list[Any]:
     """What rules change, amounts by their value: a text from the wire may be read in another format."""
-    blocks = [pods.pod_resources(pod), *(container.resources for _, container in pods.containers(pod))]
-    sides = [side and dict(side) for block in blocks if block for side in (block.requests, block.limits)]
+    blocks = [pods.pod_resources(pod), *(container.resources or NO_RESOURCES for _, container in pods.containers(pod))]
+    sides = [dict(side or {}) for block in blocks for side in (block.requests, block.limits)]
     return [*sides, pod.spec.tolerations or []]
