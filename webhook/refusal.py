@@ -10,15 +10,20 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Final
 
+from msgspec.structs import replace
+
 from webhook import resource_list
 from webhook.decision import Denied, Exceeded, Unspecified, Verdict, Violation
 from webhook.flyte import Task
 from webhook.policy import Creator, Outlook, Settings
-from webhook.quantity import Format, Quantity
+from webhook.quantity import NANO, Format, Quantity
 from webhook.resource_list import ResourceList
 
 REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid", 429: "TooManyRequests"}
 COUNTS: Final = frozenset({"pods", "count/pods"})  # how many, not how large
+MILLI: Final = NANO // 1000
+# What no task does without: to be one Pod more, cpu, and memory.
+NEEDED: Final = COUNTS.union(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
 
 
 def creator(task: Task) -> Creator:
@@ -33,8 +38,8 @@ def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict) -
     outlook = _outlook(verdict.violations)
     codes = settings.verdicts.never_fits if outlook == "never-fits" else settings.verdicts.fits_later
     code = codes[asked_by]
-    waits = outlook == "fits-later" and asked_by == "flyte1"
-    native = "; ".join(_worded(violation, waits=waits) for violation in verdict.violations)
+    worded = str if asked_by != "flyte1" else _so_that_flyte1_waits if outlook == "fits-later" else _plainly_worded
+    native = "; ".join(map(worded, verdict.violations))
     return Denied(
         code,
         REASONS[code],
@@ -59,16 +64,24 @@ def _over(violation: Exceeded, name: str) -> bool:
     return violation.requested[name] > violation.limited[name]
 
 
-def _worded(violation: Violation, *, waits: bool) -> str:
-    """As kube-apiserver words it, but that Flyte 1 must wait where it reads the text as something that never fits."""
+def _so_that_flyte1_waits(violation: Violation) -> str:
+    """As kube-apiserver words it, but for what Flyte 1 would take for something that never fits."""
     if not isinstance(violation, Exceeded):
-        return f"{violation}, which is no exceeded quota yet" if waits else str(violation)
-    names = violation.resources
-    requested, used, limited = (_text(r, names) for r in (violation.requested, violation.used, violation.limited))
-    read = _read_by_flyte1(names) if waits else ()
+        return f"{violation}, which is no exceeded quota yet"
     # Two blanks: Flyte 1's expressions want one, and take a Pod that asks for exactly the quota for impossible.
-    blank = "  " if any(violation.requested[name] == violation.limited[name] for name in read) else " "
-    return f"exceeded quota: {violation.quota}, requested: {requested}, used: {used}, limited:{blank}{limited}"
+    read = _read_by_flyte1(violation.resources)
+    exactly = any(violation.requested[name] == violation.limited[name] for name in read)
+    text = _plainly_worded(violation)
+    return text.replace(", limited: ", ", limited:  ") if exactly else text
+
+
+def _plainly_worded(violation: Violation) -> str:
+    """As kube-apiserver words it, without the decimals and exponents that Flyte 1 misreads."""
+    if not isinstance(violation, Exceeded):
+        return str(violation)
+    return str(
+        replace(violation, **{side: _plain(getattr(violation, side)) for side in ("requested", "used", "limited")})
+    )
 
 
 def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
@@ -77,14 +90,16 @@ def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
 
 
 def _text(resources: ResourceList, names: Iterable[str]) -> str:
-    """`name=value`, without the decimals and exponents that Flyte 1 misreads."""
-    return resource_list.text({name: _plain(value) for name, value in resources.items()}, names)
+    """`name=value` for each of the names, in whole numbers."""
+    return resource_list.text(_plain(resources), names)
 
 
-def _plain(value: Quantity) -> Quantity:
-    """The same amount, printed as a whole number with a suffix: 1500m, 1536Mi."""
-    binary = value.format is Format.BINARY_SI
-    return Quantity(value.nano, Format.BINARY_SI if binary else Format.DECIMAL_SI)
+def _plain(resources: ResourceList) -> ResourceList:
+    """The same amounts, printed as whole numbers with a suffix: 1500m, 1536Mi."""
+    return {
+        name: Quantity(value.nano, value.format if value.format is Format.BINARY_SI else Format.DECIMAL_SI)
+        for name, value in resources.items()
+    }
 
 
 def _plainly(verdict: Verdict, outlook: Outlook) -> str:
@@ -118,7 +133,9 @@ def _short(exceeded: Sequence[Exceeded], *, beyond_used: bool) -> str:
     return _text(short, sorted(name for name, lack in short.items() if lack.nano > 0))
 
 
-def _sizes(resources: ResourceList) -> str:
-    if any(not resources[name] for name in COUNTS & set(resources)):
+def _sizes(room: ResourceList) -> str:
+    """In whole thousandths: the API server rounds a Pod's amounts up to them."""
+    resources = {name: Quantity(value.nano // MILLI * MILLI, value.format) for name, value in room.items()}
+    if any(not resources[name] for name in NEEDED & set(resources)):
         return "none"
     return _text(resources, sorted(set(resources) - COUNTS)) or "any"

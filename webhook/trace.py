@@ -120,7 +120,7 @@ def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
 
 
 def warnings(pod: Pod, decision: Decision) -> list[str]:
-    """What the client is told besides: in the mode `warn` what would be, else what was changed if the policy says so."""
+    """What the client is told besides: in the mode `warn` what would be, else what was changed, if configured."""
     if isinstance(decision, Told):
         settings, outcome, would = decision.would.settings, decision.would, "would be "
         told = settings.mode == "warn"
