@@ -35,11 +35,11 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode
 
 
-def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
-    """The changes as JSON; those that an earlier review left on the Pod are kept, for it may come to us twice."""
+def record(pod: Pod, changes: Sequence[Change], policy: str) -> Record:
+    """The changes; what an earlier review left on the Pod is kept, for it may come to us twice."""
     named = by_name(pod, changes)
     earlier = _earlier(pod)
-    return _encode(Record(policy, merged((*earlier.changes, *named)) if earlier else named)).decode()
+    return Record(policy, merged((*earlier.changes, *named)), earlier.omitted) if earlier else Record(policy, named)
 
 
 def annotation(pod: Pod, changes: Sequence[Change], policy: str) -> Change | None:
@@ -49,10 +49,12 @@ def annotation(pod: Pod, changes: Sequence[Change], policy: str) -> Change | Non
     for name, value in others.items():
         if name != CHANGES:
             room -= len(name.encode()) + len((value or "").encode())
-    for fitting in (record(pod, changes, policy), _encode(Record(policy, omitted=len(changes))).decode()):
-        if len(fitting.encode()) <= room:
+    whole = record(pod, changes, policy)
+    for fitting in (whole, Record(policy, omitted=whole.omitted + len(whole.changes))):
+        text = _encode(fitting)
+        if len(text) <= room:
             path = f"/metadata/annotations/{escape(CHANGES)}"
-            return Change(path, others.get(CHANGES), fitting, "trace", "what was changed")
+            return Change(path, others.get(CHANGES), text.decode(), "trace", "what was changed")
     return None
 
 
@@ -113,7 +115,7 @@ def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
         notes["outlook"] = outcome.outlook
     if outcome.changes:
         again = CHANGES in (pod.metadata.annotations or {})
-        notes["more-changes" if again else "changes"] = record(pod, outcome.changes, settings.policy)
+        notes["more-changes" if again else "changes"] = _encode(record(pod, outcome.changes, settings.policy)).decode()
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None
