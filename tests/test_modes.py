@@ -188,14 +188,14 @@ def test_an_exemption_of_others_or_of_the_past_spares_nothing(policy: Data) -> N
 
 # What could be taken for a way out: of ours, of Flyte's, of other webhooks, of the policy's own words.
 KEYS = [
-    *(f"flyte-admission.io/{name}" for name in ("mode", "skip", "changes", "exempted", "on-exceed", "inject", "policy")),
-    "mode", "skip", "exemption", "flyte.org/managed", "flyte.org/run", "flyte.org/project", "flyte.org/domain", "project",
-    "domain", "organization", "run", "workflow-name", "task-name", "node-id", "interruptible", "app",
+    *(f"flyte-admission.io/{name}" for name in ("mode", "skip", "changes", "exempted", "inject", "policy")),
+    "mode", "skip", "exemption", "flyte.org/managed", "flyte.org/run", "flyte.org/project", "flyte.org/domain",
+    "project", "domain", "organization", "run", "workflow-name", "task-name", "node-id", "interruptible", "app",
     "sidecar.istio.io/inject", "admission.gatekeeper.sh/ignore", "cluster-autoscaler.kubernetes.io/safe-to-evict",
     "kubernetes.io/config.mirror", "kubernetes.io/limit-ranger", "primary_container_name",
 ]  # fmt: skip
 VALUES = [
-    "", "true", "false", "off", "audit", "warn", "enforce", "none", "exempt", "other", "production", "side", "gone", "p",
+    "", "true", "false", "off", "audit", "warn", "enforce", "none", "exempt", "other", "production", "side", "p",
     json.dumps({"policy": "x", "changes": []}),
     json.dumps({"policy": "x", "changes": [], "omitted": 7}),
     json.dumps({"policy": "x", "changes": [
