@@ -16,7 +16,7 @@ from webhook import resource_list
 from webhook.decision import Denied, Exceeded, Unspecified, Verdict, Violation
 from webhook.flyte import Task
 from webhook.policy import Creator, Outlook, Settings
-from webhook.quantity import NANO, Format, Quantity
+from webhook.quantity import NANO, ZERO, Format, Quantity
 from webhook.resource_list import ResourceList
 
 REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid", 429: "TooManyRequests"}
@@ -33,9 +33,9 @@ def creator(task: Task) -> Creator:
     return "flyte1" if task.generation == 1 else "flyte2"
 
 
-def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict) -> Denied:
-    """The refusal of the Pod `who`, with the status that the policy has for its maker and the outlook."""
-    outlook = _outlook(verdict.violations)
+def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *, grows: bool = False) -> Denied:
+    """The refusal of the Pod `who`, or of its growth, with the status of the policy for its maker and the outlook."""
+    outlook = _outlook(verdict)
     codes = settings.verdicts.never_fits if outlook == "never-fits" else settings.verdicts.fits_later
     code = codes[asked_by]
     worded = str if asked_by != "flyte1" else _so_that_flyte1_waits if outlook == "fits-later" else _plainly_worded
@@ -43,25 +43,25 @@ def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict) -
     return Denied(
         code,
         REASONS[code],
-        f'pods "{who}" is forbidden: {native}; {_plainly(verdict, outlook)}',
+        f'pods "{who}" is forbidden: {native}; {_plainly(verdict, outlook, grows=grows)}',
         settings=settings,
         outlook=outlook,
         retry_after_seconds=settings.verdicts.retry_after_seconds if code == 429 else None,
     )
 
 
-def _outlook(violations: Iterable[Violation]) -> Outlook:
+def _outlook(verdict: Verdict) -> Outlook:
     """Never: even in an empty namespace it would be refused."""
     never = any(
         isinstance(violation, Unspecified)
-        or (isinstance(violation, Exceeded) and any(_over(violation, name) for name in violation.resources))
-        for violation in violations
+        or (isinstance(violation, Exceeded) and any(_over(violation, name, verdict) for name in violation.resources))
+        for violation in verdict.violations
     )
     return "never-fits" if never else "fits-later"
 
 
-def _over(violation: Exceeded, name: str) -> bool:
-    return violation.requested[name] > violation.limited[name]
+def _over(violation: Exceeded, name: str, verdict: Verdict) -> bool:
+    return violation.requested[name] > verdict.most[name]
 
 
 def _so_that_flyte1_waits(violation: Violation) -> str:
@@ -102,33 +102,32 @@ def _plain(resources: ResourceList) -> ResourceList:
     }
 
 
-def _plainly(verdict: Verdict, outlook: Outlook) -> str:
-    """What is short by how much, the largest task that fits, and what to do."""
+def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
+    """What is short by how much, the largest task that fits, or the most that a Pod can grow by, and what to do."""
     if any(isinstance(violation, Unspecified) for violation in verdict.violations):
         return "set them in the task, or have an admin set defaults for them"
     exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
     if not exceeded:
         return "the quota controller has not counted them yet; try again"
-    short = _short(exceeded, beyond_used=outlook == "fits-later")
+    largest = "the most that it can grow by now" if grows else "the largest task that fits now"
     if outlook == "never-fits":
         return (
-            f"short by {short} even with nothing else running; the largest task that fits now: {_sizes(verdict.room)}, "
-            f"ever: {_sizes(verdict.most)}; ask for less, or have an admin raise the quota"
+            f"short by {_short(exceeded, verdict.most)} even with nothing else running; "
+            f"{largest}: {_sizes(verdict.room)}, ever: {_sizes(verdict.most)}; "
+            "ask for less, or have an admin raise the quota"
         )
     return (
-        f"short by {short}; the largest task that fits now: {_sizes(verdict.room)}; "
-        "wait for other tasks to end, or ask for less"
+        f"short by {_short(exceeded)}; {largest}: {_sizes(verdict.room)}; wait for other tasks to end, or ask for less"
     )
 
 
-def _short(exceeded: Sequence[Exceeded], *, beyond_used: bool) -> str:
-    """By name, the most that a quota is short by: of what is left, or of all there is."""
+def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> str:
+    """By name, the most that a quota is short by: of what is left, or of the `most` there is."""
     short: dict[str, Quantity] = {}
     for violation in exceeded:
         for name in violation.resources:
-            lack = violation.requested[name] - violation.limited[name]
-            if beyond_used and name in violation.used:
-                lack += violation.used[name]
+            limited, used = violation.limited[name], violation.used.get(name, ZERO)
+            lack = violation.requested[name] - (limited - used if most is None else most[name])
             short[name] = max(short.get(name, lack), lack)
     return _text(short, sorted(name for name, lack in short.items() if lack.nano > 0))
 
