@@ -17,6 +17,7 @@ from webhook.rules import tolerate
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 TPU = {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}
+EXTENDED = "AddTolerationsForExtendedResources"
 DEDICATED = {"key": "flyte/gpu", "operator": "Equal", "value": "dedicated", "effect": "NoSchedule"}
 CONFIGURED = {
     "nvidia.com/gpu": [DEDICATED, GPU],
@@ -52,6 +53,22 @@ def test_the_tolerations_are_those_of_flyte(given: Data, expect: Data) -> None:
     pod, _ = tolerate(pod, Context(task, Settings(tolerations=configured)))
     found = {toleration.identity for toleration in pod.spec.tolerations or ()}
     assert found == {msgspec.convert(toleration, Toleration).identity for toleration in expect["set"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    params([case for file in ("flyte_v1.json", "flyte_v2.json") for case in cases(file, EXTENDED)]),
+)
+def test_the_tolerations_for_extended_resources_are_those_of_flyte(given: Data, expect: Data) -> None:
+    key = "add-tolerations-for-extended-resources"
+    policy = json.dumps({"plugins": {"k8s": {key: given["add_tolerations_for_extended_resources"]}}})
+    spec = {
+        "containers": [{"resources": block} for block in given["containers"]],
+        "initContainers": [{"resources": block} for block in given["init_containers"]],
+        "tolerations": given["tolerations"],
+    }
+    pod = task_pod(spec)
+    assert tolerations(tolerate(pod, context(policy, pod))[0]) == expect["list"]
 
 
 @pytest.mark.parametrize(
