@@ -222,7 +222,7 @@ def after(pod: Data, response: Data) -> Data:
     return patched
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CLAIMS, CLAIMS, st.booleans())
 def test_nothing_that_an_author_can_set_opts_a_pod_out(labels: Data, annotations: Data, owned: bool) -> None:  # noqa: FBT001
     """In Flyte 1 that is any label and any annotation, for Ray and Spark put the author's last."""
@@ -253,7 +253,7 @@ def test_nothing_that_an_author_can_set_opts_a_pod_out(labels: Data, annotations
 V2_LABELS = {"flyte.org/managed": "true", "flyte.org/run": "r", "project": "flytesnacks", "domain": "development"}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CLAIMS, CLAIMS, st.sampled_from(["TaskAction", "RayCluster"]))
 def test_nor_in_flyte_2_where_its_own_labels_win(labels: Data, annotations: Data, kind: str) -> None:
     """Labels of a run stand only where the executor has none of its own."""

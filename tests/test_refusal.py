@@ -25,7 +25,7 @@ from webhook.resource_list import ResourceList
 from webhook.rules import default, quota
 
 TODAY = "2026-11-25"
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Refusal(NamedTuple):
@@ -297,6 +297,7 @@ def charged(spec: list[Data]) -> dict[str, Fraction]:
     }
 
 
+SIDES = ("requests", "limits")
 BUSY = {"metadata": {"name": "a"}, "status": {"hard": {"limits.cpu": "4"}, "used": {"limits.cpu": "1"}}}
 EXACTLY = [{"name": "c0", "resources": {"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}}]
 
@@ -404,7 +405,7 @@ def listed(text: str) -> dict[str, str]:
 
 
 def sized(spec: list[Data], most: Mapping[str, Fraction]) -> list[Data]:
-    """The task with as much of what it asks for as these names of a quota allow, in one container."""
+    """The task with as much of what it asks for as these names of a quota allow, in one container: of none, nothing."""
     asked = charged(spec)
     names = sorted({name for container in spec for name in container["resources"]["limits"]})
     requests, limits = {}, {}
@@ -416,16 +417,25 @@ def sized(spec: list[Data], most: Mapping[str, Fraction]) -> list[Data]:
             requests[name] = min([*of_requests, limits[name]])
         else:
             limits[name] = requests[name] = min(of_requests, default=asked[f"requests.{name}"])
-    text = {name: f"{value * 1000}m" for name, value in limits.items()}
-    return [{"name": "c0", "resources": {"requests": {n: f"{v * 1000}m" for n, v in requests.items()}, "limits": text}}]
+    sizes = {
+        side: {name: f"{value * 1000}m" for name, value in found.items() if requests[name]}
+        for side, found in (("requests", requests), ("limits", limits))
+    }
+    return [{"name": "c0", "resources": sizes}]
 
 
+WITH_DISK = [{"name": "c0", "resources": {side: {"memory": "1", "ephemeral-storage": "1"} for side in SIDES}}]
+NO_DISK = {
+    "metadata": {"name": "a"},
+    "status": {"hard": {"ephemeral-storage": "1"}, "used": {"ephemeral-storage": "1"}},
+}
 FINE = {"metadata": {"name": "a"}, "status": {"hard": {"limits.cpu": "1500100n"}, "used": {"limits.cpu": "0"}}}
 
 
 @thorough
 @given(st.sampled_from((*FLYTE_1, *FLYTE_2, *OPERATORS)), PODS, SOME_QUOTAS)
 @example(FLYTE_1[0], EXACTLY, [FINE])
+@example(FLYTE_1[0], WITH_DISK, [NO_DISK])
 def test_the_largest_task_that_fits_now_fits_and_nothing_larger_does(
     metadata: Data, spec: list[Data], found: list[Data]
 ) -> None:

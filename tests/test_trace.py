@@ -132,7 +132,7 @@ def pods(draw: st.DrawFn) -> Data:
     return {"metadata": metadata, "spec": spec}
 
 
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @thorough
