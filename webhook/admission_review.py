@@ -182,6 +182,6 @@ def _patch(request: Request, decision: Allowed, told: str) -> bytes:
     pod = request.pod or Pod()
     changes: tuple[Change, ...] = decision.changes
     # pods/resize drops annotations: nothing is noted there.
-    if not request.resize and (note := trace.annotation(pod, told, decision.settings.policy)):
+    if not request.resize and (note := trace.annotation(pod, told)):
         changes = (*changes, note)
     return _encode(patch.build(changes, pods.absent(pod)))

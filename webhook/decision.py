@@ -97,7 +97,7 @@ class Verdict(Struct, frozen=True):
     """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it.
 
     Of a Pod that asks for too much, `room` is what one Pod could have now of what it asks for, `most` what it could
-    ever have: the least that any of the quotas leaves.
+    ever have: the least that any of the quotas leaves. Of a resize, both are beyond what the Pod has.
     """
 
     violations: tuple[Violation, ...]

@@ -15,7 +15,7 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
     layer = policy.effective(policy.matching(scope))
     mode, origin = layer.mode or ("enforce", BUILT_IN)
     lines = [
-        f"# For {scope if any(scope) else 'all tasks'}.",
+        _comment(f"For {scope if any(scope) else 'all tasks'}."),
         _line("mode", mode, origin),
         *_amounts("defaults", layer.defaults),
         *_secondary(layer.secondary_defaults),
@@ -30,6 +30,11 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
 
 def _line(key: str, value: str, origin: str, indent: str = "") -> str:
     return f"{indent}{key}: {value}  # {origin}"
+
+
+def _comment(text: str) -> str:
+    """On one line, whatever line breaks a reason has."""
+    return f"# {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())}"
 
 
 def _json(value: Any) -> str:
@@ -84,4 +89,5 @@ def _exemptions(policy: Policy, scope: Scope, today: str) -> Iterator[str]:
     for exemption in policy.exemptions:
         if exemption.spares(scope, exemption.namespace, today):
             where = f" in namespace {exemption.namespace}" if exemption.namespace else ""
-            yield f"# exempted{where} from {', '.join(exemption.skips)} until {exemption.until}: {exemption.reason}"
+            skipped = ", ".join(exemption.skips)
+            yield _comment(f"exempted{where} from {skipped} until {exemption.until}: {exemption.reason}")

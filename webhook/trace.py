@@ -32,7 +32,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
     policy: str
     changes: tuple[Change, ...] = ()
-    omitted: bool = False  # whether the changes are too many for an annotation: the audit log has them
+    omitted: int = 0  # changes that were too many for an annotation: the audit log has them
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -47,24 +47,31 @@ def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
     if not changes:
         return ""
     if earlier := _earlier(pod):
-        return _encode(Record(policy, merged((*earlier.changes, *by_name(pod, changes))))).decode()
+        both = merged((*earlier.changes, *by_name(pod, changes)))
+        return _encode(Record(policy, both, earlier.omitted)).decode()
     names = {pointer: _encode(path).decode()[1:-1] for pointer, path in _names(pod).items()}
     # In the text at once, for that costs a fraction of what it does change by change.
     text = _encode(Record(policy, tuple(changes))).decode()
     return _IN_JSON.sub(lambda path: f'"path":"{names.get(path[1], path[1])}', text)
 
 
-def annotation(pod: Pod, told: str, policy: str) -> Change | None:
+def annotation(pod: Pod, told: str) -> Change | None:
     """The Change that puts the record on the Pod; none of it where the Pod's annotations leave no room."""
     others = pod.metadata.annotations or {}
     room = MOST_BYTES - len(CHANGES)
     for name, value in others.items():
         if name != CHANGES:
             room -= len(name.encode()) + len((value or "").encode())
-    for fitting in (told, _encode(Record(policy, omitted=True)).decode()):
-        if len(fitting.encode()) <= room:
-            return Change(PATH, others.get(CHANGES), fitting, "trace", "what was changed")
-    return None
+    text = told if len(told.encode()) <= room else _in_short(told)
+    if len(text.encode()) > room:
+        return None
+    return Change(PATH, others.get(CHANGES), text, "trace", "what was changed")
+
+
+def _in_short(told: str) -> str:
+    """The record without its changes, which the audit log has, but how many there are."""
+    whole = _decode(told)
+    return _encode(Record(whole.policy, omitted=whole.omitted + len(whole.changes))).decode()
 
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
