@@ -255,7 +255,7 @@ def test_an_annotation_of_the_authors_own_is_overwritten(garbage: str | None) ->
     pod["metadata"]["annotations"] = {ANNOTATION: garbage}
     stored = reviewed(pod)
     note = json.loads(stored["metadata"]["annotations"][ANNOTATION])
-    assert (len(note["changes"]), note.get("omitted")) == (10, None)
+    assert (len(note["changes"]), note.get("omitted")) == (8, None)
     del pod["metadata"]["annotations"]
     assert without_empty(put_back(stored)) == without_empty(pod)
 
