@@ -272,6 +272,14 @@ plugins:
             "task_resources: {defaults: 5, limits: [1]}",
             [f"1:28: task_resources.defaults: 5 {A_MAP}", f"1:39: task_resources.limits: a list {A_MAP}"],
         ),
+        (
+            "namespace_mapping: {template: '{{project}}'}\noverrides: [{project: a b, mode: warn}]",
+            [
+                "1:31: namespace_mapping.template: '{{project}}' makes no namespace; write a name with {{ project }} or "
+                "{{ domain }} in it",
+                "2:23: overrides[0].project: 'a b' is no such name; write at most 63 letters, digits and -_.",
+            ],
+        ),
         ("plugins: 5", [f"1:10: plugins: 5 {A_MAP}"]),
         ("plugins:\n  k8s: []", [f"2:8: plugins.k8s: a list {A_MAP}"]),
         ("plugins: {k8s: {gpu-resource-name: }}", [f"1:35: plugins.k8s.gpu-resource-name: nothing {A_TEXT}"]),
