@@ -197,6 +197,7 @@ def test_tolerations_are_those_of_pods() -> None:
     assert found == {"amd.com/gpu": (Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)}
 
 
+A_TEMPLATE = "write a name with {{ project }} or {{ domain }} in it"
 NO_QUANTITY = (
     "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
     "with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
@@ -275,8 +276,7 @@ plugins:
         (
             "namespace_mapping: {template: '{{project}}'}\noverrides: [{project: a b, mode: warn}]",
             [
-                "1:31: namespace_mapping.template: '{{project}}' makes no namespace; write a name with {{ project }} or "
-                "{{ domain }} in it",
+                f"1:31: namespace_mapping.template: '{{{{project}}}}' makes no namespace; {A_TEMPLATE}",
                 "2:23: overrides[0].project: 'a b' is no such name; write at most 63 letters, digits and -_.",
             ],
         ),

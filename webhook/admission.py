@@ -9,10 +9,11 @@ from webhook.admission_review import Request
 from webhook.decision import Allowed, Change, Context, Decision, Denied, Told
 from webhook.effective import computed_qos
 from webhook.flyte import identify
-from webhook.pod import Pod
+from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
-from webhook.rules import MUTATING, clamp, default, unclampable
+from webhook.rules import clamp, default, unclampable
 from webhook.rules import quota as quota_rule
+from webhook.shape import ruled
 from webhook.snapshot import ResourceQuota
 from webhook.trace import merged
 
@@ -25,20 +26,21 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
     pod, context = request.pod, _context(request, policy, today)
     if pod is None or context is None:
         return Allowed()
-    changes: list[Change] = []
-    for name, rule in MUTATING:
-        if name not in context.settings.skips:
-            pod, made = rule(pod, context)
-            changes += made
-    return _in_its_mode(_mutated(request, pod, quotas, context, changes), request, quotas, context)
+    decision = _resized(request, pod, quotas, context) if request.resize else _created(request, pod, quotas, context)
+    return _in_its_mode(decision, request, quotas, context)
 
 
-def _mutated(
-    request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context, changes: Sequence[Change]
-) -> Allowed | Denied:
+def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
+    made = ruled(pod, context)
+    decision = _within_quota(request, with_resources(pod, made.blocks), quotas, context)
+    return replace(decision, changes=made.changes, written=made.written) if made.changes else decision
+
+
+def _resized(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
+    pod, changes = (pod, []) if "clamp" in context.settings.skips else clamp(pod, context)
     if why := _unresizable(request, pod, context, changes):
         return _forbidden(request, why, context)
-    return _within_quota(request, pod, quotas, context, merged(changes))
+    return replace(_within_quota(request, pod, quotas, context), changes=merged(changes))
 
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
@@ -53,7 +55,7 @@ def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], cont
     over = () if "clamp" in context.settings.skips else (*clamp(pod, context)[1], *unclampable(pod, context))
     if over:
         return _forbidden(request, _over(over), context)
-    return _within_quota(request, pod, quotas, context, ())
+    return _within_quota(request, pod, quotas, context)
 
 
 def _context(request: Request, policy: Policy, today: str) -> Context | None:
@@ -95,19 +97,15 @@ def _forbidden(request: Request, why: str, context: Context) -> Denied:
     return Denied(403, "Forbidden", f'pods "{request.pod_name}" is forbidden: {why}', settings=context.settings)
 
 
-def _within_quota(
-    request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context, changes: tuple[Change, ...]
-) -> Allowed | Denied:
+def _within_quota(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     """Allowed or Denied, by what the API server would charge for the Pod."""
     settings = context.settings
     if not quotas:
-        return Allowed(changes, settings=settings)
+        return Allowed(settings=settings)
     stored, _ = default(pod)
     verdict = quota_rule.check(stored, quotas, request.old)
     if verdict.refuses and "quota" not in settings.skips:
         # No Flyte resizes Pods: whoever does is answered as the API server would.
         asked_by = "operator" if request.resize else refusal.creator(context.task)
-        return replace(
-            refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize), changes=changes
-        )
-    return Allowed(changes, verdict.charges, settings)
+        return refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize)
+    return Allowed(charges=verdict.charges, settings=settings)

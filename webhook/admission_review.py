@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from webhook import patch, trace
 from webhook import pod as pods
-from webhook.decision import Allowed, Change, Decision, Denied, outcome
+from webhook import trace
+from webhook.decision import Allowed, Decision, Denied, outcome
 from webhook.pod import Pod, Wire
 
 API_VERSION: Final = "admission.k8s.io/v1"
@@ -151,7 +151,7 @@ def encode(request: Request, decision: Decision) -> bytes:
     if request.pod is None:
         return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
     decided = outcome(decision)
-    told = trace.record(request.pod, decided.changes, decided.settings.policy)
+    told = trace.record(request.pod, decided)
     operations = _patch(request, decision, told) if isinstance(decision, Allowed) and told else None
     response = _Response(
         request.uid,
@@ -175,13 +175,12 @@ def _status(denied: Denied) -> _Status:
 
 def patch_of(request: Request, decision: Allowed) -> bytes:
     """The JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
-    return _patch(request, decision, trace.record(request.pod or Pod(), decision.changes, decision.settings.policy))
+    return _patch(request, decision, trace.record(request.pod or Pod(), decision))
 
 
 def _patch(request: Request, decision: Allowed, told: str) -> bytes:
     pod = request.pod or Pod()
-    changes: tuple[Change, ...] = decision.changes
+    written = decision.written or trace.write(decision.changes, decision.settings.policy, pods.absent(pod))
     # pods/resize drops annotations: nothing is noted there.
-    if not request.resize and (note := trace.annotation(pod, told)):
-        changes = (*changes, note)
-    return _encode(patch.build(changes, pods.absent(pod)))
+    note = "" if request.resize else trace.noted(pod, told)
+    return f"[{written.operations}{',' if note else ''}{note}]".encode()

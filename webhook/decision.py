@@ -111,12 +111,23 @@ class Verdict(Struct, frozen=True):
         return any(not isinstance(violation, NegativeUsage) for violation in self.violations)
 
 
+class Written(Struct, frozen=True, gc=False):
+    """Changes as JSON: the operations of a patch that make them, and the record of them (see `webhook.trace`).
+
+    `operations` is what stands between the brackets; in `record` every other piece is the pointer of a container.
+    """
+
+    operations: str
+    record: tuple[str, ...]
+
+
 class Allowed(Struct, frozen=True):
     """The Pod may be created, with these changes; `charges` is what it takes of each quota, by name."""
 
     changes: tuple[Change, ...] = ()
     charges: Mapping[str, ResourceList] = {}
     settings: Settings = Settings()  # what held for it
+    written: Written | None = None  # the changes, where they have been written before
 
 
 class Denied(Struct, frozen=True):
@@ -129,6 +140,7 @@ class Denied(Struct, frozen=True):
     settings: Settings = Settings()
     outlook: Outlook | None = None  # of a Pod that its quotas have no room for
     retry_after_seconds: int | None = None
+    written: Written | None = None
 
 
 class Told(Struct, frozen=True):

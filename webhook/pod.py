@@ -47,7 +47,11 @@ class Resources:
         maps = requests or EMPTY, limits or EMPTY
         self.used = frozenset(name for values in maps for name, value in values.items() if value)
         # By their texts, so that 1000m and 1 do not stand for each other in what people read.
-        self._key = tuple(frozenset((name, str(value)) for name, value in values.items()) for values in maps)
+        # An absent map is not an empty one: a patch has to add it.
+        self._key = tuple(
+            None if values is None else frozenset((name, str(value)) for name, value in values.items())
+            for values in (requests, limits)
+        )
         self._hash = hash(self._key)
 
     @property

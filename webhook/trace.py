@@ -1,21 +1,21 @@
 """What is left where people look: on the Pod, in the audit log, in warnings. All of it is told from the Changes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from webhook import patch
 from webhook import pod as pods
-from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, outcome
+from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, Written, outcome
 from webhook.patch import escape, unescape
 from webhook.pod import Pod
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
-PATH: Final = f"/metadata/annotations/{escape(CHANGES)}"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
 _CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
 _IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
@@ -39,33 +39,45 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode
 
 
-def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
-    """The changes as JSON; those that an earlier review left on the Pod are kept, for it may come to us twice.
+def write(changes: tuple[Change, ...], policy: str, missing: Collection[str]) -> Written:
+    """The changes to a Pod that lacks these parents, once for all Pods of its shape: no container has a name yet."""
+    operations = _encode(patch.build(changes, missing)).decode()[1:-1]
+    return Written(operations, tuple(_IN_JSON.split(_encode(Record(policy, changes)).decode())))
+
+
+def record(pod: Pod, decided: Allowed | Denied) -> str:
+    """What was changed, as JSON; what an earlier review left on the Pod is kept, for it may come to us twice.
 
     Empty without changes.
     """
-    if not changes:
+    if not decided.changes:
         return ""
     if earlier := _earlier(pod):
-        both = merged((*earlier.changes, *by_name(pod, changes)))
-        return _encode(Record(policy, both, earlier.omitted)).decode()
-    names = {pointer: _encode(path).decode()[1:-1] for pointer, path in _names(pod).items()}
-    # In the text at once, for that costs a fraction of what it does change by change.
-    text = _encode(Record(policy, tuple(changes))).decode()
-    return _IN_JSON.sub(lambda path: f'"path":"{names.get(path[1], path[1])}', text)
+        both = merged((*earlier.changes, *by_name(pod, decided.changes)))
+        return _encode(Record(decided.settings.policy, both, earlier.omitted)).decode()
+    written = decided.written or write(decided.changes, decided.settings.policy, pods.absent(pod))
+    names = _names(pod)
+    pieces = list(written.record)
+    for index in range(1, len(pieces), 2):
+        path = names.get(pieces[index], pieces[index])
+        pieces[index] = f'"path":{_encode(path).decode()[:-1]}'
+    return "".join(pieces)
 
 
-def annotation(pod: Pod, told: str) -> Change | None:
-    """The Change that puts the record on the Pod; none of it where the Pod's annotations leave no room."""
-    others = pod.metadata.annotations or {}
+def noted(pod: Pod, told: str) -> str:
+    """The operation that puts the record on the Pod, as JSON; empty where the Pod's annotations leave no room."""
+    others = pod.metadata.annotations
     room = MOST_BYTES - len(CHANGES)
-    for name, value in others.items():
+    for name, value in (others or {}).items():
         if name != CHANGES:
             room -= len(name.encode()) + len((value or "").encode())
     text = told if len(told.encode()) <= room else _in_short(told)
     if len(text.encode()) > room:
-        return None
-    return Change(PATH, others.get(CHANGES), text, "trace", "what was changed")
+        return ""
+    value = _encode(text).decode()
+    if others is None:
+        return f'{{"op":"add","path":"/metadata/annotations","value":{{"{CHANGES}":{value}}}}}'
+    return f'{{"op":"add","path":"/metadata/annotations/{escape(CHANGES)}","value":{value}}}'
 
 
 def _in_short(told: str) -> str:

@@ -1,0 +1,88 @@
+"""What is remembered of a Pod's shape is what the rules make of each Pod that has it."""
+
+import json
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.golden import readable
+from tests.rules import NAMESPACE, TODAY
+from tests.vectors import Data
+from webhook import admission, admission_review
+from webhook.policy_file import load
+
+POLICY = load(
+    """
+task_resources:
+  defaults: {cpu: 500m, memory: 500Mi}
+  limits: {cpu: 4, memory: 8Gi, gpu: 2}
+secondary_defaults: {cpu: 100m}
+""",
+    "policy.yaml",
+).policy
+BLOCKS: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None, {}, {"requests": None}, {"requests": {}, "limits": None}, {"limits": {"cpu": "6"}},
+        {"requests": {"cpu": "6"}, "limits": {}}, {"requests": {"cpu": "0", "nvidia.com/gpu": "4"}},
+        {"requests": {"memory": "1e9"}, "limits": {"memory": "9Gi"}},
+    ]
+)  # fmt: skip
+CONTAINERS = st.lists(st.fixed_dictionaries({"resources": BLOCKS}), min_size=1, max_size=3)
+SIDECARS = st.lists(
+    st.fixed_dictionaries({"resources": BLOCKS, "restartPolicy": st.sampled_from([None, "Always"])}), max_size=2
+)
+TOLERATIONS = st.sampled_from([None, [], [{"operator": "Exists"}], [{"key": "nvidia.com/gpu", "operator": "Exists"}]])
+SPECS = st.fixed_dictionaries(
+    {"containers": CONTAINERS, "initContainers": SIDECARS, "tolerations": TOLERATIONS, "resources": BLOCKS}
+)
+
+
+def answered(spec: Data, name: str = "a", **metadata: Any) -> tuple[Data, Data]:
+    """The Pod after /mutate, and its changes as the audit log has them."""
+    spec = json.loads(json.dumps(spec))  # hypothesis shares what it draws
+    for index, container in enumerate([*spec["containers"], *spec.get("initContainers", ())]):
+        container["name"] = f"{name}-{index}"
+    pod = {"metadata": {"name": name, "labels": {"execution-id": name}, **metadata}, "spec": spec}
+    resource = {"group": "", "version": "v1", "resource": "pods"}
+    request = {"uid": "u", "operation": "CREATE", "resource": resource, "namespace": NAMESPACE, "object": pod}
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    decoded = admission_review.decode(json.dumps(review).encode())
+    decision = admission.mutate(decoded, POLICY, (), TODAY)
+    response = readable(admission_review.encode(decoded, decision))["response"]
+    changed: Data = jsonpatch.apply_patch(pod, response.get("patch", []))
+    told = response.get("auditAnnotations", {}).get("changes", {})
+    return changed, told
+
+
+@given(SPECS, st.lists(SPECS, max_size=3))
+def test_a_pod_gets_the_same_whatever_came_before_it(spec: Data, others: list[Data]) -> None:
+    for other in others:
+        answered(other, "other")
+    remembered = answered(spec)
+    assert remembered == answered(spec)
+    # More tolerations than are remembered, of a kind that no rule looks for: the same is worked out anew.
+    crowd = [{"key": f"k{index}", "operator": "Exists"} for index in range(40)]
+    pod, told = answered(spec | {"tolerations": [*(spec["tolerations"] or ()), *crowd]})
+    assert told == remembered[1]
+    assert pod["spec"]["containers"] == remembered[0]["spec"]["containers"]
+    assert pod["spec"].get("resources") == remembered[0]["spec"].get("resources")
+
+
+def test_containers_of_one_shape_are_told_by_their_own_names() -> None:
+    spec = {"containers": [{"resources": {"limits": {"cpu": "6"}}}]}
+    for name in ("first", "second", "1", "0"):
+        pod, told = answered(spec, name)
+        paths = {change["path"].split("/")[3] for change in told["changes"]}
+        assert paths == {f"{name}-0"}
+        assert json.loads(pod["metadata"]["annotations"]["flyte-admission.io/changes"]) == told
+
+
+@pytest.mark.parametrize("count", [31, 40])
+def test_a_pod_of_many_containers_is_answered_like_any_other(count: int) -> None:
+    pod, told = answered({"containers": [{"resources": {"limits": {"cpu": "6"}}} for _ in range(count)]})
+    limits = [container["resources"]["limits"]["cpu"] for container in pod["spec"]["containers"]]
+    assert limits == ["4"] * count
+    assert len({change["path"] for change in told["changes"]}) == len(told["changes"])
