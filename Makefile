@@ -4,10 +4,10 @@ BIN := .venv/bin
 SETUP := .venv/.complete
 CODE := webhook examples tests benchmarks
 
-.PHONY: help setup run serve test check format lock bench clean
+.PHONY: help setup run serve test e2e check format lock bench clean
 
 help: ## Say what the targets do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## Put the program and its tools into .venv
 
@@ -23,8 +23,12 @@ run: $(SETUP) ## Answer the example Pods over https and print what changes
 serve: $(SETUP) ## Keep the webhook running with the example policy
 	$(BIN)/python examples/demo.py --keep
 
-test: $(SETUP) ## Run the tests
+test: $(SETUP) ## Run the tests but those of `make e2e`
 	$(BIN)/pytest -n auto
+
+e2e: $(SETUP) ## Run the tests that take a control plane: Kubernetes 1.37, or KUBERNETES=1.36
+	@$(BIN)/python -m tests.e2e.controlplane.binaries
+	$(BIN)/pytest tests/e2e
 
 check: $(SETUP) ## Run formatter, linter, types, import contracts, and the tests with coverage
 	$(BIN)/ruff format --check $(CODE)

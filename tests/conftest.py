@@ -13,6 +13,27 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+E2E = TESTS / "e2e"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write response.json of each golden case anew")
+
+
+def asks_for_e2e(config: pytest.Config) -> bool:
+    """Whether the command line names tests/e2e, or something in it: it takes a control plane, and minutes."""
+    paths = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    return any(path.resolve().is_relative_to(E2E) for path in paths)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path == E2E and not asks_for_e2e(config) else None
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return None if asks_for_e2e(config) else "left out: tests/e2e, which takes a control plane; make e2e runs it"
+
+
+@pytest.hookimpl(optionalhook=True)  # with -p no:xdist there is no such hook
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    return 0 if asks_for_e2e(config) else None  # each worker would start a control plane of its own

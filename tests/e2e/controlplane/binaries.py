@@ -1,0 +1,132 @@
+"""The programs of a control plane: those in KUBEBUILDER_ASSETS, else built once, from Go modules, into a cache."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PINS = {"1.37": HERE, "1.36": HERE / "kubernetes-1.36"}  # what KUBERNETES chooses from; the first where it is not set
+HELM = HERE / "helm"
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+TOOLS = ("kubectl", "kustomize", "helm")
+OLDEST_GO = (1, 26)
+PINNED = re.compile(r"^\t(?:k8s\.io/(kubernetes)|helm\.sh/(helm)/v4) (v(\d+)\.(\d+)\S*)", re.MULTILINE)
+
+
+class MissingError(Exception):
+    """A program is not there and cannot be built; the message is one line and says what to install."""
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """Where each program is; helm is looked for when it is first asked for, since most tests do without it."""
+
+    environment: Mapping[str, str]
+    folder: Path
+
+    def path(self, name: str) -> str:
+        """The program of this name."""
+        if name == "helm" and not (self.folder / name).exists():
+            return str(_find(self.environment, HELM, ("helm",)) / name)
+        return str(self.folder / name)
+
+
+def find(environment: Mapping[str, str]) -> Binaries:
+    """The programs that the environment names, else those built earlier, else built now; MissingError if none can be.
+
+    Read are KUBEBUILDER_ASSETS, KUBERNETES, XDG_CACHE_HOME, HOME and PATH.
+    """
+    version = environment.get("KUBERNETES") or next(iter(PINS))
+    if version not in PINS:
+        raise MissingError(f"KUBERNETES={version}: not pinned here; accepted: {', '.join(PINS)}")
+    return Binaries(environment, _find(environment, PINS[version], (*COMPONENTS, "kubectl", "kustomize")))
+
+
+def _find(environment: Mapping[str, str], pin: Path, names: tuple[str, ...]) -> Path:
+    if assets := environment.get("KUBEBUILDER_ASSETS"):
+        if missing := [name for name in names if not (Path(assets) / name).is_file()]:
+            raise MissingError(
+                f"KUBEBUILDER_ASSETS={assets}: without {', '.join(missing)}; add them, or unset it to build"
+            )
+        return Path(assets)
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment["HOME"]) / ".cache") / "flyte-admission"
+    built = cache / _key(pin)
+    return built if built.is_dir() else _build(environment, pin, built)
+
+
+def _version(pin: Path) -> re.Match[str]:
+    """What the pin is made for, in its go.mod: name, version, and the version's major and minor."""
+    found = PINNED.search((pin / "go.mod").read_text())
+    assert found, pin
+    return found
+
+
+def _key(pin: Path) -> str:
+    """A name for what the pin builds: a change of any version in it is another name."""
+    content = b"".join((pin / name).read_bytes() for name in ("go.mod", "go.sum"))
+    found = _version(pin)
+    return f"{found[1] or found[2]}-{found[3]}-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def _build(environment: Mapping[str, str], pin: Path, built: Path) -> Path:
+    """Build every tool of the pin's go.mod; `built` is there as a whole or not at all, whoever else is building."""
+    go = _go(environment)
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(built.parent / f"{built.name}.lock"):
+        if built.is_dir():  # by whoever held the lock before
+            return built
+        print(f"building {built.name} into {built.parent}, once; Kubernetes takes about six minutes", flush=True)
+        part = built.parent / f"{built.name}.part"
+        shutil.rmtree(part, ignore_errors=True)  # of a build that was interrupted
+        part.mkdir()
+        command = [go, "build", "-trimpath", "-ldflags", _linker_flags(pin), "-o", f"{part}/", "tool"]
+        made = subprocess.run(command, cwd=pin, env={**environment, "CGO_ENABLED": "0"}, check=False)
+        if made.returncode:
+            raise MissingError(f"{pin}: go build failed with exit code {made.returncode}; what it said is above")
+        if (part / "server").exists():
+            (part / "server").rename(part / "etcd")  # go names a program by the last part of its module's path
+        part.rename(built)
+    return built
+
+
+def _linker_flags(pin: Path) -> str:
+    """The version that the programs say they are: clients complain about one that says v0.0.0."""
+    _, _, version, major, minor = _version(pin).groups()
+    stamped = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    return " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamped.items())])
+
+
+def _go(environment: Mapping[str, str]) -> str:
+    """The go command, new enough."""
+    go = shutil.which("go", path=environment.get("PATH"))
+    version = subprocess.check_output([go, "env", "GOVERSION"], text=True, cwd="/").strip() if go else "no Go"
+    number = re.match(r"go(\d+)\.(\d+)", version)
+    if go and number and (int(number[1]), int(number[2])) >= OLDEST_GO:
+        return go
+    raise MissingError(
+        f"no control plane for the e2e tests: install Go {'.'.join(map(str, OLDEST_GO))} or newer (found: {version})"
+        f" to have one built, or set KUBEBUILDER_ASSETS to a folder with {', '.join((*COMPONENTS, *TOOLS))}"
+    )
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """While nobody else is here; a process that ends in whatever way gives the lock back."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    try:
+        print(find(os.environ).folder)
+    except MissingError as error:
+        sys.exit(str(error))

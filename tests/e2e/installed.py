@@ -1,0 +1,117 @@
+"""The webhook as a real process, and the configurations that make the API server call it."""
+
+import base64
+import copy
+import re
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests import server
+from tests.e2e.client import Client, Json, path_of, wait_for
+from tests.e2e.pods import FLYTE_1, pod, resources
+from webhook import tls
+
+POLICY = server.EXAMPLES / "policy.yaml"
+RULES = [
+    {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]},
+    {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/resize"]},
+]
+GENERATIONS = {"flyte1": "execution-id", "flyte2": "flyte.org/run"}  # the label that tells a Pod of each
+COUNTED = re.compile(r'^flyte_admission_requests_total\{decision="\w+",endpoint="([^"]+)"\} (\S+)$', re.MULTILINE)
+PROBE = pod("default", "probe", FLYTE_1)
+
+
+def shipped() -> list[Json]:
+    """The webhook configurations of an installation, as its manifests have them."""
+    return [
+        _configuration("MutatingWebhookConfiguration", "/mutate", {"reinvocationPolicy": "IfNeeded"}),
+        _configuration("ValidatingWebhookConfiguration", "/validate", {}),
+    ]
+
+
+def _configuration(kind: str, path: str, more: Json) -> Json:
+    service = {"name": "flyte-admission", "namespace": "flyte-admission", "path": path}
+    common = {
+        "clientConfig": {"service": service},
+        "rules": RULES,
+        "failurePolicy": "Ignore",
+        "sideEffects": "None",
+        "timeoutSeconds": 2,
+        "admissionReviewVersions": ["v1"],
+        **more,
+    }
+    webhooks = [
+        {
+            "name": f"{name}.flyte-admission.flyte.org",
+            "objectSelector": {"matchExpressions": [{"key": label, "operator": "Exists"}]},
+            **common,
+        }
+        for name, label in GENERATIONS.items()
+    ]
+    return {"kind": kind, "metadata": {"name": "flyte-admission"}, "webhooks": webhooks}
+
+
+def reachable(configurations: Sequence[Json], url: str, certificate: Path, **changed: Any) -> list[Json]:
+    """The same with a URL in place of the Service, which loopback has none of; `changed` are fields of each webhook."""
+    ca_bundle = base64.b64encode(certificate.read_bytes()).decode()
+    made = copy.deepcopy(list(configurations))
+    for webhook in (webhook for configuration in made for webhook in configuration["webhooks"]):
+        path = webhook["clientConfig"]["service"]["path"]
+        webhook.update(changed, clientConfig={"url": url + path, "caBundle": ca_bundle})
+    return made
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A webhook that the API server calls."""
+
+    server: server.Server
+
+    def requests(self) -> dict[str, float]:
+        """How many reviews each endpoint has answered."""
+        counts: dict[str, float] = {}
+        probes = self.server.health()
+        for endpoint, count in COUNTED.findall(probes.get("/metrics").text):
+            counts[endpoint] = counts.get(endpoint, 0) + float(count)
+        probes.connection.close()
+        return counts
+
+
+@contextmanager
+def installed(admin: Client, folder: Path, **changed: Any) -> Iterator[Installed]:
+    """The webhook with the example policy, called for every Flyte Pod of the cluster until the end of the block."""
+    certificate, key = tls.make(folder, ["127.0.0.1"])
+    files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
+    with server.running("--policy", POLICY, *files) as process:
+        webhook = Installed(process)
+        configurations = reachable(shipped(), process.listening["webhook"], certificate, **changed)
+        with called(admin, configurations, lambda: webhook.requests().keys()):
+            yield webhook
+
+
+@contextmanager
+def called(admin: Client, configurations: Sequence[Json], reached: Callable[[], Set[str]]) -> Iterator[None]:
+    """The configurations in force until the end of the block; `reached` are the endpoints that have been asked."""
+
+    def is_called() -> bool:
+        admin.create(PROBE, dry_run=True)
+        return {"/mutate", "/validate"} <= reached()
+
+    try:
+        for configuration in configurations:
+            admin.created(configuration)
+        wait_for("the API server to call the webhook", is_called)
+        yield
+    finally:
+        for configuration in configurations:
+            admin.ask("DELETE", path_of(configuration["kind"], name=configuration["metadata"]["name"]))
+        wait_for("the API server to leave the webhook alone", lambda: _is_left_alone(admin))
+
+
+def _is_left_alone(admin: Client) -> bool:
+    """Whether a Pod that asks for nothing is created so."""
+    reply = admin.create(PROBE, dry_run=True)
+    return reply.code == 201 and not resources(reply.body)
