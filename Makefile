@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.complete
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-CODE := webhook examples tests benchmarks
+CODE := webhook certs examples tests benchmarks
 
 .PHONY: help setup run serve test e2e check format lock image bench clean
 

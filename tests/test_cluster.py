@@ -130,8 +130,10 @@ def test_a_refusal_has_the_live_figures(shared: Serving) -> None:
     response = shared.client.review("/mutate", review("full"))
     assert (response["allowed"], response["status"]["message"].partition("requested")[2]) == (
         False,
-        ": limits.cpu=4, used: limits.cpu=5, limited: limits.cpu=7; short by limits.cpu=2; the largest task that fits "
-        "now: limits.cpu=2; wait for other tasks to end, or ask for less",
+        (
+            ": limits.cpu=4, used: limits.cpu=5, limited: limits.cpu=7; short by limits.cpu=2; the largest task that "
+            "fits now: limits.cpu=2; wait for other tasks to end, or ask for less"
+        ),
     )
     assert len(shared.server.seen("live")) == 1
     assert shared.more("confirmations") == {"confirmed": 1}

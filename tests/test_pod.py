@@ -190,7 +190,7 @@ def test_a_pod_without_init_containers_stays_without(init: str) -> None:
         (
             {"containers": [{}], "tolerations": None},
             {
-                "/spec/tolerations",
+                "/metadata/annotations", "/spec/tolerations",
                 "/spec/resources", "/spec/resources/requests", "/spec/resources/limits",
                 "/spec/containers/0/resources", "/spec/containers/0/resources/requests",
                 "/spec/containers/0/resources/limits",
@@ -203,7 +203,7 @@ def test_a_pod_without_init_containers_stays_without(init: str) -> None:
                 "containers": [{"resources": {"limits": {"cpu": "1"}}}],
                 "initContainers": [{"resources": {"requests": {}, "limits": {}}}],
             },
-            {"/spec/resources/limits", "/spec/containers/0/resources/requests"},
+            {"/metadata/annotations", "/spec/resources/limits", "/spec/containers/0/resources/requests"},
         ),
     ],
 )  # fmt: skip

@@ -201,7 +201,9 @@ NO_QUANTITY = (
     "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
     "with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
 )
-RESOURCES = "cpu, memory, mem, ephemeralStorage, storage, gpu, or the full name of an extended resource"
+RESOURCES = (
+    "cpu, memory, mem, ephemeralStorage, ephemeral_storage, storage, gpu, or the full name of an extended resource"
+)
 SECTIONS = (
     "task_resources, task_resource_defaults, secondary_defaults, overrides, override_strategy, namespace_mapping, "
     "domains, project_domain_labels, mode, warnings, exemptions, verdicts, plugins"

@@ -104,7 +104,11 @@ def test_the_patched_pod_gets_no_patch_and_passes_validation(webhook: Webhook, c
     review["request"]["object"] = patched(review, case.response)
     expected = {"uid": review["request"]["uid"], "allowed": True}
     for endpoint in ("/mutate", "/validate"):
-        assert webhook.under(case).review(endpoint, review) == expected
+        response = webhook.under(case).review(endpoint, review)
+        # What an exemption spares it, and what would be done to it in another mode, is told each time.
+        if {"exempted", "mode"} & response.get("auditAnnotations", {}).keys():
+            response = {name: value for name, value in response.items() if name not in ("auditAnnotations", "warnings")}
+        assert response == expected
 
 
 @CASES
@@ -125,7 +129,8 @@ def test_review_and_the_server_agree(case: Case) -> None:
     response = case.response["response"]
     told = response.get("auditAnnotations", {})
     changes = [change["to"] for change in told.get("changes", told.get("more-changes", {"changes": []}))["changes"]]
-    status = {name: report.get(name) for name in ("code", "reason", "message")}
+    keys = ("code", "reason", "message") if report["outcome"] != "would be refused" else ()
+    status = {name: report.get(name) for name in keys}
     pod = patched(case.review, case.response) if response["allowed"] else None
     assert result.exit_code == (0 if response["allowed"] else 1)
     assert ([change["to"] for change in report["changes"]], report["result"]) == (changes, pod)

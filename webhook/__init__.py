@@ -1,17 +1,20 @@
 """The webhook that the API server calls before it stores a Pod.
 
     POST /mutate | /validate
-      app        reads the body                                      too large, not JSON: 4xx
-      admission  decodes it: AdmissionReview -> Request              not a review: 400 with the JSON path
+      app               reads the body                                      too large, not JSON: 4xx
+      admission_review  decodes it: AdmissionReview -> Request              not a review: 400 with the JSON path
       ── pure: no clock, no I/O, no logging ──
-      flyte      whose Pod is it -> Task                             none of Flyte's: allowed untouched
-      policy     what holds for this task -> Settings
-      rules      fill, clamp, tolerate: Pod -> Pod and Changes       each sees the Pod the one before left
-      rules      quota: what does it cost -> Violations
-      patch      Changes -> JSON Patch
-      admission  encodes Allowed or Denied
+      admission
+        flyte           whose Pod is it -> Task                             none of Flyte's: allowed untouched
+        policy          what holds for this task -> Settings
+        rules           fill, clamp, tolerate: Pod -> Pod and Changes       each sees the Pod the one before left
+        rules           quota: what does it cost -> Verdict
+        refusal         for now or for ever, and who asks -> Denied
+      trace             Changes -> annotation, audit annotations, warnings
+      patch             Changes -> JSON Patch
+      admission_review  encodes Allowed, Denied, or Told
       ──
-      app        answers, one log line, metrics
+      app               answers, one log line, metrics
 
 On the side, cluster lists and watches the ResourceQuotas; reflector keeps the Snapshot that Pods are checked against.
 

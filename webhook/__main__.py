@@ -18,6 +18,7 @@ from webhook.yaml_text import ProblemsError
 
 if TYPE_CHECKING:
     from webhook.app import Service
+    from webhook.serving import Files
 
 T = TypeVar("T")
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -83,6 +84,9 @@ def main() -> None:
 )
 @click.option("--tls-cert-file", type=FILE, metavar="FILE", help="PEM certificate to serve with, chain included.")
 @click.option("--tls-private-key-file", type=FILE, metavar="FILE", help="PEM private key of that certificate.")
+@click.option("--tls-ca-file", type=FILE, metavar="FILE",
+              help="PEM of the CAs that the API server trusts, to tell when they expire or do not verify the "
+              "certificate; by default ca.crt beside it, if there is one.")  # fmt: skip
 @click.option(
     "--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
     help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.",
@@ -110,6 +114,7 @@ def serve(**options: Any) -> None:
 
 def _serve(options: Options) -> None:
     from webhook import logs, server, tls
+    from webhook.serving import Serving
 
     logs.configure()
     service = _service(options)
@@ -117,11 +122,21 @@ def _serve(options: Options) -> None:
         logs.warning("no quotas", hint="with --no-quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
-            certificate, context = tls.prepare(options, Path(directory))
+            serving = Serving(_certificate(options, Path(directory)), service.metrics)
             sockets = server.listen(options.listen), server.listen(options.health_listen)
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
-        server.run(service, server.Listeners(*sockets, context, certificate), options)
+        server.run(service, server.Listeners(*sockets, serving), options)
+
+
+def _certificate(options: Options, directory: Path) -> "Files":
+    """What to serve with; without one in the options, it is made on the spot, in the directory."""
+    from webhook import tls
+    from webhook.serving import Files
+
+    if options.tls_cert_file and options.tls_private_key_file:
+        return Files(options.tls_cert_file, options.tls_private_key_file, options.tls_ca_file)
+    return Files(*tls.make(directory, (*tls.LOCAL_NAMES, options.listen.host)))
 
 
 def _service(options: Options) -> "Service":

@@ -107,5 +107,7 @@ def _within_quota(
     if verdict.refuses and "quota" not in settings.skips:
         # No Flyte resizes Pods: whoever does is answered as the API server would.
         asked_by = "operator" if request.resize else refusal.creator(context.task)
-        return replace(refusal.refused(request.pod_name, asked_by, settings, verdict), changes=changes)
+        return replace(
+            refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize), changes=changes
+        )
     return Allowed(changes, verdict.charges, settings)

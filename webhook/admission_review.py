@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from webhook import patch, trace
 from webhook import pod as pods
-from webhook.decision import Allowed, Change, Decision, Denied
+from webhook.decision import Allowed, Change, Decision, Denied, outcome
 from webhook.pod import Pod, Wire
 
 API_VERSION: Final = "admission.k8s.io/v1"
@@ -150,11 +150,13 @@ def encode(request: Request, decision: Decision) -> bytes:
     """
     if request.pod is None:
         return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
-    operations = patch_of(request, decision) if isinstance(decision, Allowed) and decision.changes else None
+    decided = outcome(decision)
+    told = trace.record(request.pod, decided.changes, decided.settings.policy)
+    operations = _patch(request, decision, told) if isinstance(decision, Allowed) and told else None
     response = _Response(
         request.uid,
         allowed=not isinstance(decision, Denied),
-        audit_annotations=trace.audit(request.pod, decision),
+        audit_annotations=trace.audit(request.pod, decision, told),
         patch_type="JSONPatch" if operations else None,
         patch=operations,
         status=_status(decision) if isinstance(decision, Denied) else None,
@@ -172,12 +174,14 @@ def _status(denied: Denied) -> _Status:
 
 
 def patch_of(request: Request, decision: Allowed) -> bytes:
-    """The JSON Patch that makes the changes to the Pod of the request, and notes them on it.
+    """The JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
+    return _patch(request, decision, trace.record(request.pod or Pod(), decision.changes, decision.settings.policy))
 
-    pods/resize drops annotations: nothing is noted there.
-    """
+
+def _patch(request: Request, decision: Allowed, told: str) -> bytes:
     pod = request.pod or Pod()
     changes: tuple[Change, ...] = decision.changes
-    if not request.resize and (note := trace.annotation(pod, changes, decision.settings.policy)):
+    # pods/resize drops annotations: nothing is noted there.
+    if not request.resize and (note := trace.annotation(pod, told)):
         changes = (*changes, note)
     return _encode(patch.build(changes, pods.absent(pod)))

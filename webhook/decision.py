@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from webhook.flyte import Task
 from webhook.pod import Pod
-from webhook.policy import Outlook, Settings
 from webhook.resource_list import EMPTY, ResourceList, text
+from webhook.settings import Outlook, Settings
 
 Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate", "trace"]
 
@@ -97,7 +97,7 @@ class Verdict(Struct, frozen=True):
     """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it.
 
     Of a Pod that asks for too much, `room` is what one Pod could have now of what it asks for, `most` what it could
-    ever have: the least that any of the quotas leaves.
+    ever have: the least that any of the quotas leaves. Of a resize, both are beyond what the Pod has.
     """
 
     violations: tuple[Violation, ...]

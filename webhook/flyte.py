@@ -92,7 +92,9 @@ def _owner(metadata: ObjectMeta) -> str:
 def _whose(labels: Labels, namespace: str, how: Identification, made_by: Generation) -> tuple[str, str]:
     """Project and domain."""
     project, domain = how.namespaces.read(namespace)
-    if how.labels == "always" or (how.labels == "flyte2" and made_by == 2):
+    # A namespace that tells one of them is Flyte 1's, and so may be a Pod of an operator's with labels of Flyte 2.
+    trusted = how.labels == "flyte2" and made_by == 2 and not (project or domain)
+    if trusted or how.labels == "always":
         project = project or labels.get("project") or labels.get("flyte.org/project") or ""
         domain = domain or labels.get("domain") or labels.get("flyte.org/domain") or ""
     return project, domain

@@ -1,6 +1,7 @@
 """What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
@@ -65,6 +66,23 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self._certificates = Counter(
+            "flyte_admission_certificate_reloads",
+            "Contents of the certificate's files that were read, by result: good, or bad, which changes nothing.",
+            ["result"],
+            registry=self.registry,
+        )
+        self._expiry = Gauge(
+            "flyte_admission_certificate_expiry_seconds",
+            "When what is served expires, as a Unix time, by certificate: leaf, and ca where ca.crt has its CA.",
+            ["certificate"],
+            registry=self.registry,
+        )
+        self._trusted = Gauge(
+            "flyte_admission_certificate_trusted",
+            "0 if there is a ca.crt and it does not verify the certificate that is served, else 1.",
+            registry=self.registry,
+        )
         self._outcome = lru_cache(self._requests.labels)
         self._seconds = lru_cache(self._duration.labels)
         self._rule = lru_cache(self._changes.labels)
@@ -110,6 +128,19 @@ class Metrics:
     def refusal_looked_at(self, result: str) -> None:
         """Count a refusal on cached figures and what live ones made of it."""
         self._confirmations.labels(result).inc()
+
+    def certificate_used(self, leaf: datetime, ca: datetime | None, *, trusted: bool) -> None:
+        """Count a certificate that is served from now on, and tell until when."""
+        self._certificates.labels("good").inc()
+        self._expiry.clear()
+        self._expiry.labels("leaf").set(leaf.timestamp())
+        if ca:
+            self._expiry.labels("ca").set(ca.timestamp())
+        self._trusted.set(trusted)
+
+    def certificate_refused(self) -> None:
+        """Count a content of the certificate's files that cannot be used."""
+        self._certificates.labels("bad").inc()
 
     def text(self) -> bytes:
         """The exposition that /metrics answers with."""

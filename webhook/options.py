@@ -36,4 +36,5 @@ class Options:
     health_listen: Address
     tls_cert_file: Path | None
     tls_private_key_file: Path | None
+    tls_ca_file: Path | None
     shutdown_delay: float

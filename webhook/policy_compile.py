@@ -6,21 +6,10 @@ from typing import Final, NamedTuple
 from webhook import pod
 from webhook.flyte import Identification
 from webhook.namespace import NamespaceMapping
-from webhook.policy import (
-    GPU,
-    VERDICTS,
-    Amount,
-    Creator,
-    Devices,
-    Exemption,
-    Layer,
-    Policy,
-    Scope,
-    Tolerations,
-    Verdicts,
-)
+from webhook.policy import GPU, Amount, Devices, Exemption, Layer, Policy, Scope
 from webhook.policy_schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
 from webhook.policy_values import SPELLINGS, Amounts, Toleration
+from webhook.settings import VERDICTS, Creator, Tolerations, Verdicts
 from webhook.yaml_text import Document, Path
 
 # Device classes of Flyte 2 (flytek8s/config/config.go), and what device plugins call a GPU besides.

@@ -116,15 +116,19 @@ def _gpu_twice(blocks: Iterable[Block], gpu: Devices) -> Iterator[Problem]:
 
 def _misdirected(overrides: Iterable[Block]) -> Iterator[Problem]:
     """Overrides for nobody in particular, and those for the same tasks as another."""
-    first: dict[Scope, Block] = {}
+    first: dict[tuple[int, Scope], Block] = {}
     for block in overrides:
-        scope = block.scope.as_labels(1)
-        if scope == Scope():
+        # Each Flyte has its own way to make labels of names, and two names may become one in either.
+        keys = (1, block.scope.as_labels(1)), (2, block.scope.as_labels(2))
+        same = next((first[key] for key in keys if key in first), None)
+        if block.scope == Scope():
             what = "for all tasks; give project, domain, workflow or task, or write it in task_resources"
             yield block.document.problem(block.paths[""], what)
-        elif (same := first.setdefault(scope, block)) is not block:
-            what = f"for the same tasks as line {_line(same)}, {scope}; join the two"
+        elif same:
+            what = f"for the same tasks as line {_line(same)}, {same.scope}; join the two"
             yield block.document.problem(block.paths[""], what)
+        else:
+            first |= dict.fromkeys(keys, block)
 
 
 def _line(block: Block) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
+from webhook.flyte import label_value
 from webhook.policy_values import (
     Amounts,
     ExtendedResource,
@@ -68,6 +69,16 @@ def _name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+
+
+def _labelled(name: str) -> str:
+    if name and not label_value(name, 1):
+        raise ValueError(f"{name!r} is no such name; write it as in Flyte, with letters or digits")
+    return name
+
+
+# Of a workflow or a task: Pods have it as a label, in which Flyte leaves letters and digits.
+FullName = Annotated[str, AfterValidator(_labelled)]
 
 
 def _not_empty(value: T) -> T:
@@ -180,8 +191,8 @@ class Override(TaskResources):
 
     project: Name | None = None
     domain: Name | None = None
-    workflow: str | None = Field(default=None, description="As in Flyte; only Pods of Flyte 1 say theirs.")
-    task: str | None = Field(default=None, description="The full name of a task, as in Flyte.")
+    workflow: FullName | None = Field(default=None, description="As in Flyte; only Pods of Flyte 1 say theirs.")
+    task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
     secondary_defaults: Amounts | None = None
     mode: Mode | None = None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.policy import Amounts, Mode, Policy, Scope
+from webhook.policy import Amounts, Policy, Scope
 
 BUILT_IN = "built in"
 
@@ -13,10 +13,10 @@ BUILT_IN = "built in"
 def shown(policy: Policy, scope: Scope, today: str) -> str:
     """The effective values for tasks of that scope."""
     layer = policy.effective(policy.matching(scope))
-    mode: tuple[Mode, str] = layer.mode or ("enforce", BUILT_IN)
+    mode, origin = layer.mode or ("enforce", BUILT_IN)
     lines = [
-        f"# For {scope if any(scope) else 'all tasks'}.",
-        _line("mode", *mode),
+        _comment(f"For {scope if any(scope) else 'all tasks'}."),
+        _line("mode", mode, origin),
         *_amounts("defaults", layer.defaults),
         *_secondary(layer.secondary_defaults),
         *_amounts("limits", layer.limits),
@@ -30,6 +30,11 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
 
 def _line(key: str, value: str, origin: str, indent: str = "") -> str:
     return f"{indent}{key}: {value}  # {origin}"
+
+
+def _comment(text: str) -> str:
+    """On one line, whatever line breaks a reason has."""
+    return f"# {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())}"
 
 
 def _json(value: Any) -> str:
@@ -84,4 +89,5 @@ def _exemptions(policy: Policy, scope: Scope, today: str) -> Iterator[str]:
     for exemption in policy.exemptions:
         if exemption.spares(scope, exemption.namespace, today):
             where = f" in namespace {exemption.namespace}" if exemption.namespace else ""
-            yield f"# exempted{where} from {', '.join(exemption.skips)} until {exemption.until}: {exemption.reason}"
+            skipped = ", ".join(exemption.skips)
+            yield _comment(f"exempted{where} from {skipped} until {exemption.until}: {exemption.reason}")

@@ -22,12 +22,14 @@ from webhook.quantity import NANO, Quantity, QuantityError
 from webhook.resource_list import DEVICE_CLASS, is_extended, is_qualified_name
 from webhook.yaml_text import Path
 
-# How Flyte spells resources (flyteadmin task_resource_provider.go; the short forms are users' habits), and Kubernetes.
+# How Flyte spells resources (flyteadmin task_resource_provider.go, flytectl with an underscore; the short forms are
+# users' habits), and Kubernetes.
 SPELLINGS: Final = {
     "cpu": "cpu",
     "memory": "memory",
     "mem": "memory",
     "ephemeralStorage": "ephemeral-storage",
+    "ephemeral_storage": "ephemeral-storage",
     "storage": "ephemeral-storage",
     "gpu": "gpu",
 }

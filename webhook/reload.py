@@ -1,6 +1,6 @@
-"""Follow the policy file while the server runs: a mounted ConfigMap changes under it by a swap of symlinks.
+"""Follow the policy file and the certificate while the server runs: mounted volumes change by a swap of symlinks.
 
-The file is polled, for a watch on it would see the first swap only. A file that cannot be used changes nothing.
+The files are polled, for a watch on them would see the first swap only. What cannot be used changes nothing.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from typing import Final
 
 from webhook.app import Service
 from webhook.policy_file import digest, load
+from webhook.serving import Serving
 from webhook.yaml_text import ProblemsError
 
 POLL_SECONDS: Final = 5.0  # the kubelet takes a minute or so to bring a change
@@ -20,6 +21,13 @@ async def follow(path: Path, service: Service) -> None:
     while True:
         await asyncio.sleep(POLL_SECONDS)
         seen = await look(path, seen, service)
+
+
+async def follow_certificate(serving: Serving) -> None:
+    """Have it take up what its files hold, or tell why it cannot, until cancelled."""
+    while True:
+        await asyncio.to_thread(serving.look)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def look(path: Path, seen: str, service: Service) -> str:

@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -17,7 +16,8 @@ from starlette.types import ASGIApp
 from webhook import logs
 from webhook.app import Service, health, webhook
 from webhook.options import Address, Options
-from webhook.reload import follow
+from webhook.reload import follow, follow_certificate
+from webhook.serving import Serving
 
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
 GRACE: Final = 10  # seconds for requests under way when the process is told to stop
@@ -46,17 +46,20 @@ def listen(address: Address) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The sockets, the context that the first is served with, and the file of its certificate."""
+    """The sockets, and the certificate that the first is served with."""
 
     webhook: socket.socket
     health: socket.socket
-    context: ssl.SSLContext
-    certificate: Path
+    serving: Serving
 
     def fields(self) -> dict[str, str]:
         """For the log: where clients find us, and what they may trust."""
         webhook, health = (Address(*sock.getsockname()[:2]) for sock in (self.webhook, self.health))
-        return {"webhook": f"https://{webhook}", "health": f"http://{health}", "certificate": str(self.certificate)}
+        return {
+            "webhook": f"https://{webhook}",
+            "health": f"http://{health}",
+            "certificate": str(self.serving.files.certificate),
+        }
 
 
 def run(service: Service, listeners: Listeners, options: Options) -> None:
@@ -67,7 +70,10 @@ def run(service: Service, listeners: Listeners, options: Options) -> None:
 
 async def _run(service: Service, listeners: Listeners, options: Options) -> None:
     async with asyncio.TaskGroup() as followers:
-        following = [followers.create_task(follow(options.policy, service))]
+        following = [
+            followers.create_task(follow(options.policy, service)),
+            followers.create_task(follow_certificate(listeners.serving)),
+        ]
         if service.cluster:
             following.append(followers.create_task(service.cluster.run()))
         await _serve(service, listeners, options.shutdown_delay)
@@ -81,7 +87,7 @@ async def _serve(service: Service, listeners: Listeners, shutdown_delay: float) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    main, probes = configured(webhook(service), listeners.context), configured(health(service), None)
+    main, probes = configured(webhook(service), listeners.serving.context), configured(health(service), None)
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))

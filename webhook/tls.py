@@ -1,4 +1,4 @@
-"""The serving certificate: read from files, or made on the spot for the local mode."""
+"""TLS contexts for the certificate of files, and a certificate made on the spot for the local mode."""
 
 import ssl
 from collections.abc import Iterable
@@ -12,25 +12,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.options import Options
-
 LIFETIME: Final = timedelta(days=7)  # of a certificate that nobody is meant to keep
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class CertificateError(ValueError):
     """The certificate or its key cannot be used; the message names the file."""
-
-
-def prepare(options: Options, directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """The certificate that is served, as a file that clients may trust, and the context that serves it.
-
-    Without one in the options, it is made on the spot, in the directory.
-    """
-    if options.tls_cert_file and options.tls_private_key_file:
-        return options.tls_cert_file, context(options.tls_cert_file, options.tls_private_key_file)
-    certificate, key = make(directory, (*LOCAL_NAMES, options.listen.host))
-    return certificate, context(certificate, key)
 
 
 def context(certificate: Path, key: Path) -> ssl.SSLContext:

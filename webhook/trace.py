@@ -1,5 +1,6 @@
 """What is left where people look: on the Pod, in the audit log, in warnings. All of it is told from the Changes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -14,7 +15,10 @@ from webhook.pod import Pod
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
+PATH: Final = f"/metadata/annotations/{escape(CHANGES)}"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
+_CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
+_IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
@@ -28,7 +32,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
     policy: str
     changes: tuple[Change, ...] = ()
-    omitted: int = 0  # changes that were too many for an annotation
+    omitted: int = 0  # changes that were too many for an annotation: the audit log has them
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -36,38 +40,56 @@ _decode: Final = msgspec.json.Decoder(Record).decode
 
 
 def record(pod: Pod, changes: Sequence[Change], policy: str) -> str:
-    """The changes as JSON; those that an earlier review left on the Pod are kept, for it may come to us twice."""
-    named = by_name(pod, changes)
-    earlier = _earlier(pod)
-    return _encode(Record(policy, merged((*earlier.changes, *named)) if earlier else named)).decode()
+    """The changes as JSON; those that an earlier review left on the Pod are kept, for it may come to us twice.
+
+    Empty without changes.
+    """
+    if not changes:
+        return ""
+    if earlier := _earlier(pod):
+        both = merged((*earlier.changes, *by_name(pod, changes)))
+        return _encode(Record(policy, both, earlier.omitted)).decode()
+    names = {pointer: _encode(path).decode()[1:-1] for pointer, path in _names(pod).items()}
+    # In the text at once, for that costs a fraction of what it does change by change.
+    text = _encode(Record(policy, tuple(changes))).decode()
+    return _IN_JSON.sub(lambda path: f'"path":"{names.get(path[1], path[1])}', text)
 
 
-def annotation(pod: Pod, changes: Sequence[Change], policy: str) -> Change | None:
+def annotation(pod: Pod, told: str) -> Change | None:
     """The Change that puts the record on the Pod; none of it where the Pod's annotations leave no room."""
     others = pod.metadata.annotations or {}
     room = MOST_BYTES - len(CHANGES)
     for name, value in others.items():
         if name != CHANGES:
             room -= len(name.encode()) + len((value or "").encode())
-    for fitting in (record(pod, changes, policy), _encode(Record(policy, omitted=len(changes))).decode()):
-        if len(fitting.encode()) <= room:
-            path = f"/metadata/annotations/{escape(CHANGES)}"
-            return Change(path, others.get(CHANGES), fitting, "trace", "what was changed")
-    return None
+    text = told if len(told.encode()) <= room else _in_short(told)
+    if len(text.encode()) > room:
+        return None
+    return Change(PATH, others.get(CHANGES), text, "trace", "what was changed")
+
+
+def _in_short(told: str) -> str:
+    """The record without its changes, which the audit log has, but how many there are."""
+    whole = _decode(told)
+    return _encode(Record(whole.policy, omitted=whole.omitted + len(whole.changes))).decode()
 
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
     """The changes with containers by name where the path has their index, which other webhooks may shift."""
-    names = {pointer: container.name for pointer, container in pods.containers(pod) if container.name}
-    return tuple(_named(change, names) for change in changes)
+    names = _names(pod)
+    return tuple(
+        replace(change, path=_CONTAINER.sub(lambda path: names.get(path[0], path[0]), change.path))
+        for change in changes
+    )
 
 
-def _named(change: Change, names: Mapping[str, str]) -> Change:
-    pointer, slash, rest = change.path.partition("/resources/")
-    name = names.get(pointer)
-    if name is None:
-        return change
-    return replace(change, path=f"{pointer.rpartition('/')[0]}/{name}{slash}{rest}")
+def _names(pod: Pod) -> Mapping[str, str]:
+    """The pointers of containers, and the same with the container's name in place of its index."""
+    return {
+        pointer: f"{pointer.rpartition('/')[0]}/{escape(container.name)}"
+        for pointer, container in pods.containers(pod)
+        if container.name
+    }
 
 
 def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
@@ -95,8 +117,8 @@ def _earlier(pod: Pod) -> Record | None:
         return None
 
 
-def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
-    """The audit annotations; the API server puts the name of the webhook before each key.
+def audit(pod: Pod, decision: Decision, told: str) -> dict[str, str] | None:
+    """The audit annotations, `told` being the record; the API server puts the name of the webhook before each key.
 
     `changes` is the record, `more-changes` where an earlier review of the Pod has left one, for the API server drops
     a second value of a key; `mode` and `refusal` say what would have been, `outlook` whether a refused Pod may fit
@@ -111,9 +133,8 @@ def audit(pod: Pod, decision: Decision) -> dict[str, str] | None:
             notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
     if isinstance(decided, Denied) and decided.outlook:
         notes["outlook"] = decided.outlook
-    if decided.changes:
-        again = CHANGES in (pod.metadata.annotations or {})
-        notes["more-changes" if again else "changes"] = record(pod, decided.changes, settings.policy)
+    if told:
+        notes["more-changes" if CHANGES in (pod.metadata.annotations or {}) else "changes"] = told
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None

@@ -52,11 +52,11 @@ class Installed:
 
 
 @contextmanager
-def installed(admin: Client, folder: Path, **changed: Any) -> Iterator[Installed]:
+def installed(admin: Client, folder: Path, *options: str, **changed: Any) -> Iterator[Installed]:
     """The webhook with the example policy, called for every Flyte Pod of the cluster until the end of the block."""
     certificate, key = tls.make(folder, ["127.0.0.1"])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
-    with server.running("--policy", POLICY, *files) as process:
+    with server.running("--policy", POLICY, *files, *options) as process:
         webhook = Installed(process)
         configurations = reachable(shipped(), process.listening["webhook"], certificate, **changed)
         with called(admin, configurations, lambda: webhook.requests().keys()):

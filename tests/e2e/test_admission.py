@@ -17,8 +17,10 @@ TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
 
 @pytest.fixture(scope="module")
-def webhook(admin: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    with installed(admin, tmp_path_factory.mktemp("webhook")) as found:
+def webhook(
+    control_plane: ControlPlane, admin: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
+    with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={control_plane.kubeconfig}") as found:
         yield found
 
 

@@ -16,7 +16,7 @@ OVER = {"limits": {"cpu": "6"}}  # over the maximum
 def test_with_our_process_killed_the_failure_policy_decides(
     admin: Client, namespace: str, tmp_path: Path, policy: str
 ) -> None:
-    with installed(admin, tmp_path, failurePolicy=policy) as webhook:
+    with installed(admin, tmp_path, "--no-quotas", failurePolicy=policy) as webhook:
         webhook.server.stop(signal.SIGKILL)
         reply = admin.create(pod(namespace, "task", FLYTE_1, OVER))
         nginx = admin.create(pod(namespace, "nginx", {"app": "nginx"}))

@@ -263,6 +263,13 @@ def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data |
                 "/spec/containers/0/resources/requests/nvidia.com~1gpu: 8 -> 2 (over the maximum 2)",
             ],
         ),
+        (
+            spec(container({"amd.com/gpu": "8"}, {"amd.com/gpu": "8"})),
+            [
+                "/spec/containers/0/resources/limits/amd.com~1gpu: 8 -> 2 (over the maximum 2)",
+                "/spec/containers/0/resources/requests/amd.com~1gpu: 8 -> 2 (over the maximum 2)",
+            ],
+        ),
         (spec(container({"example.com/fpga": "8"}, {"example.com/fpga": "8"})), []),
         (spec(container({"cpu": "-5"}, {"cpu": "9"}), container({"cpu": "9"}, {"cpu": "-1"})), []),
         (
@@ -280,7 +287,7 @@ def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data |
     ],
     ids=[
         *("no container", "nothing", "equal", "equal in another format", "both", "limit", "request", "over the limit"),
-        *("no maximum", "zero limit", "device", "another device", "negative", "every container"),
+        *("no maximum", "zero limit", "device", "another GPU", "no GPU", "negative", "every container"),
     ],
 )
 def test_nothing_stays_over_a_maximum_or_over_its_limit(pod_spec: Data, changes: list[str]) -> None:

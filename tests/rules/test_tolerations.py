@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.rules import context, task_pod
@@ -12,11 +12,12 @@ from tests.vectors import Data, cases, params
 from webhook.decision import Change, Context
 from webhook.flyte import Task
 from webhook.pod import Pod, Toleration
-from webhook.policy import Settings, Tolerations
 from webhook.rules import tolerate
+from webhook.settings import Settings, Tolerations
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 TPU = {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}
+EXTENDED = "AddTolerationsForExtendedResources"
 DEDICATED = {"key": "flyte/gpu", "operator": "Equal", "value": "dedicated", "effect": "NoSchedule"}
 CONFIGURED = {
     "nvidia.com/gpu": [DEDICATED, GPU],
@@ -52,6 +53,22 @@ def test_the_tolerations_are_those_of_flyte(given: Data, expect: Data) -> None:
     pod, _ = tolerate(pod, Context(task, Settings(tolerations=configured)))
     found = {toleration.identity for toleration in pod.spec.tolerations or ()}
     assert found == {msgspec.convert(toleration, Toleration).identity for toleration in expect["set"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    params([case for file in ("flyte_v1.json", "flyte_v2.json") for case in cases(file, EXTENDED)]),
+)
+def test_the_tolerations_for_extended_resources_are_those_of_flyte(given: Data, expect: Data) -> None:
+    key = "add-tolerations-for-extended-resources"
+    policy = json.dumps({"plugins": {"k8s": {key: given["add_tolerations_for_extended_resources"]}}})
+    spec = {
+        "containers": [{"resources": block} for block in given["containers"]],
+        "initContainers": [{"resources": block} for block in given["init_containers"]],
+        "tolerations": given["tolerations"],
+    }
+    pod = task_pod(spec)
+    assert tolerations(tolerate(pod, context(policy, pod))[0]) == expect["list"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +145,7 @@ NAMES = st.sampled_from(["cpu", "memory", "nvidia.com/gpu", "nvidia.com/mig-1g.5
 CONTAINERS = st.lists(st.builds(using, NAMES, NAMES, amount=st.sampled_from(["0", "1"])), max_size=3)
 
 
+@settings(deadline=None)
 @given(CONTAINERS, CONTAINERS, st.none() | st.lists(st.sampled_from([GPU, TPU, DEDICATED]), max_size=3))
 def test_a_second_time_nothing_is_added(containers: list[Data], init: list[Data], own: list[Data] | None) -> None:
     pod = task_pod({"containers": containers, "initContainers": init, "tolerations": own})

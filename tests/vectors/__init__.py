@@ -29,6 +29,12 @@ def cases(file: str, group: str) -> list[Data]:
     return found
 
 
+def regexes(file: str) -> dict[str, str]:
+    """The regular expressions with which Flyte reads a refusal."""
+    found: dict[str, str] = _groups(file)["backoff.GetComputeResourceAndQuantity"]["regexes"]
+    return found
+
+
 def params(selected: Iterable[Data]) -> list[pytest.ParameterSet]:
     """(input, expect) for each case, its id as pytest's."""
     return [pytest.param(case["input"], case["expect"], id=case["id"]) for case in selected]

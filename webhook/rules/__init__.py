@@ -8,10 +8,10 @@ from typing import Final, TypeAlias
 
 from webhook.decision import Change, Context
 from webhook.pod import Pod
-from webhook.policy import Skipped
 from webhook.rules.defaulting import default
 from webhook.rules.resources import clamp, fill, unclampable
 from webhook.rules.tolerations import tolerate
+from webhook.settings import Skipped
 
 Mutating: TypeAlias = Callable[[Pod, Context], tuple[Pod, list[Change]]]
 

@@ -38,21 +38,25 @@ def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> 
     if negative := sorted(name for name, quantity in asked.items() if quantity.nano < 0):
         return Verdict((NegativeUsage(negative),), {})
     charges = _charges(asked, relevant, old)
+    held = usage(old) if old is not None and old.metadata.resource_version else EMPTY
     if exceeded := tuple(_exceeded(relevant, charges)):
-        return Verdict(exceeded, charges, *_left(relevant, charges))
+        return Verdict(exceeded, charges, *_left(relevant, charges, held))
     return Verdict((), charges)
 
 
-def _left(quotas: Sequence[ResourceQuota], charges: Charges) -> tuple[ResourceList, ResourceList]:
-    """What is free, and what there is in all, of the names that are charged: the least of all quotas."""
+def _left(quotas: Sequence[ResourceQuota], charges: Charges, held: ResourceList) -> tuple[ResourceList, ResourceList]:
+    """What is free, and what there is in all besides what a resized Pod holds already: the least of all quotas.
+
+    Of the names that are charged.
+    """
     free: dict[str, Quantity] = {}
     whole: dict[str, Quantity] = {}
     for quota in quotas:
         for name in charges[quota.name]:
             hard = quota.hard[name]
-            left = max(hard - quota.used.get(name, ZERO), ZERO)
+            left, most = (max(hard - taken, ZERO) for taken in (quota.used.get(name, ZERO), held.get(name, ZERO)))
             free[name] = min(free.get(name, left), left)
-            whole[name] = min(whole.get(name, hard), hard)
+            whole[name] = min(whole.get(name, most), most)
     return free, whole
 
 

@@ -14,9 +14,9 @@ from webhook.decision import Change, Context
 from webhook.edit import Edit, Edited, edited, remembered
 from webhook.effective import aggregate, requests_of
 from webhook.pod import Container, Pod, Resources
-from webhook.policy import Defaults, Maxima, Settings
 from webhook.quantity import NANO, Quantity
 from webhook.resource_list import EMPTY, ResourceList, is_extended
+from webhook.settings import Defaults, Maxima, Settings
 
 # pods/resize can change nothing else (ValidatePodResize in kubernetes `pkg/apis/core/validation`).
 RESIZABLE: Final = ("cpu", "memory")

@@ -1,0 +1,14 @@
+"""The program that issues the webhook's certificate and has the API server trust it.
+
+    once a minute
+      reconcile  reads the webhook configurations and the Secret
+      ── pure: time is an argument ──
+      rotation   why_rotate(bundle, names, now) -> Reason | None
+      pki        a new CA, and a leaf that it has signed; the CA's key is forgotten
+      ──
+      reconcile  caBundle: the new CA and those before it            a crash here leaves extra trust only
+      reconcile  the Secret, with the resourceVersion that was read  409 ends the pass
+      reconcile  caBundle: what the Secret says, and nothing else
+
+The webhook only reads the mounted Secret; the two programs share nothing else. cert-manager can stand in for this one.
+"""

@@ -1,0 +1,137 @@
+"""The command line: python -m certs."""
+
+import re
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from certs.rotation import Lifetimes
+
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+FAILED, UNUSABLE = 1, 2  # exit codes: the one pass of --once; usage
+
+
+class DurationType(click.ParamType[timedelta]):
+    """A number and a unit on the command line."""
+
+    name = "DURATION"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """A positive timedelta, or a usage error."""
+        match = re.fullmatch(r"([0-9]{1,6})([dhms])", value)
+        if not match or not int(match[1]):
+            self.fail(f"{value!r} is no duration; write a number over 0 and d, h, m or s, such as 90d", param, ctx)
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+class AddressType(click.ParamType[tuple[str, int]]):
+    """HOST:PORT on the command line."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Host and port, or a usage error."""
+        host, _, port = value.rpartition(":")
+        if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            self.fail(f"{value!r} is no address; write HOST:PORT, such as 127.0.0.1:8080 or [::]:8080", param, ctx)
+        return host.strip("[]") or "::", int(port)
+
+
+@click.command(context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION_CERTS", "help_option_names": ["-h", "--help"]})
+@click.option("--kubeconfig", type=FILE, metavar="FILE", help="How to reach the cluster; else as a Pod of it.")
+@click.option("--namespace", required=True, metavar="NAME", help="Where the Secret and the webhook's Service are.")
+@click.option("--secret", default="flyte-admission-tls", show_default=True, metavar="NAME",
+              help="The Secret with ca.crt, tls.crt and tls.key. It is made where there is none; one without the "
+              "label app.kubernetes.io/managed-by=flyte-admission-certs is left alone.")  # fmt: skip
+@click.option("--service", default="flyte-admission", show_default=True, metavar="NAME",
+              help="The webhook's Service, which the certificate is for.")  # fmt: skip
+@click.option("--dns-name", multiple=True, metavar="NAME",
+              help="A DNS name or IP address that the certificate is for, instead of SERVICE.NAMESPACE.svc and "
+              "SERVICE.NAMESPACE.svc.cluster.local. May be repeated.")  # fmt: skip
+@click.option("--mutating-webhook-configuration", multiple=True, default=["flyte-admission"],
+              show_default=True, metavar="NAME", help="Where caBundle is written. May be repeated.")  # fmt: skip
+@click.option("--validating-webhook-configuration", multiple=True, default=["flyte-admission"],
+              show_default=True, metavar="NAME", help="The same.")  # fmt: skip
+@click.option("--ca-lifetime", type=DurationType(), default="365d", show_default=True,
+              help="For how long a CA is valid.")  # fmt: skip
+@click.option("--leaf-lifetime", type=DurationType(), default="90d", show_default=True,
+              help="For how long the certificate is valid.")  # fmt: skip
+@click.option("--renew-before", type=DurationType(), default="30d", show_default=True,
+              help="How long before the end of either both are replaced.")  # fmt: skip
+@click.option("--settle", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",
+              help="How long API servers may take to notice a caBundle, until its certificate is put out.")  # fmt: skip
+@click.option("--interval", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="SECONDS",
+              help="From the end of a pass to the next.")  # fmt: skip
+@click.option("--health-listen", type=AddressType(), default="127.0.0.1:8080", show_default=True,
+              help="Where /livez, /readyz and /metrics are, over plain http.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Make one pass and end: 0 if all is in order then, 1 if not.")
+@click.version_option(package_name="flyte-admission")
+def main(**options: Any) -> None:
+    """Issue, rotate and publish the webhook's certificate, until SIGTERM.
+
+    Looks once a minute at the Secret and the webhook configurations. Where the certificate is missing, damaged, for
+    other names or about to expire, a new CA signs a new one: first every caBundle trusts it, beside those before, then
+    the Secret has it. A caBundle that differs from the Secret is mended. Logs go to stderr, one JSON object a change.
+
+    Each option can also be given in the environment: FLYTE_ADMISSION_CERTS_NAMESPACE is --namespace.
+
+    \b
+    Exit code: 0 told to stop, or --once and all is in order; 1 --once and it is not; 2 usage, no way to the cluster.
+
+    \b
+    Try it:
+      python -m certs --once --kubeconfig ~/.kube/config --namespace flyte-admission
+    """
+    lifetimes = Lifetimes(options["ca_lifetime"], options["leaf_lifetime"], options["renew_before"])
+    if lifetimes.leaf > lifetimes.authority:
+        raise click.UsageError("--leaf-lifetime is over --ca-lifetime; a certificate does not outlive its CA")
+    if lifetimes.renew_before >= lifetimes.leaf:
+        raise click.UsageError("--renew-before is not under --leaf-lifetime; it would be replaced in each pass")
+    _start(lifetimes, options)
+
+
+def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
+    from certs import server
+    from certs.cluster import ClusterError
+    from certs.reconcile import Plan
+
+    namespace, service = options["namespace"], f"{options['service']}.{options['namespace']}.svc"
+    plan = Plan(
+        namespace=namespace,
+        secret=options["secret"],
+        names=options["dns_name"] or (service, f"{service}.cluster.local"),
+        mutating=options["mutating_webhook_configuration"],
+        validating=options["validating_webhook_configuration"],
+        lifetimes=lifetimes,
+        settle=options["settle"],
+    )
+    passes = server.Passes(plan, options["kubeconfig"])
+    try:
+        server.check(passes)
+    except ClusterError as error:
+        _fail(str(error))
+    if options["once"]:
+        sys.exit(0 if server.once(passes) else FAILED)
+    server.run(passes, options["interval"], _listen(*options["health_listen"]))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        _fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(UNUSABLE)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m certs")

@@ -1,0 +1,119 @@
+"""The program around the passes: when one is made, what is told of it, and how it ends."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from certs import cluster, logs
+from certs.cluster import ClusterError
+from certs.metrics import Metrics
+from certs.reconcile import Plan, Reconciler
+
+NOT_YET: Final = "no pass has been made yet"
+
+
+@dataclass(slots=True)
+class Passes:
+    """The passes made so far: each reads the clock and the cluster anew, for nothing is remembered between them."""
+
+    plan: Plan
+    kubeconfig: Path | None
+    metrics: Metrics = field(default_factory=Metrics)
+    problem: str = NOT_YET  # of the last pass, empty if it ended well
+
+    async def connect(self) -> None:
+        """Nothing but a connection; ClusterError if nobody says where the cluster is."""
+        async with cluster.connect(self.kubeconfig):
+            pass
+
+    async def make(self) -> bool:
+        """One pass, and whether it ended well."""
+        now = datetime.now(UTC)
+        try:
+            async with cluster.connect(self.kubeconfig) as api:
+                await Reconciler(self.plan, api, self.metrics).run(now)
+        except ClusterError as error:
+            self.problem = str(error)
+            self.metrics.failed(error.kind)
+            logs.error("pass failed", error=error.kind, message=self.problem)
+            return False
+        self.problem = ""
+        self.metrics.succeeded(now)
+        return True
+
+    async def keep_making(self, interval: float) -> None:
+        """One pass after the other until cancelled; that may be between any two steps of one."""
+        while True:
+            await self.make()
+            await asyncio.sleep(interval)
+
+
+def health(passes: Passes) -> Starlette:
+    """What the kubelet and Prometheus call, over plain HTTP."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        return PlainTextResponse(f"{passes.problem or 'ok'}\n", 503 if passes.problem else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(passes.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: it would exit with the signal."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def check(passes: Passes) -> None:
+    """ClusterError if there is no way to the cluster, whether or not it answers."""
+    asyncio.run(passes.connect())
+
+
+def once(passes: Passes) -> bool:
+    """Make one pass, and tell whether it ended well."""
+    return asyncio.run(passes.make())
+
+
+def run(passes: Passes, interval: float, listener: socket.socket) -> None:
+    """Make a pass each interval, until SIGTERM or SIGINT."""
+    asyncio.run(_run(passes, interval, listener))
+
+
+async def _run(passes: Passes, interval: float, listener: socket.socket) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    config = uvicorn.Config(
+        health(passes), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    probes = _Server(config)
+    host, port = listener.getsockname()[:2]
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    logs.info("started", health=f"http://{place}", secret=f"{passes.plan.namespace}/{passes.plan.secret}")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(probes.serve([listener]))
+        making = tasks.create_task(passes.keep_making(interval))
+        await stop.wait()
+        making.cancel()
+        probes.should_exit = True
+    logs.info("stopped")

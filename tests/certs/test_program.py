@@ -1,0 +1,383 @@
+"""`python -m certs`: the requests that a pass makes, what is told of it, how it fails, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from aiohttp import ClientTimeout, web
+from click.testing import CliRunner, Result
+from kubernetes.aio.config import incluster_config
+
+from certs import cluster, pki
+from certs.__main__ import main
+from certs.rotation import Bundle, Reason
+from tests import x509
+from tests.certs.apiserver import MUTATING, NAMESPACE, SECRET, SECRET_PATH, SECRETS, VALIDATING, ApiServer, refusal
+from tests.x509 import DAY, NOW
+
+PATIENCE = 20
+MANAGER = "fieldManager=flyte-admission-certs"
+READ = [f"GET {MUTATING}", f"GET {VALIDATING}", f"GET {SECRET_PATH}"]
+PATCH = [f"PATCH {path}?{MANAGER}" for path in (MUTATING, VALIDATING)]
+CREATE = [f"POST {SECRETS}?dryRun=All&{MANAGER}", f"POST {SECRETS}?{MANAGER}"]
+UPDATE = [f"PUT {SECRET_PATH}?dryRun=All&{MANAGER}", f"PUT {SECRET_PATH}?{MANAGER}"]
+SERVICE = (f"flyte-admission.{NAMESPACE}.svc", f"flyte-admission.{NAMESPACE}.svc.cluster.local")
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with ApiServer.installed().on_a_thread() as server:
+        yield server
+
+
+@pytest.fixture
+def ours(server: ApiServer, tmp_path: Path) -> ApiServer:
+    """After a first pass."""
+    assert once(server, tmp_path).exit_code == 0
+    server.asked.clear()
+    server.bodies.clear()
+    return server
+
+
+def arguments(server: ApiServer, folder: Path) -> list[str]:
+    return ["--kubeconfig", str(server.kubeconfig(folder)), "--namespace", NAMESPACE, "--settle", "0"]
+
+
+def once(server: ApiServer, folder: Path, *more: str) -> Result:
+    return CliRunner().invoke(main, [*arguments(server, folder), "--once", *more], catch_exceptions=False)
+
+
+def events(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stderr.splitlines()]
+
+
+def error(result: Result) -> tuple[str, str]:
+    """The only line of a pass that failed."""
+    assert result.exit_code == 1
+    (told,) = events(result)
+    assert (told["level"], told["event"]) == ("error", "pass failed")
+    return told["error"], told["message"]
+
+
+def test_the_first_pass_makes_the_certificate_and_has_it_trusted_before(server: ApiServer, tmp_path: Path) -> None:
+    result = once(server, tmp_path)
+    assert result.exit_code == 0
+    assert server.asked == [*READ, CREATE[0], *PATCH, CREATE[1], *READ[:2]]
+    secret = server.objects[SECRET_PATH]
+    assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "flyte-admission-certs"}
+    assert (secret["type"], set(secret["data"])) == ("kubernetes.io/tls", {"ca.crt", "tls.crt", "tls.key"})
+    assert server.bundles() == [server.data()["ca.crt"]] * 4
+    leaf = Bundle.read(server.data()).leaf
+    assert leaf
+    assert pki.names(leaf) == set(SERVICE)
+    told = events(result)
+    assert [event["event"] for event in told] == ["caBundle written", "caBundle written", "certificate rotated"]
+    assert {event["reason"] for event in told} == {"no_secret"}
+    assert "PRIVATE" not in result.stderr
+
+
+def test_what_is_in_order_is_read_and_nothing_else(ours: ApiServer, tmp_path: Path) -> None:
+    result = once(ours, tmp_path)
+    assert (result.exit_code, result.stderr, ours.asked) == (0, "", READ)
+
+
+def test_a_patch_changes_every_ca_bundle_of_the_configuration_that_was_read_and_nothing_else(
+    ours: ApiServer, tmp_path: Path
+) -> None:
+    before = json.dumps(ours.objects[MUTATING]["webhooks"])
+    ours.objects[MUTATING]["webhooks"][1]["clientConfig"]["caBundle"] = "Cg=="
+    version = ours.objects[MUTATING]["metadata"]["resourceVersion"]
+    result = once(ours, tmp_path)
+    assert ours.asked == [*READ, PATCH[0]]
+    value = b64encode(ours.data()["ca.crt"]).decode()
+    assert ours.bodies[-1] == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": value},
+        {"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": value},
+    ]
+    assert json.dumps(ours.objects[MUTATING]["webhooks"]) == before
+    (told,) = events(result)
+    assert (told["reason"], told["path"]) == ("caBundle has no certificate", MUTATING)
+
+
+def test_a_foreign_ca_in_a_ca_bundle_is_taken_out(ours: ApiServer, tmp_path: Path) -> None:
+    bundle = ours.data()["ca.crt"] + x509.root(begin=NOW, end=NOW + DAY).crt
+    ours.objects[VALIDATING]["webhooks"][0]["clientConfig"]["caBundle"] = b64encode(bundle).decode()
+    (told,) = events(once(ours, tmp_path))
+    assert told["reason"] == "caBundle has 1 CAs too many"
+    assert ours.bundles() == [ours.data()["ca.crt"]] * 4
+
+
+def test_other_names_rotate_and_what_others_added_to_the_secret_stays(ours: ApiServer, tmp_path: Path) -> None:
+    old = ours.data()
+    ours.objects[SECRET_PATH]["data"]["more"] = "bW9yZQ=="
+    ours.objects[SECRET_PATH]["metadata"]["annotations"] = {"kept": "yes"}
+    result = once(ours, tmp_path, "--dns-name", "webhook.example.com", "--dns-name", "10.0.0.1")
+    assert ours.asked == [*READ, UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
+    assert events(result)[-1]["reason"] == Reason.NAMES_NOT_COVERED
+    assert events(result)[-1]["names"] == ["webhook.example.com", "10.0.0.1"]
+    new = ours.data()
+    assert new.pop("more") == b"more"
+    assert ours.objects[SECRET_PATH]["metadata"]["annotations"] == {"kept": "yes"}
+    assert new["ca.crt"].endswith(old["ca.crt"])
+    assert ours.bundles() == [new["ca.crt"]] * 4
+    assert not pki.belongs(pki.private_key(new["tls.key"]) or x509.key("rsa"), pki.certificates(old["tls.crt"])[0])
+
+
+def test_a_renewed_leaf_waits_until_api_servers_have_settled(ours: ApiServer, tmp_path: Path) -> None:
+    times: list[tuple[str, float]] = []
+    ours.after = lambda request: times.append((request.method, time.monotonic()))
+    once(ours, tmp_path, "--dns-name", "other.svc", "--settle", "0.2")
+    patched, put = times[5][1], times[6][1]
+    assert [method for method, _ in times[4:7]] == ["PATCH", "PATCH", "PUT"]
+    assert put - patched >= 0.2
+
+
+def test_a_secret_that_is_empty_but_for_our_label_is_filled_without_the_right_to_create(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    labels = {"app.kubernetes.io/managed-by": "flyte-admission-certs"}
+    server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": labels}, "type": "Opaque"})
+    assert once(server, tmp_path).exit_code == 0
+    assert server.asked == [*READ, UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
+    assert server.bundles() == [server.data()["ca.crt"]] * 4
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"app.kubernetes.io/managed-by": "Helm"}])
+def test_a_secret_of_somebody_else_is_left_alone(
+    ours: ApiServer, tmp_path: Path, labels: dict[str, str] | None
+) -> None:
+    ours.objects[SECRET_PATH]["metadata"]["labels"] = labels
+    ours.objects[SECRET_PATH]["data"] = {}
+    kind, message = error(once(ours, tmp_path))
+    assert (kind, ours.asked) == ("foreign_secret", READ)
+    assert message.startswith(f"Secret {NAMESPACE}/{SECRET} is not ours and is left alone: it has no label app.kube")
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "kind"),
+    [
+        (READ[0], 403, "forbidden"), (READ[1], 500, "refused"),
+        (READ[2], 403, "forbidden"), (READ[2], 401, "forbidden"),
+        (UPDATE[0], 403, "forbidden"), (PATCH[0], 409, "conflict"), (PATCH[1], 404, "not_found"),
+        (UPDATE[1], 409, "conflict"),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_refused_ends_the_pass(
+    ours: ApiServer, tmp_path: Path, place: str, status: int, kind: str
+) -> None:
+    before = ours.objects[SECRET_PATH]
+
+    async def refuse(found: str) -> web.Response | None:
+        return refusal(status) if found == place else None
+
+    ours.before = refuse
+    result = once(ours, tmp_path, "--dns-name", "other.svc")
+    assert (result.exit_code, ours.asked[-1]) == (1, place)
+    told = events(result)[-1]
+    assert told["error"] == kind
+    assert told["message"].startswith(f"{place.split('?', maxsplit=1)[0]}: {status} ")
+    assert told["message"].endswith(f": it is {refusal_reason(status)}")
+    assert ours.objects[SECRET_PATH] == before
+
+
+def refusal_reason(status: int) -> str:
+    return {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 500: "InternalError"}[status]
+
+
+def test_a_secret_that_another_made_meanwhile_is_a_conflict(server: ApiServer, tmp_path: Path) -> None:
+    async def make(place: str) -> web.Response | None:
+        if place == PATCH[0]:
+            server.put(SECRET_PATH, {"metadata": {"name": SECRET}})
+        return None
+
+    server.before = make
+    result = once(server, tmp_path)
+    assert (result.exit_code, events(result)[-1]["error"]) == (1, "conflict")
+
+
+def test_a_missing_configuration_is_told_and_keeps_nobody_from_being_served(server: ApiServer, tmp_path: Path) -> None:
+    del server.objects[MUTATING]
+    result = once(server, tmp_path)
+    assert (result.exit_code, events(result)[-1]["error"]) == (1, "not_found")
+    assert events(result)[-1]["message"] == f"GET {MUTATING}: 404 Not Found: it is NotFound"
+    assert server.bundles() == [server.data()["ca.crt"]] * 2
+
+
+def test_configurations_are_by_name_and_may_have_no_webhook(server: ApiServer, tmp_path: Path) -> None:
+    path = MUTATING.replace("flyte-admission", "a%2Fb")
+    server.objects.clear()
+    server.put(path.replace("%2F", "/"), {"metadata": {}})
+    server.put(VALIDATING, {"metadata": {}, "webhooks": [{"name": "x", "clientConfig": {"url": "https://x"}}]})
+    result = once(server, tmp_path, "--mutating-webhook-configuration", "a/b")
+    assert server.asked[0] == f"GET {path}"
+    assert [place for place in server.asked if place.startswith("PATCH")] == [PATCH[1]]
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"<html>sorry</html>"])
+@pytest.mark.parametrize("status", [200, 502])
+def test_an_answer_that_is_no_json_is_told(ours: ApiServer, tmp_path: Path, body: bytes, status: int) -> None:
+    async def proxy(_: str) -> web.Response | None:
+        return web.Response(body=body, status=status)
+
+    ours.before = proxy
+    kind, message = error(once(ours, tmp_path))
+    expected = "the answer is no JSON object: " if status == 200 else "502 Bad Gateway: "
+    assert (kind, message.startswith(f"{READ[0]}: {expected}")) == ("refused", True)
+
+
+def test_an_api_server_that_is_not_there_is_told(server: ApiServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        server.port = free.getsockname()[1]
+        made = arguments(server, tmp_path)
+    result = CliRunner().invoke(main, [*made, "--once"])
+    kind, message = error(result)
+    assert (kind, message.startswith(f"{READ[0]}: ClientConnectorError: ")) == ("unreachable", True)
+
+
+def test_an_api_server_that_keeps_silent_is_given_up(
+    ours: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", ClientTimeout(total=0.05))
+
+    silent = asyncio.Event()
+
+    async def wait(_: str) -> web.Response | None:
+        await silent.wait()
+        return None
+
+    ours.before = wait
+    assert error(once(ours, tmp_path)) == ("unreachable", f"{READ[0]}: no answer within 0.05 s")
+
+
+NO_CA = {
+    "current-context": "x",
+    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    "users": [{"name": "u", "user": {}}],
+    "clusters": [{"name": "c", "cluster": {"server": "https://x", "certificate-authority-data": "eA=="}}],
+}
+UNUSABLE = [
+    ("a: [", "no YAML: "),
+    ("- a", "no kubeconfig: "),
+    ("a: 1", "Invalid kube-config"),
+    (json.dumps(NO_CA), "its certificates or keys cannot be used: "),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), UNUSABLE, ids=["yaml", "list", "empty", "ca"])
+def test_a_kubeconfig_that_cannot_be_used_ends_it_at_once(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(text)
+    assert told in unusable("--kubeconfig", str(file))
+
+
+def unusable(*more: str) -> str:
+    result = CliRunner().invoke(main, ["--namespace", NAMESPACE, *more], catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (2, "")
+    return result.stderr
+
+
+def test_outside_of_a_cluster_it_needs_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    told = unusable("--once")
+    assert told.startswith("no --kubeconfig is given, and the service account of a Pod is not to be had: Service host")
+
+
+def test_in_a_cluster_it_is_the_service_account(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as that goes without https: the API server does not understand what it gets."""
+    (tmp_path / "token").write_text("TOKEN")
+    (tmp_path / "ca.crt").write_bytes(x509.root().crt)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    result = CliRunner().invoke(main, ["--namespace", NAMESPACE, "--once"], catch_exceptions=False)
+    assert error(result)[0] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--leaf-lifetime", "90"], "'90' is no duration; write a number over 0 and d, h, m or s, such as 90d"),
+        (["--leaf-lifetime", "0s"], "'0s' is no duration"),
+        (["--ca-lifetime", "89d"], "--leaf-lifetime is over --ca-lifetime; a certificate does not outlive its CA"),
+        (["--renew-before", "2160h"], "--renew-before is not under --leaf-lifetime; it would be replaced in each pass"),
+        (["--health-listen", "x"], "'x' is no address; write HOST:PORT, such as 127.0.0.1:8080 or [::]:8080"),
+        (["--health-listen", "x:65536"], "'x:65536' is no address"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(options: list[str], told: str) -> None:
+    assert told in " ".join(unusable(*options).split())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_port_in_use_is_named(server: ApiServer, tmp_path: Path, host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host.strip("[]"), 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        said = unusable(*arguments(server, tmp_path)[:2], "--health-listen", f"{host}:{port}")
+    assert said.startswith(f"cannot listen on {host.strip('[]')} port {port}: Address already in use")
+
+
+def test_it_makes_passes_until_a_signal_and_ends_with_0(server: ApiServer, tmp_path: Path) -> None:
+    environment = {
+        "FLYTE_ADMISSION_CERTS_NAMESPACE": NAMESPACE,
+        "FLYTE_ADMISSION_CERTS_HEALTH_LISTEN": "127.0.0.1:0",
+        "FLYTE_ADMISSION_CERTS_DNS_NAME": "a.svc 10.0.0.1",
+    }
+    command = [sys.executable, "-m", "certs", "--kubeconfig", str(server.kubeconfig(tmp_path)), "--interval", "0.1"]
+    del server.objects[VALIDATING]
+    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        lines = (json.loads(line) for line in process.stderr)
+        health = next(lines)["health"]
+        until(lines, "pass failed")
+        status, text = get(f"{health}/readyz")
+        assert (status, text) == (503, f"GET {VALIDATING}: 404 Not Found: it is NotFound\n")
+        server.put(VALIDATING, {"metadata": {}, "webhooks": [{"name": "x", "clientConfig": {}}]})
+        until(lines, "caBundle written")
+        while get(f"{health}/readyz")[0] != 200:
+            pass
+        assert get(f"{health}/livez") == (200, "ok\n")
+        metrics = get(f"{health}/metrics")[1]
+        process.send_signal(signal.SIGTERM)
+        assert [line["event"] for line in lines] == ["stopped"]
+        assert process.wait(PATIENCE) == 0
+    leaf = Bundle.read(server.data()).leaf
+    assert leaf
+    assert pki.names(leaf) == {"a.svc", "10.0.0.1"}
+    found = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line[0] != "#"}
+    assert found['flyte_admission_certs_rotations_total{reason="no_secret"}'] == 1
+    assert found["flyte_admission_certs_published_total"] == 2
+    assert found['flyte_admission_certs_errors_total{error="not_found"}'] >= 1
+    assert found['flyte_admission_certs_expiry_seconds{certificate="leaf"}'] == leaf.not_valid_after_utc.timestamp()
+    assert found['flyte_admission_certs_expiry_seconds{certificate="ca"}'] > leaf.not_valid_after_utc.timestamp()
+    assert found["flyte_admission_certs_last_success_seconds"] >= leaf.not_valid_before_utc.timestamp()
+
+
+def until(lines: Iterator[dict[str, Any]], event: str) -> None:
+    assert any(line["event"] == event for line in lines)
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - our own
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()

@@ -1,0 +1,177 @@
+"""When the certificate is replaced, and which CAs are trusted: tables of the pure decisions."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509 import Certificate, DNSName
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from certs import pki, rotation
+from certs.rotation import Bundle, Lifetimes, Reason, successor, trusted, why_publish, why_rotate
+from tests import x509
+from tests.x509 import DAY, NOW
+
+NAMES = ("flyte-admission.flyte.svc", "10.0.0.1")
+LIFETIMES = Lifetimes()
+HOUR = timedelta(hours=1)
+
+
+def issued(ago: timedelta = timedelta(0), names: Sequence[str] = NAMES) -> pki.Issued:
+    return pki.issue(names, NOW - ago, LIFETIMES.authority, LIFETIMES.leaf)
+
+
+def data(of: pki.Issued, *before: pki.Issued) -> dict[str, bytes]:
+    return rotation.secret_data([of.authority, *(other.authority for other in before)], of)
+
+
+GOOD, OTHER = issued(), issued()
+WHOLE = data(GOOD)
+ROOT = x509.root()
+RSA = ROOT.issue("rsa")
+
+
+def locked(of: pki.Issued) -> bytes:
+    form, secret = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    return of.key.private_bytes(serialization.Encoding.PEM, form, secret)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (None, Reason.NO_SECRET),
+        ({}, Reason.CA_UNPARSABLE),
+        (WHOLE, None),
+        (data(GOOD, OTHER), None),
+        ({**WHOLE, "more": b"?"}, None),
+        (WHOLE | {"ca.crt": b""}, Reason.CA_UNPARSABLE),
+        (WHOLE | {"ca.crt": WHOLE["ca.crt"][:200]}, Reason.CA_UNPARSABLE),
+        (WHOLE | {"ca.crt": WHOLE["ca.crt"].replace(b"M", b"N", 3)}, Reason.CA_UNPARSABLE),
+        (WHOLE | {"ca.crt": b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n" + WHOLE["ca.crt"]}, None),
+        (WHOLE | {"ca.crt": data(OTHER)["ca.crt"]}, Reason.NOT_SIGNED_BY_CA),
+        (WHOLE | {"ca.crt": data(OTHER, GOOD)["ca.crt"]}, None),
+        (WHOLE | {"tls.crt": b"\xff"}, Reason.LEAF_UNPARSABLE),
+        ({key: value for key, value in WHOLE.items() if key != "tls.crt"}, Reason.LEAF_UNPARSABLE),
+        (WHOLE | {"tls.key": b""}, Reason.KEY_UNPARSABLE),
+        (WHOLE | {"tls.key": locked(GOOD)}, Reason.KEY_UNPARSABLE),
+        (WHOLE | {"tls.key": data(OTHER)["tls.key"]}, Reason.KEY_MISMATCH),
+        (WHOLE | {"tls.key": RSA.pem_key}, Reason.KEY_MISMATCH),
+        (WHOLE | {"tls.crt": RSA.crt, "tls.key": RSA.pem_key}, Reason.NOT_SIGNED_BY_CA),
+        ({"ca.crt": ROOT.crt, "tls.crt": RSA.crt, "tls.key": RSA.pem_key}, Reason.NAMES_NOT_COVERED),
+        ({"ca.crt": ROOT.crt, "tls.crt": ROOT.crt, "tls.key": ROOT.pem_key}, Reason.NAMES_NOT_COVERED),
+        (data(issued(names=NAMES[:1])), Reason.NAMES_NOT_COVERED),
+        (data(issued(names=(*NAMES, "more.svc"))), None),
+    ],
+)
+def test_what_the_secret_holds_is_replaced_for_the_first_reason(
+    found: dict[str, bytes] | None, reason: Reason | None
+) -> None:
+    bundle = None if found is None else Bundle.read(found)
+    assert why_rotate(bundle, NAMES, NOW, LIFETIMES.renew_before) == reason
+
+
+@pytest.mark.parametrize(
+    ("authority", "leaf", "after", "reason"),
+    [
+        (365 * DAY, 90 * DAY, 60 * DAY - timedelta(seconds=1), None),
+        (365 * DAY, 90 * DAY, 60 * DAY, Reason.LEAF_EXPIRING),
+        (365 * DAY, 90 * DAY, 90 * DAY - timedelta(seconds=1), Reason.LEAF_EXPIRING),
+        (365 * DAY, 90 * DAY, 90 * DAY, Reason.LEAF_EXPIRED),
+        (80 * DAY, 90 * DAY, 50 * DAY - timedelta(seconds=1), None),
+        (80 * DAY, 90 * DAY, 50 * DAY, Reason.CA_EXPIRING),
+        (80 * DAY, 90 * DAY, 80 * DAY, Reason.CA_EXPIRED),
+        (365 * DAY, 90 * DAY, 400 * DAY, Reason.CA_EXPIRED),
+        (365 * DAY, 90 * DAY, -pki.CLOCKS_DIFFER, None),
+        (365 * DAY, 90 * DAY, -pki.CLOCKS_DIFFER - timedelta(seconds=1), Reason.NOT_YET_VALID),
+    ],
+)
+def test_a_certificate_is_replaced_when_its_time_or_that_of_its_ca_runs_out(
+    authority: timedelta, leaf: timedelta, after: timedelta, reason: Reason | None
+) -> None:
+    bundle = Bundle.read(data(pki.issue(NAMES, NOW, authority, leaf)))
+    assert why_rotate(bundle, NAMES, NOW + after, 30 * DAY) == reason
+
+
+def test_what_is_issued_is_verified_by_its_ca_for_all_its_names_and_by_no_other() -> None:
+    mine, other = (PolicyBuilder().store(Store([of.authority])).time(NOW) for of in (GOOD, OTHER))
+    for name in ("flyte-admission.flyte.svc",):
+        mine.build_server_verifier(DNSName(name)).verify(GOOD.leaf, [])
+        with pytest.raises(VerificationError):
+            other.build_server_verifier(DNSName(name)).verify(GOOD.leaf, [])
+    assert pki.names(GOOD.leaf) == set(NAMES)
+    assert not pki.belongs(GOOD.key, GOOD.authority)
+    assert GOOD.authority.subject != issued(HOUR).authority.subject
+
+
+OLDEST, OLDER, OLD, YOUNG = (issued(ago) for ago in (40 * DAY, 3 * HOUR, HOUR, HOUR - timedelta(minutes=6)))
+ENDED = pki.issue(NAMES, NOW - 9 * DAY, 8 * DAY, 8 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("known", "published", "reason", "kept"),
+    [
+        # first of all, the current CA; those before it only while it is young
+        ([OLD, OLDEST], [OLD, OLDEST], Reason.LEAF_EXPIRING, [OLD]),
+        ([YOUNG, OLDER, OLDEST], [], Reason.NAMES_NOT_COVERED, [YOUNG, OLDER, OLDEST]),
+        ([ENDED, OLDEST], [], Reason.LEAF_EXPIRED, []),
+        ([ENDED], [], Reason.CA_EXPIRED, []),
+        # what is published and newer is kept, what is published and older is not
+        ([OLDER], [OLD, OLDEST], Reason.CA_EXPIRING, [OLDER, OLD]),
+        ([YOUNG], [OLD, GOOD], Reason.CA_EXPIRING, [YOUNG, GOOD]),
+        # a Secret that is gone or damaged says nothing of what is served
+        ([], [OLD, OLDEST], Reason.NO_SECRET, [OLD, OLDEST]),
+        ([OLD], [OLD, OLDEST], Reason.KEY_MISMATCH, [OLD, OLDEST]),
+        ([], [ENDED], Reason.CA_UNPARSABLE, []),
+        ([], [], Reason.NO_SECRET, []),
+    ],
+)
+def test_the_cas_of_leaves_that_may_still_be_served_are_kept(
+    known: list[pki.Issued], published: list[pki.Issued], reason: Reason, kept: list[pki.Issued]
+) -> None:
+    new = issued()
+    after = successor(new, authorities(known), authorities(published), reason, NOW)
+    assert after == (new.authority, *authorities(kept))
+
+
+def authorities(of: Sequence[pki.Issued]) -> tuple[Certificate, ...]:
+    return tuple(one.authority for one in of)
+
+
+STRANGER = x509.root(begin=NOW, end=NOW + DAY)
+
+
+@pytest.mark.parametrize(
+    ("known", "published", "expected"),
+    [
+        ([OLD], [], [OLD]),
+        ([OLD, OLDEST], [OLDEST, OLDEST], [OLD, OLDEST]),
+        ([OLD, ENDED], [ENDED], [OLD]),
+        ([OLD], [OLDER, YOUNG, YOUNG], [OLD, YOUNG]),
+    ],
+)
+def test_a_ca_bundle_holds_the_cas_of_the_secret_and_newer_ones_of_ours(
+    known: list[pki.Issued], published: list[pki.Issued], expected: list[pki.Issued]
+) -> None:
+    found = [*authorities(published), STRANGER.certificate]
+    assert trusted(authorities(known), found, NOW) == authorities(expected)
+
+
+BOTH = pki.certificates_pem(authorities([OLD, OLDER]))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (BOTH, None),
+        (b"", "caBundle has no certificate"),
+        (b"\n", "caBundle has no certificate"),
+        (BOTH[:300], "caBundle has no certificate"),
+        (pki.certificates_pem(authorities([OLD])), "caBundle lacks 1 of 2 CAs"),
+        (pki.certificates_pem(authorities([YOUNG])), "caBundle lacks 2 of 2 CAs"),
+        (BOTH + STRANGER.crt, "caBundle has 1 CAs too many"),
+        (pki.certificates_pem(authorities([OLDER, OLD])) + b"\n", None),
+    ],
+)
+def test_what_is_wrong_with_a_ca_bundle_is_told(found: bytes, why: str | None) -> None:
+    assert why_publish(found, authorities([OLD, OLDER])) == why

@@ -1,0 +1,439 @@
+"""What holds for a task: the most specific statement for it, resource by resource."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from tests.vectors import Data, cases, params
+from webhook.flyte import Generation, Task, label_value
+from webhook.policy import Scope
+from webhook.policy_file import load
+from webhook.quantity import parse
+from webhook.resource_list import ResourceList
+from webhook.settings import Mode, Settings
+from webhook.yaml_text import ProblemsError
+
+TODAY = "2026-11-25"
+SNACKS = {"project": "flytesnacks", "domain": "development"}
+
+
+def policy_text(content: Data, *further: str) -> str:
+    return "\n---\n".join([yaml.safe_dump(content), *further])
+
+
+def settings(
+    text: str, task: Mapping[str, str] = SNACKS, made_by: Generation = 1, day: str = TODAY, namespace: str = "n"
+) -> Settings:
+    return load(text, "policy.yaml").policy.settings(
+        msgspec.convert({"generation": made_by, **task}, Task), namespace, day
+    )
+
+
+def texts(resources: ResourceList) -> dict[str, str]:
+    return {name: str(value) for name, value in sorted(resources.items())}
+
+
+def problems(text: str) -> str:
+    with pytest.raises(ProblemsError) as caught:
+        load(text, "policy.yaml")
+    return str(caught.value)
+
+
+PLATFORM = {
+    "task_resources": {"defaults": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": 10, "memory": "10Gi", "gpu": 1}}
+}
+SCOPES: list[dict[str, str]] = [
+    {"domain": "development"},
+    {"project": "flytesnacks"},
+    SNACKS,
+    {"workflow": "core.wf"},
+    {"domain": "development", "workflow": "core.wf"},
+    {"project": "flytesnacks", "workflow": "core.wf"},
+    {**SNACKS, "workflow": "core.wf"},
+    {"task": "core.t"},
+    {"domain": "development", "task": "core.t"},
+    {"project": "flytesnacks", "task": "core.t"},
+    {**SNACKS, "task": "core.t"},
+    {"workflow": "core.wf", "task": "core.t"},
+    {"domain": "development", "workflow": "core.wf", "task": "core.t"},
+    {"project": "flytesnacks", "workflow": "core.wf", "task": "core.t"},
+    {**SNACKS, "workflow": "core.wf", "task": "core.t"},
+]
+LABELLED = {**SNACKS, "workflow": "core-wf", "name": "core-t"}
+
+
+@pytest.mark.parametrize("last", range(len(SCOPES)))
+def test_task_beats_workflow_beats_project_beats_domain(last: int) -> None:
+    overrides = [{**scope, "limits": {"cpu": index + 1}} for index, scope in enumerate(SCOPES[: last + 1])]
+    for shuffled in (overrides, overrides[::-1]):
+        found = settings(policy_text({**PLATFORM, "overrides": shuffled}), LABELLED)
+        assert found.limits.get("cpu") == parse(str(last + 1))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("other", ["project", "domain", "workflow", "name"])
+def test_an_override_is_for_nobody_else(scope: dict[str, str], other: str) -> None:
+    found = settings(
+        policy_text({**PLATFORM, "overrides": [{**scope, "limits": {"cpu": 1}}]}), {**LABELLED, other: "other"}
+    )
+    concerned = {"name": "task"}.get(other, other) in scope
+    assert found.limits.get("cpu") == parse("10" if concerned else "1")
+
+
+@examples(max_examples=50, deadline=None)
+@given(st.permutations(SCOPES), st.integers(0, 15), st.sampled_from([1, 2]))
+def test_the_order_of_the_file_is_of_no_account(scopes: list[dict[str, str]], count: int, made_by: Generation) -> None:
+    overrides = [{**scope, "limits": {"cpu": SCOPES.index(scope) + 1}} for scope in scopes[:count]]
+    labels = {**SNACKS, "workflow": label_value("core.wf", made_by), "name": label_value("core.t", made_by)}
+    found = settings(policy_text({**PLATFORM, "overrides": overrides}), labels, made_by).limits.get("cpu")
+    assert found == parse(str(max((SCOPES.index(scope) + 1 for scope in scopes[:count]), default=10)))
+
+
+PARTIAL = [
+    {"project": "flytesnacks", "defaults": {"memory": "2Gi"}, "limits": {"memory": "20Gi", "ephemeralStorage": "5Gi"}},
+    {**SNACKS, "limits": {"cpu": 20}},
+    {**SNACKS, "workflow": "core.wf", "defaults": {"cpu": "1"}, "limits": {"memory": 0}},
+]
+
+
+def test_overrides_are_merged_resource_by_resource_and_zero_is_none() -> None:
+    found = settings(policy_text({**PLATFORM, "overrides": PARTIAL}), LABELLED)
+    assert texts(found.defaults.amounts) == {"cpu": "1", "memory": "2Gi"}
+    names = ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu")
+    assert [str(found.limits.get(name)) for name in names] == ["20", "None", "5Gi", "1"]
+
+
+def test_a_null_in_an_override_says_nothing() -> None:
+    override = {**SNACKS, "defaults": {"cpu": None, "memory": ""}, "limits": {"cpu": None, "gpu": ""}}
+    found = settings(policy_text({**PLATFORM, "overrides": [override]}), LABELLED)
+    assert texts(found.defaults.amounts) == {"cpu": "100m", "memory": "1Gi"}
+    assert [str(found.limits.get(name)) for name in ("cpu", "nvidia.com/gpu")] == ["10", "1"]
+
+
+def test_replace_all_resources_does_as_flyte_does() -> None:
+    """GetTaskResources of flyteadmin: what the most specific record does not name is zero."""
+    content = {**PLATFORM, "overrides": PARTIAL, "override_strategy": "replace-all-resources"}
+    found = settings(policy_text(content), LABELLED)
+    assert texts(found.defaults.amounts) == {"cpu": "1"}
+    names = ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu", "amd.com/gpu")
+    assert [found.limits.get(name) for name in names] == [None] * 5
+    found = settings(policy_text(content), {**LABELLED, "workflow": "other"})
+    assert (texts(found.defaults.amounts), str(found.limits.get("cpu"))) == ({}, "20")
+    found = settings(policy_text(content), {"project": "elsewhere"})
+    assert (texts(found.defaults.amounts), str(found.limits.get("cpu"))) == ({"cpu": "100m", "memory": "1Gi"}, "10")
+
+
+@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "flyteadmin.GetTaskResources")))
+def test_replacing_gives_what_flyteadmin_gives(given: Data, expect: Data) -> None:
+    def flytes(resources: Data) -> Data:
+        keys = {"ephemeral-storage": "ephemeralStorage", "nvidia.com/gpu": "gpu", "storage": "storage"}
+        return {keys.get(name, name): value for name, value in resources.items() if name != "storage"}
+
+    content: Data = {"task_resources": {side: flytes(given["config"][side]) for side in given["config"]}}
+    if given["matchable"] is not None:
+        record = {
+            side: flytes(given["matchable"][side]) for side in ("defaults", "limits") if side in given["matchable"]
+        }
+        content |= {"overrides": [{**SNACKS, **record}], "override_strategy": "replace-all-resources"}
+    found = settings(policy_text(content), SNACKS)
+    for side, amounts_of in (("defaults", found.defaults.amounts.get), ("limits", found.limits.get)):
+        for name, value in expect["exact"][side].items():
+            if name != "storage":
+                assert (amounts_of(name) or parse("0")) == parse(value), (side, name)
+
+
+def test_a_mode_alone_leaves_the_resources_of_a_replacing_override_alone() -> None:
+    overrides = [{"project": "flytesnacks", "limits": {"cpu": 20}}, {**SNACKS, "mode": "audit"}]
+    found = settings(policy_text({"overrides": overrides, "override_strategy": "replace-all-resources"}), SNACKS)
+    assert (str(found.limits.get("cpu")), found.mode) == ("20", "audit")
+
+
+# As `flytectl get task-resource-attribute` writes files, and as it prints them.
+TRA_YAML = """\
+domain: development
+project: flytesnacks
+defaults:
+  cpu: "1"
+  memory: 150Mi
+limits:
+  cpu: "2"
+  memory: 450Mi
+"""
+TRA_JSON = (
+    '{"project":"flytesnacks","domain":"development","workflow":"",'
+    '"defaults":{"cpu":"1","memory":"150Mi"},"limits":{"cpu":"2","memory":"450Mi"}}'
+)
+TRA_OF_A_WORKFLOW = (
+    '{"project":"flytesnacks","domain":"development","workflow":"core.control_flow.merge_sort.merge_sort",'
+    '"defaults":{"cpu":"3"},"limits":{"cpu":"4","gpu":"8","ephemeral_storage":"7Gi"}}'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        policy_text(PLATFORM, TRA_YAML),
+        policy_text(PLATFORM, TRA_JSON),
+        policy_text(PLATFORM, TRA_JSON, TRA_OF_A_WORKFLOW),
+        policy_text({**PLATFORM, "overrides": [yaml.safe_load(TRA_YAML)]}),
+        policy_text({**PLATFORM, "overrides": [json.loads(TRA_JSON)]}),
+        policy_text({**PLATFORM, "overrides": [json.loads(TRA_OF_A_WORKFLOW)]}, TRA_JSON),
+        policy_text(PLATFORM, TRA_YAML, "# nothing more\n"),
+    ],
+)
+def test_documents_of_flytectl_are_read_as_they_are(text: str) -> None:
+    found = settings(text, SNACKS)
+    assert texts(found.defaults.amounts) == {"cpu": "1", "memory": "150Mi"}
+    names = ("cpu", "memory", "nvidia.com/gpu")
+    assert [str(found.limits.get(name)) for name in names] == ["2", "450Mi", "1"]
+    assert str(settings(text, {"project": "other", "domain": "development"}).limits.get("cpu")) == "10"
+
+
+def test_a_document_of_flytectl_for_a_workflow_is_for_that_workflow() -> None:
+    text = policy_text(PLATFORM, TRA_JSON, TRA_OF_A_WORKFLOW)
+    found = settings(text, {**SNACKS, "workflow": "core-control-flow-merge-sort-merge-sort"})
+    assert texts(found.defaults.amounts) == {"cpu": "3", "memory": "150Mi"}
+    names = ("cpu", "memory", "nvidia.com/gpu", "ephemeral-storage")
+    assert [str(found.limits.get(name)) for name in names] == ["4", "450Mi", "8", "7Gi"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (policy_text(PLATFORM, "project: a\nlimits: {cp: 1}\n"), "policy.yaml:12:10: limits.cp: unknown key"),
+        (policy_text(PLATFORM, TRA_YAML, TRA_JSON), "policy.yaml:21:1: for the same tasks as line 11, project fly"),
+        (policy_text({"overrides": [SNACKS, SNACKS]}), "for the same tasks as line 2"),
+        (policy_text({"overrides": [{"workflow": "a.b"}, {"workflow": "A b"}]}), "for the same tasks as line 2"),
+        (policy_text({"overrides": [{"task": "_f"}, {"task": "xf"}]}), "for the same tasks as line 2"),
+        (policy_text({"overrides": [{"limits": {"cpu": 1}}]}), "for all tasks"),
+        (policy_text({"overrides": [{"project": "", "domain": None}]}), "for all tasks"),
+        (policy_text({"overrides": [{"project": "p", "workflow": "..."}]}), "overrides[0].workflow: "),
+        (policy_text({}, "[]"), "a list where a map is expected"),
+        (policy_text({}, "task_resources: {}"), "unknown key"),
+    ],
+)
+def test_overrides_that_nobody_can_mean_are_refused(text: str, found: str) -> None:
+    assert found in problems(text)
+
+
+@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "flytepropeller.SanitizeLabelValue")))
+def test_names_become_labels_as_flyte_1_makes_them(given: Data, expect: Data) -> None:
+    assert label_value(given["value"], 1) == expect["exact"]
+
+
+@pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v2.json", "flyteplugins.SanitizeLabelValue")))
+def test_names_become_labels_as_flyte_2_makes_them(given: Data, expect: Data) -> None:
+    assert label_value(given["value"], 2) == expect["exact"]
+
+
+@examples(deadline=None)
+@given(st.text(), st.sampled_from([1, 2]))
+def test_a_label_is_one_already(name: str, made_by: Generation) -> None:
+    value = label_value(name, made_by)
+    assert label_value(value, made_by) == value
+    assert re.fullmatch("([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", value)
+
+
+@pytest.mark.parametrize(
+    ("named", "made_by", "label"),
+    [
+        ("core.control_flow.Merge.t1", 1, "core-control-flow-merge-t1"),
+        ("core.control_flow.Merge.t1", 2, "core.control_flow.Merge.t1"),
+        ("core-control-flow-merge-t1", 1, "core-control-flow-merge-t1"),
+        ("my_module.my task/v2", 2, "my_module.my-task-v2"),
+        ("my_module.my task/v2", 1, "my-module-my-task-v2"),
+        (f"{'a' * 62}.{'b' * 62}", 1, "a" * 62),
+        (f"{'a' * 62}.{'b' * 62}", 2, f"{'a' * 62}x"),
+    ],
+)
+def test_an_override_for_a_task_is_found_by_the_label_of_either_flyte(
+    named: str, made_by: Generation, label: str
+) -> None:
+    text = policy_text({**PLATFORM, "overrides": [{"task": named, "limits": {"cpu": 1}}]})
+    assert str(settings(text, {"name": label}, made_by).limits.get("cpu")) == "1"
+    assert str(settings(text, {"name": f"x{label}"[:63]}, made_by).limits.get("cpu")) == "10"
+    assert len(load(text, "policy.yaml").policy.matching(Scope(task=named), made_by)) == 1
+
+
+NVIDIA, AMD, TPU, MIG = "nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "nvidia.com/mig-1g.5gb"
+CLASSES = {
+    "accelerator-device-classes": {
+        "amd_gpu": {"resource-name": "amd.com/gpu-x", "device-node-label": "x", "pod-template": {"any": "thing"}},
+        "OWN": {"resource-name": "example.com/fpga"},
+        "nothing": {},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("limits", "k8s", "expect"),
+    [
+        ({"gpu": 2}, {}, {NVIDIA: "2", AMD: "2", TPU: "2", "aws.amazon.com/neuron": "2", "habana.ai/gaudi": "2"}),
+        ({"gpu": 2}, {}, {MIG: "2", "nvidia.com/mig-7g.80gb.me": "2", "nvidia.com/gpu.shared": "2"}),
+        ({"gpu": 2}, {}, {"gpu.intel.com/i915": "2", "gpu.intel.com/xe": "2"}),
+        ({"gpu": 2}, {}, {"example.com/fpga": None, "cpu": None, "nvidia.com/migs": None, "rdma/hca": None}),
+        ({"gpu": 2}, {"gpu-resource-name": "example.com/fpga"}, {"example.com/fpga": "2", NVIDIA: "2", MIG: "2"}),
+        ({"gpu": 2}, CLASSES, {"example.com/fpga": "2", "amd.com/gpu-x": "2", NVIDIA: "2", AMD: None, TPU: "2"}),
+        ({"gpu": 2, AMD: 4}, {}, {NVIDIA: "2", AMD: "4"}),
+        ({"gpu": 2, MIG: 7}, {}, {MIG: "7", "nvidia.com/mig-2g.10gb": "2"}),
+        ({"gpu": 2, "nvidia.com/mig-*": 7}, {}, {MIG: "7", NVIDIA: "2"}),
+        ({"gpu": 2, "nvidia.com/mig-*": 7, MIG: 3}, {}, {MIG: "3", "nvidia.com/mig-2g.10gb": "7", NVIDIA: "2"}),
+        ({"nvidia.com/*": 1, "nvidia.com/mig-*": 7}, {}, {MIG: "7", NVIDIA: "1", "nvidia.com/x": "1", AMD: None}),
+        ({"nvidia.com/mig-*": 7, "nvidia.com/mig-1g*": 5}, {}, {MIG: "5", "nvidia.com/mig-2g.10gb": "7"}),
+        ({"gpu": 2, "nvidia.com/mig-*": 0}, {}, {MIG: None, NVIDIA: "2"}),
+        ({"gpu": 2, AMD: 0}, {}, {AMD: None, NVIDIA: "2"}),
+        ({"gpu": 0}, {}, {NVIDIA: None, AMD: None, MIG: None}),
+        ({NVIDIA: 3}, {}, {NVIDIA: "3", AMD: None, MIG: None}),
+        ({"deviceclass.resource.kubernetes.io/gpu.example.com": 3}, {},
+         {"deviceclass.resource.kubernetes.io/gpu.example.com": "3"}),
+    ],
+)  # fmt: skip
+def test_a_maximum_of_gpus_holds_under_all_their_names_the_more_specific_key_first(
+    limits: Data, k8s: Data, expect: dict[str, str | None]
+) -> None:
+    text = policy_text({"task_resources": {"limits": limits}, "plugins": {"k8s": k8s}})
+    found = settings(text).limits
+    assert {name: found.get(name) and str(found.get(name)) for name in expect} == expect
+
+
+@pytest.mark.parametrize(
+    ("platform", "override", "expect"),
+    [
+        ({"gpu": 1}, {AMD: 4}, {NVIDIA: "1", AMD: "4", TPU: "1"}),
+        ({AMD: 4}, {"gpu": 1}, {NVIDIA: "1", AMD: "4", TPU: "1"}),
+        ({"gpu": 1}, {NVIDIA: 4}, {NVIDIA: "4", AMD: "1"}),
+        ({NVIDIA: 4}, {"gpu": 1}, {NVIDIA: "1", AMD: "1"}),
+        ({"gpu": 4}, {"gpu": 0}, {NVIDIA: None, AMD: None, MIG: None}),
+        ({"nvidia.com/mig-*": 4}, {MIG: 1}, {MIG: "1", "nvidia.com/mig-2g.10gb": "4"}),
+        ({MIG: 1}, {"nvidia.com/mig-*": 4}, {MIG: "1", "nvidia.com/mig-2g.10gb": "4"}),
+        ({"nvidia.com/mig-*": 4}, {"nvidia.com/mig-*": 0}, {MIG: None}),
+    ],
+)
+def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, expect: dict[str, str | None]) -> None:
+    content = {"task_resources": {"limits": platform}, "overrides": [{**SNACKS, "limits": override}]}
+    found = settings(policy_text(content), SNACKS).limits
+    assert {name: found.get(name) and str(found.get(name)) for name in expect} == expect
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        ({"gpu": 1, NVIDIA: 1}, "the same resource as gpu"),
+        ({"*": 1}, "unknown key"),
+        ({"nvidia.com*": 1}, "unknown key"),
+        ({"nvidia.com/mig-*-x": 1}, "unknown key"),
+        ({"nvidia.com/**": 1}, "unknown key"),
+        ({"mig-*": 1}, "unknown key"),
+        ({"nvidia.com/mig-*": "1.5"}, "no whole number of devices"),
+        ({"gpu": "500m"}, "no whole number of devices"),
+        ({"kubernetes.io/x": 1}, "unknown key"),
+    ],
+)
+def test_maxima_that_fit_nothing_are_refused(limits: Data, what: str) -> None:
+    assert what in problems(policy_text({"task_resources": {"limits": limits}}))
+
+
+def test_beginnings_of_names_are_for_maxima_alone() -> None:
+    assert "unknown key" in problems(policy_text({"task_resources": {"defaults": {"nvidia.com/mig-*": 1}}}))
+
+
+MODES: Data = {"mode": "audit", "overrides": [{"domain": "development", "mode": "enforce"}, {**SNACKS, "mode": "warn"}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "task", "mode"),
+    [
+        ({}, SNACKS, "enforce"),
+        (MODES, SNACKS, "warn"),
+        (MODES, {"project": "other", "domain": "development"}, "enforce"),
+        (MODES, {"project": "flytesnacks", "domain": "production"}, "audit"),
+        (MODES, {}, "audit"),
+        ({"overrides": [{"project": "flytesnacks", "limits": {"cpu": 1}}], "mode": "warn"}, SNACKS, "warn"),
+    ],
+)
+def test_the_mode_is_that_of_the_project_and_domain(content: Data, task: dict[str, str], mode: Mode) -> None:
+    assert settings(policy_text(content), task).mode == mode
+
+
+def exemption(match: Data, until: str = "2026-11-25", skip: tuple[str, ...] = ("clamp",)) -> Data:
+    return {"match": match, "skip": list(skip), "reason": "a demo", "until": until}
+
+
+@pytest.mark.parametrize(
+    ("match", "day", "counts"),
+    [
+        ({"project": "flytesnacks"}, "2026-11-24", True),
+        ({"project": "flytesnacks"}, "2026-11-25", True),
+        ({"project": "flytesnacks"}, "2026-11-26", False),
+        ({"project": "flytesnacks"}, "2027-01-01", False),
+        ({"domain": "development"}, TODAY, True),
+        ({"namespace": "flytesnacks-development"}, TODAY, True),
+        ({"namespace": "elsewhere"}, TODAY, False),
+        ({"project": "flytesnacks", "domain": "production"}, TODAY, False),
+        ({"project": "flytesnacks", "domain": "development", "namespace": "flytesnacks-development"}, TODAY, True),
+        ({"project": "flytesnacks", "namespace": "elsewhere"}, TODAY, False),
+    ],
+)
+def test_an_exemption_counts_for_whom_it_is_and_to_the_end_of_its_last_day(
+    match: Data, day: str, *, counts: bool
+) -> None:
+    text = policy_text({"exemptions": [exemption(match)]})
+    found = settings(text, day=day, namespace="flytesnacks-development")
+    assert found.skips == ({"clamp": "a demo"} if counts else {})
+
+
+def test_exemptions_that_have_ended_are_named_with_their_place() -> None:
+    content = {"exemptions": [exemption(SNACKS), exemption({"project": "a"}, "2030-12-31", ("fill", "quota"))]}
+    policy = load(policy_text(content), "policy.yaml").policy
+    assert policy.expired("2026-11-25") == ()
+    (warning,) = policy.expired("2026-11-26")
+    place, _, what = warning.partition(": warning: ")
+    assert what.startswith("expired on 2026-11-25")
+    file, line, column = place.split(":")
+    assert (file, policy_text(content).splitlines()[int(line) - 1][int(column) - 1 :]) == (
+        "policy.yaml",
+        "until: '2026-11-25'",
+    )
+
+
+def test_what_several_exemptions_skip_adds_up() -> None:
+    content = {"exemptions": [exemption(SNACKS, skip=("quota", "fill")), exemption({"project": "flytesnacks"})]}
+    assert [*settings(policy_text(content), SNACKS).skips] == ["clamp", "fill", "quota"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"match": {}}, "would exempt everything"),
+        ({"match": {"project": ""}}, "would exempt everything"),
+        ({"match": {"labels": {"a": "b"}}}, "unknown key; accepted: namespace, project, domain"),
+        ({"match": {"workflow": "w"}}, "unknown key; accepted: namespace, project, domain"),
+        ({"match": {"task": "t"}}, "unknown key"),
+        ({"skip": []}, "nothing given"),
+        ({"skip": ["everything"]}, "'everything' is not accepted; write 'fill', 'clamp', 'tolerate' or 'quota'"),
+        ({"reason": ""}, "empty; write a text"),
+        ({"until": "2026-02-29"}, "'2026-02-29' is no day"),
+        ({"until": "2026-13-01"}, "'2026-13-01' is no day"),
+        ({"until": "tomorrow"}, "'tomorrow' is no day"),
+        ({"until": "0000-01-01"}, "'0000-01-01' is no day"),
+        ({"until": "2026-1-1"}, "'2026-1-1' is no day"),
+    ],
+)
+def test_an_exemption_says_for_whom_from_what_why_and_until_when(change: Data, what: str) -> None:
+    assert what in problems(policy_text({"exemptions": [{**exemption(SNACKS), **change}]}))
+    for key in change:
+        without: Any = {name: value for name, value in exemption(SNACKS).items() if name != key}
+        assert key in problems(policy_text({"exemptions": [without]}))
+
+
+def test_a_day_may_stand_without_quotes() -> None:
+    text = "exemptions: [{match: {project: flytesnacks}, skip: [fill], reason: x, until: 2030-12-31}]"
+    assert settings(text, SNACKS).skips == {"fill": "x"}

@@ -1,0 +1,233 @@
+"""What a policy amounts to for some tasks, with the line that each value comes from."""
+
+import re
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.vectors import Data
+from webhook.policy import Scope
+from webhook.policy_file import load
+from webhook.policy_show import shown
+
+TODAY = "2026-11-25"
+POLICY = """\
+task_resources:
+  defaults:
+    cpu: 500m
+    memory: 1Gi
+  limits:
+    cpu: 4
+    gpu: 2
+    "nvidia.com/mig-*": 7
+    example.com/fpga: 0
+secondary_defaults: {cpu: 100m}
+overrides:
+  - domain: production
+    mode: warn
+    limits:
+      memory: 64Gi
+  - project: flytesnacks
+    domain: production
+    workflow: core.wf
+    defaults:
+      memory: 2Gi
+    secondary_defaults:
+      memory: 64Mi
+    limits: {cpu: 0, gpu: 8}
+mode: audit
+warnings: true
+exemptions:
+  - match: {project: flytesnacks}
+    skip: [clamp, quota]
+    reason: "a demo: all day"
+    until: 2026-11-25
+  - match: {domain: production, namespace: a-production}
+    skip: [fill]
+    reason: moving
+    until: 2030-01-01
+  - match: {project: other}
+    skip: [fill]
+    reason: not for us
+    until: 2030-01-01
+verdicts:
+  fits_later:
+    flyte2: 403
+  retry_after_seconds: 60
+plugins:
+  k8s:
+    resource-tolerations:
+      - nvidia.com/gpu:
+          - {key: flyte/gpu, operator: Equal, value: big, effect: NoSchedule}
+    default-tolerations:
+      - {key: always, operator: Exists}
+---
+{"project":"flytesnacks","domain":"development","workflow":"","defaults":{"cpu":"1","memory":"150Mi"},
+ "limits":{"cpu":"2","ephemeral_storage":"7Gi"}}
+"""
+ORIGIN = re.compile(r"(?P<value>.*?)  # (?P<origin>\S+:[0-9]+|built in)")
+
+
+def show(scope: Scope, text: str = POLICY, today: str = TODAY) -> str:
+    return shown(load(text, "policy.yaml").policy, scope, today)
+
+
+SECTIONS = """\
+resource-tolerations:
+  nvidia.com/gpu: [{"key":"flyte/gpu", "operator":"Equal", "value":"big", "effect":"NoSchedule"}]  # policy.yaml:46
+default-tolerations: [{"key":"always", "operator":"Exists"}]  # policy.yaml:48
+interruptible-tolerations: []  # built in
+verdicts:
+  fits_later:
+    flyte1: 403  # built in
+    flyte2: 403  # policy.yaml:41
+    operator: 403  # built in
+  never_fits:
+    flyte1: 413  # built in
+    flyte2: 413  # built in
+    operator: 403  # built in
+  retry_after_seconds: 60  # policy.yaml:42
+warnings: true  # policy.yaml:25
+"""
+
+
+@pytest.mark.parametrize(
+    ("scope", "head", "tail"),
+    [
+        (
+            Scope(),
+            """\
+# For all tasks.
+mode: audit  # policy.yaml:24
+defaults:
+  cpu: 500m  # policy.yaml:3
+  memory: 1Gi  # policy.yaml:4
+secondary_defaults:
+  cpu: 100m  # policy.yaml:10
+limits:
+  cpu: 4  # policy.yaml:6
+  example.com/fpga: 0  # policy.yaml:9
+  gpu: 2  # policy.yaml:7
+  "nvidia.com/mig-*": 7  # policy.yaml:8
+""",
+            "",
+        ),
+        (
+            Scope(project="flytesnacks", domain="production", workflow="core.wf"),
+            """\
+# For project flytesnacks, domain production, workflow core.wf.
+mode: warn  # policy.yaml:13
+defaults:
+  cpu: 500m  # policy.yaml:3
+  memory: 2Gi  # policy.yaml:20
+secondary_defaults:
+  cpu: 100m  # policy.yaml:10
+  memory: 64Mi  # policy.yaml:22
+limits:
+  cpu: 0  # policy.yaml:23
+  example.com/fpga: 0  # policy.yaml:9
+  gpu: 8  # policy.yaml:23
+  memory: 64Gi  # policy.yaml:15
+  "nvidia.com/mig-*": 7  # policy.yaml:8
+""",
+            """
+# exempted from clamp, quota until 2026-11-25: a demo: all day
+# exempted in namespace a-production from fill until 2030-01-01: moving""",
+        ),
+        (
+            Scope(project="flytesnacks", domain="development"),
+            """\
+# For project flytesnacks, domain development.
+mode: audit  # policy.yaml:24
+defaults:
+  cpu: 1  # policy.yaml:51
+  memory: 150Mi  # policy.yaml:51
+secondary_defaults:
+  cpu: 100m  # policy.yaml:10
+limits:
+  cpu: 2  # policy.yaml:52
+  ephemeral-storage: 7Gi  # policy.yaml:52
+  example.com/fpga: 0  # policy.yaml:9
+  gpu: 2  # policy.yaml:7
+  "nvidia.com/mig-*": 7  # policy.yaml:8
+""",
+            "\n# exempted from clamp, quota until 2026-11-25: a demo: all day",
+        ),
+    ],
+)
+def test_each_value_has_the_line_that_it_comes_from(scope: Scope, head: str, tail: str) -> None:
+    found = [line for line in show(scope).splitlines() if not line.strip().startswith("nvidia.com/gpu: 2")]
+    found = [line for line in found if not line.strip().startswith("nvidia.com/gpu: 8")]
+    assert "\n".join(found) == f"{head}{SECTIONS.rstrip()}{tail}"
+
+
+def test_the_line_of_a_value_has_the_value() -> None:
+    lines = POLICY.splitlines()
+    text = show(Scope(project="flytesnacks", domain="production", workflow="core.wf"))
+    placed = [ORIGIN.fullmatch(line) for line in text.splitlines()]
+    found = [match for match in placed if match and match["origin"] != "built in"]
+    assert len(found) > 10
+    for match in found:
+        key, _, value = match["value"].strip().strip('"').partition(": ")
+        line = lines[int(match["origin"].rpartition(":")[2]) - 1]
+        if not value.startswith("["):
+            assert value in line, (key, value, line)
+
+
+def test_an_exemption_that_has_ended_is_not_shown() -> None:
+    assert "a demo" in show(Scope(project="flytesnacks"))
+    assert "a demo" not in show(Scope(project="flytesnacks"), today="2026-11-26")
+
+
+def test_what_is_shown_is_what_holds() -> None:
+    scope = Scope(project="flytesnacks", domain="production", workflow="core.wf")
+    policy = load(POLICY, "policy.yaml").policy
+    holds = policy.settings_of(policy.matching(scope))
+    data = yaml.safe_load(show(scope))
+    assert data["defaults"] == {name: str(value) for name, value in holds.defaults.amounts.items()}
+    assert data["mode"] == holds.mode
+    assert data["verdicts"]["fits_later"] == dict(holds.verdicts.fits_later)
+    for name, value in data["limits"].items():
+        if "*" not in name and name != "gpu":
+            assert str(holds.limits.get(name) or 0) == str(value)
+
+
+def test_an_empty_policy_is_all_built_in() -> None:
+    data = yaml.safe_load(show(Scope(), "{}"))
+    assert (data["mode"], data["defaults"], data["limits"], data["warnings"]) == ("enforce", {}, {}, False)
+    assert data["resource-tolerations"] == {}
+    assert ":1" not in show(Scope(), "{}")
+
+
+def test_secondary_defaults_that_are_not_given_are_those_of_the_platform() -> None:
+    assert "# secondary_defaults: not given; the same as defaults, but for devices" in show(Scope(), "{}")
+    assert yaml.safe_load(show(Scope(), "secondary_defaults: {}"))["secondary_defaults"] == {}
+
+
+def test_replaced_resources_are_not_shown() -> None:
+    text = POLICY.replace("overrides:", "override_strategy: replace-all-resources\noverrides:")
+    data = yaml.safe_load(show(Scope(project="flytesnacks", domain="production", workflow="core.wf"), text))
+    assert data["defaults"] == {"memory": "2Gi"}
+    assert data["limits"] == {"cpu": 0, "gpu": 8, "nvidia.com/gpu": 8}
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
+REASONS = NAMES.map(lambda text: f"x{text}")
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(REASONS, NAMES, st.dictionaries(st.sampled_from(["a.b/c", "true.x/1", "1.2/3", "e.f/null"]), st.integers(0, 9)))
+def test_what_is_shown_is_yaml_whatever_the_texts(reason: str, task: str, amounts: Data) -> None:
+    content = {
+        "task_resources": {"defaults": amounts, "limits": {f"{name}*": value for name, value in amounts.items()}},
+        "exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": reason, "until": "2030-01-01"}],
+        "plugins": {"k8s": {"resource-tolerations": {name: {"key": "x"} for name in amounts}}},
+    }
+    text = show(Scope(project="p", task=task), yaml.safe_dump(content))
+    data = yaml.safe_load(text)
+    assert data["mode"] == "enforce"
+    assert data["defaults"] == amounts
+    assert data["limits"] == {f"{name}*": value for name, value in amounts.items()}
+    assert [*data["resource-tolerations"]] == sorted(amounts)

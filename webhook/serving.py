@@ -1,0 +1,194 @@
+"""The certificate in use, and its replacement while connections stay open.
+
+What is loaded into a context that serves cannot be taken back, and OpenSSL keeps one certificate for each kind of key.
+So each pair is loaded into a context of its own, and a new connection is handed over to that when it says hello.
+"""
+
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509 import Certificate
+
+from webhook import logs, tls
+from webhook.metrics import Metrics
+from webhook.tls import CertificateError
+
+# cert-manager and our own certs replace a certificate with a third of its time left, at the latest 30 days before.
+LATE: Final = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a certificate, its key, and perhaps the CA that clients trust are mounted."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None  # by default ca.crt beside the certificate, if that is there
+
+    def resolved(self) -> "Files":
+        """Where they are now: those of one folder in one folder, though the kubelet may swap it at any time."""
+        folder = self.certificate.resolve().parent
+
+        def now(file: Path) -> Path:
+            beside = folder / file.name
+            return beside if file.parent == self.certificate.parent and beside.exists() else file.resolve()
+
+        ca = now(self.ca or self.certificate.with_name("ca.crt"))
+        return Files(now(self.certificate), now(self.key), ca if self.ca or ca.exists() else None)
+
+    def digest(self) -> str:
+        """Of all that the files hold; CertificateError if one cannot be read."""
+        files = [file for file in (self.certificate, self.key, self.ca) if file]
+        return sha256(b"\0".join(sha256(_read(file)).digest() for file in files)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pair that can be served, and the CA that clients need for it."""
+
+    context: ssl.SSLContext
+    leaf: Certificate
+    ca: Certificate | None = None
+    untrusted: str = ""  # why the file of the CA does not make clients trust the leaf
+
+
+def load(files: Files) -> Loaded:
+    """A fresh context with the pair; CertificateError if it is none."""
+    context = tls.context(files.certificate, files.key)
+    chain = _certificates(files.certificate)
+    if files.ca is None:
+        return Loaded(context, chain[0])
+    try:
+        authorities = _certificates(files.ca)
+    except CertificateError as error:
+        return Loaded(context, chain[0], untrusted=str(error))
+    ca = trust_anchor(chain, authorities)
+    untrusted = "" if ca else f"no CA of {files.ca} has signed the certificate that is served"
+    return Loaded(context, chain[0], ca, untrusted)
+
+
+def trust_anchor(chain: list[Certificate], authorities: list[Certificate]) -> Certificate | None:
+    """The CA that a client gets to from the leaf by way of the rest of the chain; the last to expire of several."""
+    leaf, *rest = chain
+    if found := [ca for ca in authorities if ca == leaf or _signed(ca, leaf)]:
+        return max(found, key=lambda ca: ca.not_valid_after_utc)
+    above = next((certificate for certificate in rest if _signed(certificate, leaf)), None)
+    if above is None:
+        return None
+    return trust_anchor([above, *(certificate for certificate in rest if certificate != above)], authorities)
+
+
+def _signed(ca: Certificate, certificate: Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):  # another issuer, a key that signs nothing, another key
+        return False
+    return True
+
+
+def problems(loaded: Loaded, now: datetime) -> list[str]:
+    """What somebody should look at, for the log."""
+    found = [f"{what} {problem}" for what, certificate in (("the certificate", loaded.leaf), ("its CA", loaded.ca))
+             if certificate and (problem := _by_time(certificate, now))]  # fmt: skip
+    return [*found, loaded.untrusted] if loaded.untrusted else found
+
+
+def _by_time(certificate: Certificate, now: datetime) -> str:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begin:
+        return f"is valid from {begin.isoformat()} only"
+    if end <= now:
+        return f"expired at {end.isoformat()}"
+    if end - now < min(LATE, (end - begin) / 5):
+        return f"expires at {end.isoformat()} and should have been replaced by now"
+    return ""
+
+
+class Serving:
+    """A certificate that follows its files."""
+
+    def __init__(self, files: Files, metrics: Metrics) -> None:
+        """Serve what the files hold, even if it has expired; CertificateError if that is nothing to serve."""
+        self.files = files
+        self._metrics = metrics
+        resolved = files.resolved()
+        self._used = self._seen = resolved.digest()
+        self._problems: list[str] = []
+        self._refusal = ""
+        self.current = load(resolved)
+        self.context = tls.context(resolved.certificate, resolved.key)
+        self.context.sni_callback = self._hand_over
+        self._tell()
+
+    def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
+        connection.context = self.current.context
+
+    def look(self) -> None:
+        """Take up what the files hold, once two looks have found the same; what cannot be used changes nothing."""
+        now = datetime.now(UTC)
+        try:
+            resolved = self.files.resolved()
+            before, self._seen = self._seen, resolved.digest()
+            if self._seen == before:
+                self._take_up(resolved, now)
+        except CertificateError as error:
+            self._refuse(str(error))
+        self._warn(problems(self.current, now))
+
+    def _take_up(self, resolved: Files, now: datetime) -> None:
+        if self._seen != self._used:
+            fresh = load(resolved)
+            end = fresh.leaf.not_valid_after_utc
+            if end <= now and end < self.current.leaf.not_valid_after_utc:
+                raise CertificateError(f"{self.files.certificate}: expired at {end.isoformat()}")
+            self._used, self.current = self._seen, fresh
+            self._tell()
+            logs.info("certificate in use", **self.fields())
+        self._refusal = ""
+
+    def _refuse(self, problem: str) -> None:
+        """Go on with what is served, and say why, once."""
+        if problem != self._refusal:
+            self._refusal = problem
+            self._metrics.certificate_refused()
+            logs.warning("certificate not in use, the last good one is kept", problem=problem)
+
+    def _warn(self, found: list[str]) -> None:
+        if found != self._problems:
+            self._problems = found
+            log = logs.warning if found else logs.info
+            log("certificate needs attention" if found else "certificate in order", problems=found, **self.fields())
+
+    def _tell(self) -> None:
+        ca = self.current.ca
+        self._metrics.certificate_used(
+            self.current.leaf.not_valid_after_utc,
+            ca.not_valid_after_utc if ca else None,
+            trusted=not self.current.untrusted,
+        )
+
+    def fields(self) -> dict[str, str]:
+        """For the log: which certificate is served, and until when."""
+        leaf = self.current.leaf
+        return {"certificate": str(self.files.certificate), "serial": f"{leaf.serial_number:x}",
+                "expires": leaf.not_valid_after_utc.isoformat()}  # fmt: skip
+
+
+def _certificates(file: Path) -> list[Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_read(file))
+    except ValueError as error:
+        raise CertificateError(f"{file}: no certificate in PEM: {error}") from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{file}: {error.strerror}") from error
