@@ -2,18 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.complete
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 CODE := webhook certs examples tests benchmarks
 
-.PHONY: help setup run serve test e2e check format lock bench clean
+.PHONY: help setup run serve test e2e check format lock image bench clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## Put the program and its tools into .venv
 
-$(SETUP): requirements.txt pyproject.toml
+$(SETUP): requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -30,11 +31,12 @@ e2e: $(SETUP) ## Run the tests that take a control plane: Kubernetes 1.37, or KU
 	@$(BIN)/python -m tests.e2e.controlplane.binaries
 	$(BIN)/pytest tests/e2e
 
-check: $(SETUP) ## Run formatter, linter, types, import contracts, and the tests with coverage
+check: $(SETUP) ## Run formatter, linters, types, import contracts, and the tests with coverage
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto
 	$(BIN)/coverage combine --quiet
@@ -44,9 +46,13 @@ format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-lock: ## Choose versions anew: pyproject.toml to requirements.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --upgrade --group dev --output-file requirements.txt pyproject.toml
+lock: ## Choose versions anew: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything
+	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
+	$(LOCK) --upgrade --constraint requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
+	$(LOCK) --upgrade --constraint requirements-dev.txt --group build --output-file requirements-build.txt
+
+image: ## Build the image with buildah, on the base image BASE if that is given
+	buildah build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(or $(IMAGE),flyte-admission:0.1.0) .
 
 bench: $(SETUP) ## Measure the request path
 	$(BIN)/python benchmarks/request_path.py

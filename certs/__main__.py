@@ -47,7 +47,7 @@ class AddressType(click.ParamType[tuple[str, int]]):
 @click.option("--namespace", required=True, metavar="NAME", help="Where the Secret and the webhook's Service are.")
 @click.option("--secret", default="flyte-admission-tls", show_default=True, metavar="NAME",
               help="The Secret with ca.crt, tls.crt and tls.key. It is made where there is none; one without the "
-              "label app.kubernetes.io/managed-by=flyte-admission-certs is left alone.")  # fmt: skip
+              "label flyte-admission.io/managed-by=flyte-admission-certs is left alone.")  # fmt: skip
 @click.option("--service", default="flyte-admission", show_default=True, metavar="NAME",
               help="The webhook's Service, which the certificate is for.")  # fmt: skip
 @click.option("--dns-name", multiple=True, metavar="NAME",

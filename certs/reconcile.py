@@ -19,7 +19,7 @@ from certs.metrics import Metrics
 from certs.pki import Issued
 from certs.rotation import Bundle, Lifetimes, Reason
 
-MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "flyte-admission.io/managed-by"  # app.kubernetes.io/managed-by is overwritten by Helm
 OURS: Final = "flyte-admission-certs"  # the value of that label on a Secret which may be written
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 

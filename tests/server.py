@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,9 +138,11 @@ class Server:
 
 
 @contextmanager
-def running(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+def running(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+) -> Iterator[Server]:
     """A server that listens on free ports; the arguments are those of `serve`."""
-    command = [*PROGRAM, "serve", *FREE_PORTS, *map(str, arguments)]
+    command = [*program, "serve", *FREE_PORTS, *map(str, arguments)]
     with subprocess.Popen(
         command, env=os.environ | (environment or {}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:

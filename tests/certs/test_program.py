@@ -76,7 +76,7 @@ def test_the_first_pass_makes_the_certificate_and_has_it_trusted_before(server: 
     assert result.exit_code == 0
     assert server.asked == [*READ, CREATE[0], *PATCH, CREATE[1], *READ[:2]]
     secret = server.objects[SECRET_PATH]
-    assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "flyte-admission-certs"}
+    assert secret["metadata"]["labels"] == {"flyte-admission.io/managed-by": "flyte-admission-certs"}
     assert (secret["type"], set(secret["data"])) == ("kubernetes.io/tls", {"ca.crt", "tls.crt", "tls.key"})
     assert server.bundles() == [server.data()["ca.crt"]] * 4
     leaf = Bundle.read(server.data()).leaf
@@ -148,7 +148,7 @@ def test_a_renewed_leaf_waits_until_api_servers_have_settled(ours: ApiServer, tm
 def test_a_secret_that_is_empty_but_for_our_label_is_filled_without_the_right_to_create(
     server: ApiServer, tmp_path: Path
 ) -> None:
-    labels = {"app.kubernetes.io/managed-by": "flyte-admission-certs"}
+    labels = {"flyte-admission.io/managed-by": "flyte-admission-certs"}
     server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": labels}, "type": "Opaque"})
     assert once(server, tmp_path).exit_code == 0
     assert server.asked == [*READ, UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
@@ -163,7 +163,7 @@ def test_a_secret_of_somebody_else_is_left_alone(
     ours.objects[SECRET_PATH]["data"] = {}
     kind, message = error(once(ours, tmp_path))
     assert (kind, ours.asked) == ("foreign_secret", READ)
-    assert message.startswith(f"Secret {NAMESPACE}/{SECRET} is not ours and is left alone: it has no label app.kube")
+    assert message.startswith(f"Secret {NAMESPACE}/{SECRET} is not ours and is left alone: it has no label flyte-ad")
 
 
 @pytest.mark.parametrize(

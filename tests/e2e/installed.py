@@ -12,46 +12,17 @@ from typing import Any
 from tests import server
 from tests.e2e.client import Client, Json, path_of, wait_for
 from tests.e2e.pods import FLYTE_1, pod, resources
+from tests.manifests import BASE, documents
 from webhook import tls
 
 POLICY = server.EXAMPLES / "policy.yaml"
-RULES = [
-    {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]},
-    {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/resize"]},
-]
-GENERATIONS = {"flyte1": "execution-id", "flyte2": "flyte.org/run"}  # the label that tells a Pod of each
 COUNTED = re.compile(r'^flyte_admission_requests_total\{decision="\w+",endpoint="([^"]+)"\} (\S+)$', re.MULTILINE)
 PROBE = pod("default", "probe", FLYTE_1)
 
 
 def shipped() -> list[Json]:
     """The webhook configurations of an installation, as its manifests have them."""
-    return [
-        _configuration("MutatingWebhookConfiguration", "/mutate", {"reinvocationPolicy": "IfNeeded"}),
-        _configuration("ValidatingWebhookConfiguration", "/validate", {}),
-    ]
-
-
-def _configuration(kind: str, path: str, more: Json) -> Json:
-    service = {"name": "flyte-admission", "namespace": "flyte-admission", "path": path}
-    common = {
-        "clientConfig": {"service": service},
-        "rules": RULES,
-        "failurePolicy": "Ignore",
-        "sideEffects": "None",
-        "timeoutSeconds": 2,
-        "admissionReviewVersions": ["v1"],
-        **more,
-    }
-    webhooks = [
-        {
-            "name": f"{name}.flyte-admission.flyte.org",
-            "objectSelector": {"matchExpressions": [{"key": label, "operator": "Exists"}]},
-            **common,
-        }
-        for name, label in GENERATIONS.items()
-    ]
-    return {"kind": kind, "metadata": {"name": "flyte-admission"}, "webhooks": webhooks}
+    return documents(BASE / "webhook-configurations.yaml")
 
 
 def reachable(configurations: Sequence[Json], url: str, certificate: Path, **changed: Any) -> list[Json]:

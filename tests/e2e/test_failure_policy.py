@@ -25,4 +25,4 @@ def test_with_our_process_killed_the_failure_policy_decides(
         assert (reply.code, resources(reply.body)["limits"]["cpu"]) == (201, "6")
     else:
         assert reply.code == 500
-        assert 'failed calling webhook "flyte1.flyte-admission.flyte.org"' in reply.message
+        assert 'failed calling webhook "flyte1.flyte-admission.io"' in reply.message

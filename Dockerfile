@@ -1,0 +1,34 @@
+# Both programs: `flyte-admission serve`, and `python -m certs`. buildah build --tag flyte-admission:0.1.0 .
+#
+# PIN THIS: the tag can come to mean another image. No registry could be reached where this was written, and a digest that nobody
+# has verified is worse than none. Where yours can be, have it say what the tag is now, and give it that:
+#   --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+# hadolint ignore=DL3006
+FROM ${BASE} AS build
+WORKDIR /src
+# One environment makes the wheel, the other is what the image gets: it has no pip.
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/flyte-admission
+COPY requirements-build.txt requirements.txt ./
+RUN /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.txt \
+    && /opt/build/bin/pip --python /opt/flyte-admission/bin/python install --no-cache-dir --no-compile \
+        --only-binary :all: --require-hashes -r requirements.txt
+COPY . .
+# The bytecode is taken as it is, whatever a file's time becomes on its way into the image.
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/build/bin/pip --python /opt/flyte-admission/bin/python install --no-cache-dir --no-compile --no-deps dist/*.whl \
+    && /opt/flyte-admission/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/flyte-admission/lib
+
+# hadolint ignore=DL3006
+FROM ${BASE}
+# What the base image has pip for is done; and its library comes without bytecode, which nobody could write later.
+RUN python3 -c "import shutil, sys, sysconfig; paths = sysconfig.get_paths(); \
+[shutil.rmtree(f'{paths[where]}/{name}', ignore_errors=True) \
+ for where in ('stdlib', 'purelib') for name in ('ensurepip', 'pip', 'setuptools', 'wheel')]; \
+import compileall; compileall.compile_dir(paths['stdlib'], quiet=2)"
+COPY --from=build /opt/flyte-admission /opt/flyte-admission
+ENV PATH=/opt/flyte-admission/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+EXPOSE 8443 8080
+CMD ["flyte-admission", "serve"]

@@ -1,0 +1,109 @@
+{{- define "flyte-admission.labels" -}}
+app.kubernetes.io/name: flyte-admission
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{- define "flyte-admission.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* Who issues the certificate. */}}
+{{- define "flyte-admission.issuer" -}}
+{{- if and .Values.certificates.certManager.enabled .Values.certificates.existingSecret -}}
+{{- fail "certificates: certManager.enabled and existingSecret exclude each other; choose one" -}}
+{{- else if and .Values.certificates.caBundle (not .Values.certificates.existingSecret) -}}
+{{- fail "certificates.caBundle goes with certificates.existingSecret; whoever issues the certificate writes it otherwise" -}}
+{{- else if .Values.certificates.certManager.enabled -}}
+certManager
+{{- else if .Values.certificates.existingSecret -}}
+existingSecret
+{{- else -}}
+selfSigned
+{{- end -}}
+{{- end }}
+
+{{- define "flyte-admission.secret" -}}
+{{ .Values.certificates.existingSecret | default "flyte-admission-tls" }}
+{{- end }}
+
+{{/* A selector of namespaces that never takes in kube-system or our own. */}}
+{{- define "flyte-admission.namespaceSelector" -}}
+{{- $own := dict "key" "kubernetes.io/metadata.name" "operator" "NotIn" "values" (list "kube-system" .namespace) -}}
+{{- $expressions := append (.selector.matchExpressions | default list) $own -}}
+{{- toYaml (merge (dict "matchExpressions" $expressions) .selector) -}}
+{{- end }}
+
+{{- define "flyte-admission.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "flyte-admission.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* What an admin may choose for every Pod of ours. */}}
+{{- define "flyte-admission.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The two entries of a webhook configuration. */}}
+{{- define "flyte-admission.webhooks" -}}
+{{- $root := .root -}}
+{{- range $generation := list "flyte1" "flyte2" }}
+- name: {{ $generation }}.flyte-admission.io
+  clientConfig:
+    service:
+      name: flyte-admission
+      namespace: {{ $root.Release.Namespace }}
+      path: {{ $.path }}
+      port: 443
+    {{- with $root.Values.certificates.caBundle }}
+    caBundle: {{ b64enc . }}
+    {{- end }}
+  rules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [CREATE]
+      resources: [pods]
+      scope: Namespaced
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [UPDATE]
+      resources: [pods/resize]
+      scope: Namespaced
+  namespaceSelector:
+    {{- include "flyte-admission.namespaceSelector" (dict "selector" $root.Values.webhook.namespaceSelector "namespace" $root.Release.Namespace) | nindent 4 }}
+  objectSelector: {{- toYaml (get $root.Values.webhook.objectSelector $generation) | nindent 4 }}
+  matchPolicy: Equivalent
+  {{- with $.reinvocationPolicy }}
+  reinvocationPolicy: {{ . }}
+  {{- end }}
+  failurePolicy: {{ $root.Values.webhook.failurePolicy }}
+  sideEffects: None
+  timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
+  admissionReviewVersions: [v1]
+{{- end }}
+{{- end }}

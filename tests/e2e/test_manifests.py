@@ -1,0 +1,226 @@
+"""The manifests rendered by the real programs, and taken by a real API server."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from tests.e2e.client import Client, Json, wait_for
+from tests.e2e.controlplane.binaries import Binaries
+from tests.e2e.controlplane.processes import ControlPlane
+from tests.e2e.pods import FLYTE_1, FLYTE_2, pod
+from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, overlay, run, templated, values
+from tests.manifests import BASE, CHART, documents
+
+COMBINATIONS = [
+    pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), [*CHOICES])
+]
+OWN_NAMESPACE = ("Namespace", "", NAMESPACE)
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kubectl(control_plane: ControlPlane, programs: Binaries) -> list[str]:
+    """kubectl as the admin, with our namespace there, as both ways to install begin with it."""
+    command = [programs.path("kubectl"), f"--kubeconfig={control_plane.kubeconfig}"]
+    run(*command, "apply", f"--filename={BASE / 'namespace.yaml'}")
+    return command
+
+
+@pytest.mark.parametrize("components", COMBINATIONS)
+def test_kustomize_and_helm_render_the_same_objects(programs: Binaries, tmp_path: Path, components: list[str]) -> None:
+    ours = by_name(kustomized(programs, tmp_path, components))
+    del ours[OWN_NAMESPACE]  # a release is stored in its namespace, so that is there before
+    assert by_name(templated(programs, *values(components))) == ours
+
+
+@pytest.mark.parametrize("components", COMBINATIONS)
+def test_the_chart_passes_its_linter(programs: Binaries, components: list[str]) -> None:
+    assert "0 chart(s) failed" in run(programs.path("helm"), "lint", "--strict", CHART, *values(components))
+
+
+@pytest.mark.parametrize(
+    ("argument", "expect"),
+    [
+        ("webhook.failurePolicy=Open", "value must be one of 'Ignore', 'Fail'"),
+        ("webhook.timeoutSeconds=31", "got 31, want 30"),
+        ("replicas=3", "additional properties 'replicas' not allowed"),
+        ("config.mode=warn", "write mode at the top of the values"),
+        ("certificates.caBundle=x", "certificates.caBundle goes with certificates.existingSecret"),
+        ("certificates.certManager.enabled=true,certificates.existingSecret=x", "exclude each other"),
+    ],
+)
+def test_a_wrong_value_is_told(programs: Binaries, argument: str, expect: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(expect)):
+        templated(programs, f"--set={argument}")
+
+
+@pytest.mark.parametrize(
+    "components", [[], ["enforce-every-pod-in-namespace", "high-availability"]], ids=["base", "more"]
+)
+def test_the_api_server_takes_every_object_without_a_warning(
+    kubectl: list[str], programs: Binaries, tmp_path: Path, components: list[str]
+) -> None:
+    command = [*kubectl, "apply", "--dry-run=server", "-k", str(overlay(tmp_path, components))]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(by_name(kustomized(programs, tmp_path, components)))
+
+
+def test_values_reach_their_places(programs: Binaries) -> None:
+    made = by_name(
+        templated(
+            programs,
+            "--set=webhook.failurePolicy=Fail,webhook.timeoutSeconds=5,shutdownDelaySeconds=15,mode=enforce",
+            "--set=webhook.namespaceSelector.matchLabels.team=ml,config.task_resources.limits.cpu=4,image.tag=x",
+            "--set=certificates.existingSecret=mine,certificates.caBundle=PEM,existingConfigMap=",
+        )
+    )
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        for webhook in made[kind, "", NAMESPACE]["webhooks"]:
+            assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Fail", 5)
+            assert webhook["clientConfig"]["caBundle"] == "UEVN"
+            assert webhook["namespaceSelector"]["matchLabels"] == {"team": "ml"}
+            own = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]}
+            assert webhook["namespaceSelector"]["matchExpressions"] == [own]
+    spec = made["Deployment", NAMESPACE, "flyte-admission"]["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 35
+    assert spec["volumes"][1]["secret"]["secretName"] == "mine"
+    assert spec["containers"][0]["image"] == "flyte-admission:x"
+    policy = made["ConfigMap", NAMESPACE, "flyte-admission-policy"]["data"]["policy.yaml"]
+    assert policy == {"mode": "enforce", "task_resources": {"limits": {"cpu": 4}}}
+    assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
+
+
+@pytest.fixture(scope="module")
+def _roles(admin: Client) -> Iterator[None]:
+    """The shipped roles and who has them."""
+    made = documents(BASE / "rbac.yaml")
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    plurals = {
+        "ClusterRole": f"{group}/clusterroles",
+        "ClusterRoleBinding": f"{group}/clusterrolebindings",
+        "Role": f"{group}/namespaces/{NAMESPACE}/roles",
+        "RoleBinding": f"{group}/namespaces/{NAMESPACE}/rolebindings",
+        "ServiceAccount": f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts",
+    }
+    for each in made:
+        assert admin.ask("POST", plurals[each["kind"]], each).code in {201, 409}
+    yield
+    for each in made:
+        admin.ask("DELETE", f"{plurals[each['kind']]}/{each['metadata']['name']}")
+
+
+class Access(NamedTuple):
+    """Something that an account of ours may do, or may not."""
+
+    account: str
+    verb: str
+    resource: str
+    name: str = ""
+    namespace: str = ""
+
+    def is_allowed(self, admin: Client) -> bool:
+        """What the API server's RBAC says."""
+        group = "admissionregistration.k8s.io" if self.resource.endswith("webhookconfigurations") else ""
+        asked = {
+            "user": f"system:serviceaccount:{NAMESPACE}:{self.account}",
+            "groups": ["system:serviceaccounts"],
+            "resourceAttributes": {"group": group, **self._asdict()},
+        }
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(admin.must("POST", path, {"spec": asked})["status"]["allowed"])
+
+
+WEBHOOK, CERTS, TLS = "flyte-admission", "flyte-admission-certs", "flyte-admission-tls"
+MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
+
+
+@pytest.mark.usefixtures("_roles")
+@pytest.mark.parametrize(
+    "access",
+    [
+        Access(WEBHOOK, "list", "resourcequotas"),
+        Access(WEBHOOK, "watch", "resourcequotas"),
+        Access(WEBHOOK, "list", "resourcequotas", namespace="elsewhere"),
+        Access(CERTS, "get", "secrets", TLS, NAMESPACE),
+        Access(CERTS, "update", "secrets", TLS, NAMESPACE),
+        Access(CERTS, "get", MUTATING, "flyte-admission"),
+        Access(CERTS, "patch", MUTATING, "flyte-admission"),
+        Access(CERTS, "patch", VALIDATING, "flyte-admission"),
+    ],
+    ids=" ".join,
+)
+def test_each_account_may_do_what_its_program_does(admin: Client, access: Access) -> None:
+    assert access.is_allowed(admin)
+
+
+@pytest.mark.usefixtures("_roles")
+@pytest.mark.parametrize(
+    "access",
+    [
+        Access(WEBHOOK, "update", "resourcequotas", "q", "elsewhere"),
+        Access(WEBHOOK, "list", "pods"),
+        Access(WEBHOOK, "get", "secrets", TLS, NAMESPACE),
+        Access(WEBHOOK, "patch", MUTATING, "flyte-admission"),
+        Access(CERTS, "get", "secrets", "another", NAMESPACE),
+        Access(CERTS, "get", "secrets", TLS, "elsewhere"),
+        Access(CERTS, "list", "secrets", "", NAMESPACE),
+        Access(CERTS, "create", "secrets", "", NAMESPACE),
+        Access(CERTS, "delete", "secrets", TLS, NAMESPACE),
+        Access(CERTS, "patch", MUTATING, "flyte-pod-webhook"),
+        Access(CERTS, "create", VALIDATING),
+        Access(CERTS, "delete", VALIDATING, "flyte-admission"),
+        Access(CERTS, "list", "resourcequotas"),
+    ],
+    ids=" ".join,
+)
+def test_and_no_account_may_do_more(admin: Client, access: Access) -> None:
+    assert not access.is_allowed(admin)
+
+
+@pytest.fixture
+def every_pod(admin: Client, programs: Binaries, tmp_path: Path, namespace: str) -> Iterator[str]:
+    """A namespace with an unlabelled Pod from before, in which the component is in force from then on."""
+    admin.created(pod(namespace, "before", {"app": "nginx"}))
+    plurals = {
+        "ValidatingAdmissionPolicy": f"{ADMISSION}/validatingadmissionpolicies",
+        "ValidatingAdmissionPolicyBinding": f"{ADMISSION}/validatingadmissionpolicybindings",
+    }
+    rendered = yaml.safe_load_all(kustomized(programs, tmp_path, ["enforce-every-pod-in-namespace"]))
+    made = [each for each in rendered if each["kind"] in plurals]
+    for each in made:
+        admin.must("POST", plurals[each["kind"]], each)
+    labels = {"metadata": {"labels": {"flyte-admission.io/enforce": "every-pod"}}}
+    admin.must("PATCH", f"/api/v1/namespaces/{namespace}", labels)
+    probe = pod(namespace, "probe", {"app": "nginx"})
+    wait_for("the policy to be in force", lambda: admin.create(probe, dry_run=True).code == 403)
+    yield namespace
+    for each in made:
+        admin.must("DELETE", f"{plurals[each['kind']]}/{each['metadata']['name']}")
+
+
+def test_where_every_pod_is_enforced_none_goes_without_flytes_labels(admin: Client, every_pod: str) -> None:
+    bare: Json = pod(every_pod, "bare", {})
+    del bare["metadata"]["labels"]
+    refused = admin.create(bare)
+    assert refused.code == 403
+    assert "this namespace is for the Pods of Flyte tasks" in refused.message
+    assert admin.create(pod(every_pod, "one", FLYTE_1)).code == 201
+    assert admin.create(pod(every_pod, "two", FLYTE_2)).code == 201
+    path = f"/api/v1/namespaces/{every_pod}/pods"
+    stripped = {"metadata": {"labels": dict.fromkeys(FLYTE_1)}}
+    assert admin.ask("PATCH", f"{path}/one", stripped).code == 403
+    assert admin.ask("PATCH", f"{path}/one", {"metadata": {"labels": {"more": "yes"}}}).code == 200
+    assert admin.ask("PATCH", f"{path}/before", {"metadata": {"labels": {"more": "yes"}}}).code == 200
+    assert admin.ask("DELETE", f"{path}/before").code == 200
+
+
+def test_where_it_is_not_every_pod_is_let_in(admin: Client, every_pod: str) -> None:
+    elsewhere = admin.created({"kind": "Namespace", "metadata": {"generateName": "test-"}})["metadata"]["name"]
+    assert elsewhere != every_pod
+    assert admin.create(pod(elsewhere, "nginx", {"app": "nginx"})).code == 201
