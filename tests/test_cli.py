@@ -338,7 +338,7 @@ def test_show_prints_what_it_amounts_to_under_the_names_of_kubernetes(tmp_path: 
     policy = tmp_path / "policy.yaml"
     policy.write_text(
         "task_resource_defaults:\n"
-        "  task_resources: {defaults: {cpu: 0.5, mem: 1Gi, gpu: 0}, limits: {gpu: 2, storage: 1Gi}}\n"
+        "  task_resources: {defaults: {cpu: 0.5, mem: 1Gi, gpu: 0}, limits: {gpu: 2, ephemeralStorage: 1Gi}}\n"
         "secondary_defaults: {}\n"
         "plugins: {k8s: {gpu-resource-name: amd.com/gpu, resource-tolerations: {amd.com/gpu: {operator: Exists}}}}\n"
     )

@@ -250,7 +250,10 @@ def test_nothing_that_an_author_can_set_opts_a_pod_out(labels: Data, annotations
     assert response_to(claimed, TEMPTING, QUOTA)["allowed"] is False
 
 
-V2_LABELS = {"flyte.org/managed": "true", "flyte.org/run": "r", "project": "flytesnacks", "domain": "development"}
+V2_LABELS = {
+    "flyte.org/managed": "true", "flyte.org/run": "r", "flyte.org/project": "flytesnacks",
+    "flyte.org/domain": "development", "project": "flytesnacks", "domain": "development",
+}  # fmt: skip
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -281,7 +281,7 @@ CLASSES = {
         ({"gpu": 2}, {}, {"gpu.intel.com/i915": "2", "gpu.intel.com/xe": "2"}),
         ({"gpu": 2}, {}, {"example.com/fpga": None, "cpu": None, "nvidia.com/migs": None, "rdma/hca": None}),
         ({"gpu": 2}, {"gpu-resource-name": "example.com/fpga"}, {"example.com/fpga": "2", NVIDIA: "2", MIG: "2"}),
-        ({"gpu": 2}, CLASSES, {"example.com/fpga": "2", "amd.com/gpu-x": "2", NVIDIA: "2", AMD: None, TPU: "2"}),
+        ({"gpu": 2}, CLASSES, {"example.com/fpga": "2", "amd.com/gpu-x": "2", NVIDIA: "2", AMD: "2", TPU: "2"}),
         ({"gpu": 2, AMD: 4}, {}, {NVIDIA: "2", AMD: "4"}),
         ({"gpu": 2, MIG: 7}, {}, {MIG: "7", "nvidia.com/mig-2g.10gb": "2"}),
         ({"gpu": 2, "nvidia.com/mig-*": 7}, {}, {MIG: "7", NVIDIA: "2"}),
@@ -308,7 +308,7 @@ def test_a_maximum_of_gpus_holds_under_all_their_names_the_more_specific_key_fir
     ("platform", "override", "expect"),
     [
         ({"gpu": 1}, {AMD: 4}, {NVIDIA: "1", AMD: "4", TPU: "1"}),
-        ({AMD: 4}, {"gpu": 1}, {NVIDIA: "1", AMD: "4", TPU: "1"}),
+        ({AMD: 4}, {"gpu": 1}, {NVIDIA: "1", AMD: "1", TPU: "1"}),
         ({"gpu": 1}, {NVIDIA: 4}, {NVIDIA: "4", AMD: "1"}),
         ({NVIDIA: 4}, {"gpu": 1}, {NVIDIA: "1", AMD: "1"}),
         ({"gpu": 4}, {"gpu": 0}, {NVIDIA: None, AMD: None, MIG: None}),

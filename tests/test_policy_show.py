@@ -90,6 +90,17 @@ verdicts:
     operator: 403  # built in
   retry_after_seconds: 60  # policy.yaml:42
 warnings: true  # policy.yaml:25
+namespace_mapping:
+  template: "{{ project }}-{{ domain }}"  # built in
+domains: ["development", "staging", "production"]  # built in
+project_domain_labels: flyte2  # built in
+override_strategy: merge-per-resource  # built in
+"""
+EVERY_GPU = """\
+# gpu holds for each of amd.com/gpu, aws.amazon.com/neuron, aws.amazon.com/neuroncore, aws.amazon.com/neurondevice, \
+deviceclass.resource.kubernetes.io/gpu.nvidia.com, google.com/tpu, gpu.intel.com/i915, gpu.intel.com/xe, \
+habana.ai/gaudi, intel.com/gpu, nvidia.com/gpu, nvidia.com/pgpu, nvidia.com/vgpu, nvidia.com/mig-*, nvidia.com/gpu.*, \
+nvidia.com/gpu-*
 """
 
 
@@ -130,7 +141,6 @@ limits:
   example.com/fpga: 0  # policy.yaml:9
   gpu: 8  # policy.yaml:23
   memory: 64Gi  # policy.yaml:15
-  "nvidia.com/mig-*": 7  # policy.yaml:8
 """,
             """
 # exempted from clamp, quota until 2026-11-25: a demo: all day
@@ -160,7 +170,7 @@ limits:
 def test_each_value_has_the_line_that_it_comes_from(scope: Scope, head: str, tail: str) -> None:
     found = [line for line in show(scope).splitlines() if not line.strip().startswith("nvidia.com/gpu: 2")]
     found = [line for line in found if not line.strip().startswith("nvidia.com/gpu: 8")]
-    assert "\n".join(found) == f"{head}{SECTIONS.rstrip()}{tail}"
+    assert "\n".join(found) == f"{head}{EVERY_GPU}{SECTIONS.rstrip()}{tail}"
 
 
 def test_the_line_of_a_value_has_the_value() -> None:

@@ -189,7 +189,7 @@ def test_the_first_value_is_the_one_that_is_kept_and_every_reason_is() -> None:
     assert note["policy"] == load(again, "policy.yaml").digest
 
 
-def test_the_same_reason_is_given_once() -> None:
+def test_what_another_webhook_has_changed_since_is_told_as_it_was_found() -> None:
     asked = {"cpu": "8"}
     pod: Data = {
         "metadata": {"labels": {"execution-id": "f1"}},
@@ -199,7 +199,7 @@ def test_the_same_reason_is_given_once() -> None:
     once["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "32"  # by another webhook
     note = json.loads(reviewed(once)["metadata"]["annotations"][ANNOTATION])
     (limit,) = (change for change in note["changes"] if change["path"].endswith("/limits/cpu"))
-    assert (limit["from"], limit["to"], limit["why"]) == ("8", "2", "over the maximum 2")
+    assert (limit["from"], limit["to"], limit["why"]) == ("32", "2", "over the maximum 2")
 
 
 def containers_of(count: int) -> Data:

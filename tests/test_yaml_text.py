@@ -7,16 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.yaml_text import Problem, ProblemsError, load_all
+from webhook.yaml_text import Document, Problem, ProblemsError, load_all, read_all
+
+
+def loaded(text: str, *, strict: bool) -> list[Document]:
+    if not strict:
+        return load_all(text, "f.yaml")
+    documents = read_all(text, "f.yaml", strict=True)
+    if found := [problem for document in documents for problem in document.problems]:
+        raise ProblemsError("f.yaml", found)
+    return documents
 
 
 def data(text: str, *, strict: bool = False) -> list[Any]:
-    return [document.data for document in load_all(text, "f.yaml", strict=strict)]
+    return [document.data for document in loaded(text, strict=strict)]
 
 
 def problems(text: str, *, strict: bool = False) -> list[str]:
     with pytest.raises(ProblemsError) as raised:
-        load_all(text, "f.yaml", strict=strict)
+        loaded(text, strict=strict)
     return str(raised.value).splitlines()
 
 
@@ -209,6 +218,6 @@ def test_problems_are_told_in_the_order_of_their_places() -> None:
 def test_any_text_is_data_or_problems(text: str) -> None:
     for strict in (False, True):
         try:
-            load_all(text, "f.yaml", strict=strict)
+            loaded(text, strict=strict)
         except ProblemsError as error:
             assert all(line.startswith("f.yaml:") for line in str(error).splitlines())  # noqa: PT017 - either is fine

@@ -140,9 +140,12 @@ def _certificate(options: Options, directory: Path) -> "Files":
 
 
 def _service(options: Options) -> "Service":
+    from webhook import logs
     from webhook.app import Service
 
-    loaded = _policy(options.policy)
+    loaded, told = _policy_and_warnings(options.policy)
+    if told:
+        logs.warning("policy", warnings=told)
     if options.quotas or options.no_quotas:
         return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
     from webhook import cluster
@@ -252,11 +255,17 @@ def schema() -> None:
 
 def _policy(file: Path) -> Loaded:
     """The policy; its warnings go to stderr."""
-    text = _text(file)
-    loaded = _usable(lambda: load(text, str(file)))
-    for warning in (*loaded.warnings, *loaded.policy.expired(_today())):
+    loaded, told = _policy_and_warnings(file)
+    for warning in told:
         click.echo(warning, err=True)
     return loaded
+
+
+def _policy_and_warnings(file: Path) -> tuple[Loaded, tuple[str, ...]]:
+    """The policy, and what its file says in vain, exemptions that have ended among it."""
+    text = _text(file)
+    loaded = _usable(lambda: load(text, str(file)))
+    return loaded, (*loaded.warnings, *loaded.policy.expired(_today()))
 
 
 def _today() -> str:

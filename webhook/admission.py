@@ -48,6 +48,8 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], 
     pod, context = request.pod, _context(request, policy, today)
     if pod is None or context is None:
         return Allowed()
+    if context.settings.mode != "enforce":  # then nothing was clamped before, that would have been
+        pod = clamp(pod, context)[0] if request.resize else with_resources(pod, ruled(pod, context).blocks)
     return _in_its_mode(_validated(request, pod, quotas, context), request, quotas, context)
 
 

@@ -78,7 +78,8 @@ class Service:
         """Decide by this policy from now on."""
         self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
         self.metrics.policy_read(loaded.digest)
-        logs.info("policy in use", digest=loaded.digest, warnings=loaded.warnings)
+        told = (*loaded.warnings, *loaded.policy.expired(_today()))
+        logs.info("policy in use", digest=loaded.digest, warnings=told)
 
     def keep_policy(self, problem: str) -> None:
         """Go on with the last good policy, and say why, once."""

@@ -95,8 +95,9 @@ def _whose(labels: Labels, namespace: str, how: Identification, made_by: Generat
     # A namespace that tells one of them is Flyte 1's, and so may be a Pod of an operator's with labels of Flyte 2.
     trusted = how.labels == "flyte2" and made_by == 2 and not (project or domain)
     if trusted or how.labels == "always":
-        project = project or labels.get("project") or labels.get("flyte.org/project") or ""
-        domain = domain or labels.get("domain") or labels.get("flyte.org/domain") or ""
+        # Those under flyte.org/ no run label can replace; the executor has had the others since 2.0.14 only.
+        project = project or labels.get("flyte.org/project") or labels.get("project") or ""
+        domain = domain or labels.get("flyte.org/domain") or labels.get("domain") or ""
     return project, domain
 
 

@@ -89,6 +89,10 @@ class Devices:
     names: frozenset[str] = frozenset({"nvidia.com/gpu"})
     prefixes: tuple[str, ...] = ()
 
+    def has(self, name: str) -> bool:
+        """Whether the name, or pattern, is of one of them."""
+        return name in self.names or name.startswith(self.prefixes)
+
 
 @dataclass(frozen=True, eq=False)
 class Policy:
@@ -132,10 +136,10 @@ class Policy:
         layer = self.effective(scopes)
         maxima = self._maxima(layer.limits)
         defaults = _nonzero(layer.defaults)
-        bounds = {name: most for name in BOUNDED if name not in defaults and (most := maxima.get(name))}
+        bounded = {name: most for name in BOUNDED if (most := maxima.get(name))}
         return Settings(
-            defaults=Defaults(defaults, bounds=bounds),
-            secondary_defaults=_secondary(defaults, bounds, layer.secondary_defaults),
+            defaults=_defaults(defaults, bounded),
+            secondary_defaults=_secondary(defaults, bounded, layer.secondary_defaults),
             limits=maxima,
             tolerations=self.tolerations,
             mode=layer.mode[0] if layer.mode else "enforce",
@@ -167,9 +171,18 @@ class Policy:
         return Layer(
             defaults=_merged(layer.defaults for layer in counted),
             secondary_defaults=_merged(secondary) if secondary else None,
-            limits=_merged(layer.limits for layer in counted),
+            limits=self._merged_maxima(layer.limits for layer in counted),
             mode=next((layer.mode for layer in reversed(stated) if layer.mode), None),
         )
+
+    def _merged_maxima(self, limits: Iterable[Amounts]) -> Amounts:
+        """`gpu` of a more specific layer is over every device that a less specific one names."""
+        merged: dict[str, Amount] = {}
+        for stated in limits:
+            if GPU in stated:
+                merged = {name: amount for name, amount in merged.items() if not self.devices.has(name)}
+            merged.update(stated)
+        return merged
 
     def matching(self, task: Scope, made_by: Generation = 1) -> tuple[Scope, ...]:
         """The scopes of the overrides that hold for the task, the most specific last.
@@ -203,9 +216,16 @@ def _nonzero(amounts: Amounts) -> dict[str, Quantity]:
     return {name: amount.value for name, amount in amounts.items() if amount.value}
 
 
-def _secondary(defaults: ResourceList, bounds: ResourceList, own: Amounts | None) -> Defaults:
-    """The defaults of containers beside the primary one: their own, else the platform's without its devices."""
-    if own is not None:
-        amounts = _nonzero(own)
-        return Defaults(amounts, frozenset(amounts))
-    return Defaults({name: value for name, value in defaults.items() if not is_extended(name)}, bounds=bounds)
+def _defaults(amounts: ResourceList, bounded: ResourceList) -> Defaults:
+    """The amounts, and a bound for what there is none of."""
+    return Defaults(amounts, bounds={name: most for name, most in bounded.items() if name not in amounts})
+
+
+def _secondary(defaults: ResourceList, bounded: ResourceList, own: Amounts | None) -> Defaults:
+    """The defaults of containers beside the primary one: their own, else the platform's without its devices.
+
+    An empty map of their own fills nothing, as Flyte does.
+    """
+    if own is None:
+        return _defaults({name: value for name, value in defaults.items() if not is_extended(name)}, bounded)
+    return _defaults(_nonzero(own), bounded) if own else Defaults(completes=frozenset())

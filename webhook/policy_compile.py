@@ -13,15 +13,18 @@ from webhook.settings import VERDICTS, Creator, Tolerations, Verdicts
 from webhook.yaml_text import Document, Path
 
 # Device classes of Flyte 2 (flytek8s/config/config.go), and what device plugins call a GPU besides.
-DEVICE_CLASSES: Final = {
-    "nvidia_gpu": "nvidia.com/gpu",
-    "google_tpu": "google.com/tpu",
-    "amazon_neuron": "aws.amazon.com/neuron",
-    "amd_gpu": "amd.com/gpu",
-    "habana_gaudi": "habana.ai/gaudi",
-}
-GPUS: Final = frozenset({"nvidia.com/gpu", "nvidia.com/gpu.shared", "gpu.intel.com/i915", "gpu.intel.com/xe"})
-GPU_PREFIXES: Final = ("nvidia.com/mig-",)
+DEVICE_CLASSES: Final = (
+    "nvidia.com/gpu", "google.com/tpu", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/gaudi",
+)  # fmt: skip
+GPUS: Final = frozenset(
+    {
+        "gpu.intel.com/i915", "gpu.intel.com/xe", "intel.com/gpu", "nvidia.com/gpu", "nvidia.com/pgpu",
+        "nvidia.com/vgpu", "aws.amazon.com/neuroncore", "aws.amazon.com/neurondevice",
+        "deviceclass.resource.kubernetes.io/gpu.nvidia.com",
+    }
+)  # fmt: skip
+# MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which count no GPUs.
+GPU_PREFIXES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.", "nvidia.com/gpu-")
 
 
 class Block(NamedTuple):
@@ -107,9 +110,8 @@ def k8s_of(content: PolicyFile) -> K8s:
 
 def devices(k8s: K8s) -> Devices:
     """What `gpu` stands for."""
-    configured = {name.lower(): it.resource_name for name, it in (k8s.accelerator_device_classes or {}).items()}
-    classes = {**DEVICE_CLASSES, **{name: resource for name, resource in configured.items() if resource}}
-    return Devices(k8s.gpu_resource_name, GPUS.union(classes.values(), [k8s.gpu_resource_name]), GPU_PREFIXES)
+    configured = [it.resource_name for it in (k8s.accelerator_device_classes or {}).values() if it.resource_name]
+    return Devices(k8s.gpu_resource_name, GPUS.union(DEVICE_CLASSES, configured, [k8s.gpu_resource_name]), GPU_PREFIXES)
 
 
 def kubernetes_name(key: str, gpu: Devices) -> str:
@@ -212,7 +214,7 @@ def _origins(document: Document) -> dict[str, str]:
     """Where keys stand that are no amounts, lists passed over: `plugins.k8s.resource-tolerations.nvidia.com/gpu`."""
     origins: dict[str, str] = {}
     for path in document.keys:
-        if path[0] in ("mode", "warnings", "verdicts", "plugins"):
+        if path[0] not in ("task_resources", "task_resource_defaults", "secondary_defaults", "overrides", "exemptions"):
             key = ".".join(step for step in path if isinstance(step, str))
             origins.setdefault(key, origin(document, path))
     return origins

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from webhook.policy import Devices, Policy, Scope
-from webhook.policy_compile import Block, compiled, devices, k8s_of, kubernetes_name, override_block, platform_block
+from webhook.policy_compile import Block, compiled, devices, k8s_of, override_block, platform_block
+from webhook.policy_oddities import oddities
 from webhook.policy_problems import located
 from webhook.policy_schema import FLYTE_K8S_KEYS, FLYTE_PLUGINS, K8s, Override, Plugins, PolicyFile, fields
-from webhook.yaml_text import Document, Path, Problem, ProblemsError, load_all
+from webhook.yaml_text import Document, Path, Problem, ProblemsError, read_all
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,34 +31,57 @@ def load(text: str, file: str) -> Loaded:
 
     Documents after the first are those of flytectl for task-resource-attributes, and count as further overrides.
     """
-    documents = load_all(text, file, strict=True)
+    documents = read_all(text, file, strict=True)
     if not documents:
         raise ProblemsError(file, [Problem(1, 1, "nothing in the file; write one policy, such as task_resources: …")])
     document, *attributes = documents
     errors, unused = _flyte_keys(document)
-    problems = [*errors, *_twice(document)]
-    content = _validated(PolicyFile, document, problems)
-    further = [(it, override) for it in attributes if (override := _validated(Override, it, problems))]
-    if content is None:
-        raise ProblemsError(file, problems)
-    platform, gpu = platform_block(document, content), devices(k8s_of(content))
-    overrides = [override_block(document, ("overrides", i), it) for i, it in enumerate(content.overrides or ())]
-    overrides += [override_block(it, (), override) for it, override in further]
-    problems += [*_gpu_twice([platform, *overrides], gpu), *_misdirected(overrides)]
-    if problems:
-        raise ProblemsError(file, problems)
-    policy = compiled(content, platform, overrides, digest(text))
-    warnings = sorted([*unused, *_defaults_over_limits([platform, *overrides], policy), *_bounded(platform, policy)])
+    problems = [*errors, *_twice(document), *(problem for it in documents for problem in it.problems)]
+    content = _validated(PolicyFile, document, (), problems)
+    # Each by itself, so that what is wrong elsewhere hides nothing of what they have to do with each other.
+    overrides = [*_overrides(document), *_attributes(attributes, problems)]
+    problems += _misdirected(overrides)
+    blocks = [platform_block(document, content), *overrides] if content else overrides
+    gpu = devices(k8s_of(content) if content else K8s())
+    problems += _gpu_twice(blocks, gpu)
+    if content is None or problems:
+        raise ProblemsError(file, list(_once(problems, documents)))
+    policy = compiled(content, blocks[0], overrides, digest(text))
+    warnings = sorted({*unused, *oddities(blocks, policy)})
     return Loaded(policy, policy.digest, tuple(problem.at(file) for problem in warnings))
 
 
-def _validated(kind: type[M], document: Document, problems: list[Problem]) -> M | None:
-    """The content of the document, or further problems."""
+def _validated(kind: type[M], document: Document, path: Path, problems: list[Problem]) -> M | None:
+    """The content of the document, or of what stands at the path, or further problems."""
     try:
-        return kind.model_validate(document.data)
+        return kind.model_validate(document.at(path))
     except ValidationError as error:
         problems += [located(document, found, kind) for found in error.errors()]
         return None
+
+
+def _once(problems: Iterable[Problem], documents: Iterable[Document]) -> Iterator[Problem]:
+    """Without a second complaint of a scalar that YAML has misread, unless it says what is accepted instead."""
+    misread = {problem for document in documents for problem in document.problems}
+    places = {(problem.line, problem.column) for problem in misread}
+    for problem in dict.fromkeys(problems):
+        if problem in misread or (problem.line, problem.column) not in places or "; write '" in problem.text:
+            yield problem
+
+
+def _overrides(document: Document) -> Iterator[Block]:
+    """The overrides that are good in themselves; what is wrong with others is told with the rest of the file."""
+    listed = document.data.get("overrides") if isinstance(document.data, dict) else None
+    for index in range(len(listed) if isinstance(listed, list) else 0):
+        if override := _validated(Override, document, ("overrides", index), []):
+            yield override_block(document, ("overrides", index), override)
+
+
+def _attributes(documents: Iterable[Document], problems: list[Problem]) -> Iterator[Block]:
+    """The documents of flytectl."""
+    for document in documents:
+        if override := _validated(Override, document, (), problems):
+            yield override_block(document, (), override)
 
 
 def digest(text: str) -> str:
@@ -115,12 +139,15 @@ def _gpu_twice(blocks: Iterable[Block], gpu: Devices) -> Iterator[Problem]:
 
 
 def _misdirected(overrides: Iterable[Block]) -> Iterator[Problem]:
-    """Overrides for nobody in particular, and those for the same tasks as another."""
+    """Overrides for nobody in particular, those for the same tasks as another, and modes that authors could choose."""
     first: dict[tuple[int, Scope], Block] = {}
     for block in overrides:
         # Each Flyte has its own way to make labels of names, and two names may become one in either.
         keys = (1, block.scope.as_labels(1)), (2, block.scope.as_labels(2))
         same = next((first[key] for key in keys if key in first), None)
+        if block.content.mode and (block.scope.workflow or block.scope.task):
+            what = "not for a workflow or task, whose labels its author can set; give a project or domain alone"
+            yield block.document.problem(block.paths["mode"], what, at_key=True)
         if block.scope == Scope():
             what = "for all tasks; give project, domain, workflow or task, or write it in task_resources"
             yield block.document.problem(block.paths[""], what)
@@ -139,24 +166,3 @@ def _keys(data: Any, *path: str | int) -> list[str]:
     for step in path:
         data = data.get(step) if isinstance(data, dict) else None
     return list(data) if isinstance(data, dict) else []
-
-
-def _defaults_over_limits(blocks: Iterable[Block], policy: Policy) -> Iterator[Problem]:
-    """Flyte clamps them, and so do we."""
-    for block in blocks:
-        limits = policy.settings_of(policy.matching(block.scope)).limits
-        for key, amounts in block.amounts():
-            for name, amount in amounts.items() if key != "limits" else ():
-                most = limits.get(kubernetes_name(name, policy.devices))
-                if amount and most and amount > most:
-                    what = f"warning: {amount} is over the limit {most}, which is what tasks get"
-                    yield block.document.problem((*block.paths[key], name), what)
-
-
-def _bounded(platform: Block, policy: Policy) -> Iterator[Problem]:
-    """A maximum without a default becomes one, as in a LimitRange; few will want that."""
-    bounds = policy.settings_of(()).defaults.bounds
-    for key in platform.content.limits or ():
-        if (name := kubernetes_name(key, policy.devices)) in bounds:
-            what = f"warning: no default; a container that states none gets all of {bounds[name]}, as request and limit"
-            yield platform.document.problem((*platform.paths["limits"], key), what, at_key=True)

@@ -35,6 +35,8 @@ def _what(found: ErrorDetails, root: type[BaseModel]) -> str:
             return f"{_kind(value)} where a whole number is expected"
         case "greater_than_equal" | "less_than":
             return f"{value} is beyond 64 bits; write a whole number of seconds"
+        case "less_than_equal" | "greater_than":
+            return f"{value} is out of range; write a whole number of seconds, from 1 to 3600"
     return found["msg"]
 
 

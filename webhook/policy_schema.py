@@ -227,7 +227,7 @@ class Verdicts(Section):
 
     fits_later: Codes | None = None
     never_fits: Codes | None = None
-    retry_after_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    retry_after_seconds: Annotated[int, Field(gt=0, le=3600)] = 30
 
 
 class PolicyFile(Section):

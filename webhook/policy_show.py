@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.policy import Amounts, Policy, Scope
+from webhook.policy import GPU, Amounts, Layer, Policy, Scope
 
 BUILT_IN = "built in"
 
@@ -20,12 +20,21 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
         *_amounts("defaults", layer.defaults),
         *_secondary(layer.secondary_defaults),
         *_amounts("limits", layer.limits),
+        *_every_gpu(policy, layer),
         *_tolerations(policy),
         *_verdicts(policy),
         _line("warnings", _json(policy.warnings), policy.origins.get("warnings", BUILT_IN)),
+        *_identification(policy),
         *_exemptions(policy, scope, today),
     ]
     return "\n".join(lines)
+
+
+def _every_gpu(policy: Policy, layer: Layer) -> Iterator[str]:
+    """What a maximum for `gpu` holds for."""
+    if GPU in layer.limits:
+        names = [*sorted(policy.devices.names), *(f"{prefix}*" for prefix in policy.devices.prefixes)]
+        yield _comment(f"gpu holds for each of {', '.join(names)}")
 
 
 def _line(key: str, value: str, origin: str, indent: str = "") -> str:
@@ -67,6 +76,20 @@ def _tolerations(policy: Policy) -> Iterator[str]:
         ("interruptible-tolerations", configured.interruptible),
     ):
         yield _line(key, _json(listed), policy.origins.get(f"{section}.{key}", BUILT_IN))
+    key = "add-tolerations-for-extended-resources"
+    if configured.extended is not None:
+        yield _line(key, _json(sorted(configured.extended)), policy.origins[f"{section}.{key}"])
+
+
+def _identification(policy: Policy) -> Iterator[str]:
+    mapping, labels = policy.identification.namespaces, policy.identification.labels
+    yield "namespace_mapping:"
+    origin = policy.origins.get("namespace_mapping.template", BUILT_IN)
+    yield _line("template", _json(mapping.template), origin, "  ")
+    yield _line("domains", _json(mapping.domains), policy.origins.get("domains", BUILT_IN))
+    yield _line("project_domain_labels", labels, policy.origins.get("project_domain_labels", BUILT_IN))
+    strategy = "replace-all-resources" if policy.replaces else "merge-per-resource"
+    yield _line("override_strategy", strategy, policy.origins.get("override_strategy", BUILT_IN))
 
 
 def _verdicts(policy: Policy) -> Iterator[str]:

@@ -13,6 +13,7 @@ from webhook import pod as pods
 from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, Written, outcome
 from webhook.patch import escape, unescape
 from webhook.pod import Pod
+from webhook.quantity import Quantity, QuantityError, parse
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
@@ -21,6 +22,7 @@ _CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/re
 _IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
+LONGEST_WHY: Final = 500  # characters; ours are shorter
 LONGEST_WARNING: Final = 120
 
 
@@ -121,12 +123,48 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
 
 
 def _earlier(pod: Pod) -> Record | None:
-    """What is on the Pod already; anything that is not of our making is overwritten."""
+    """What an earlier review left on the Pod, as far as it is what the Pod has now: its author may write there too."""
     text = (pod.metadata.annotations or {}).get(CHANGES)
     try:
-        return _decode(text) if text else None
+        found = _decode(text) if text else None
     except (msgspec.DecodeError, RecursionError):
         return None
+    if found is None:
+        return None
+    now = _values(pod)
+    kept = tuple(
+        change
+        for change in found.changes
+        if len(change.why) <= LONGEST_WHY and (_has(now.get(change.path), change.after) or _is_there(pod, change))
+    )
+    return replace(found, changes=kept) if kept or found.omitted else None
+
+
+def _has(value: Quantity | None, text: object) -> bool:
+    """Whether the amount is the one that the text says, in whatever spelling."""
+    try:
+        return value is not None and isinstance(text, str) and parse(text) == value
+    except QuantityError:
+        return False
+
+
+def _is_there(pod: Pod, change: Change) -> bool:
+    """Whether a change is a toleration that the Pod has."""
+    return change.path.endswith("/-") and change.after in msgspec.to_builtins(pod.spec.tolerations or [])
+
+
+def _values(pod: Pod) -> Mapping[str, Quantity]:
+    """What the Pod asks for, by the path that a record has for it."""
+    names = _names(pod)
+    blocks = [(names.get(at, at), container.resources) for at, container in pods.containers(pod)]
+    blocks.append((pods.POD_LEVEL, pod.spec.resources))
+    return {
+        f"{at}/resources/{side}/{escape(name)}": value
+        for at, block in blocks
+        if block
+        for side, values in (("requests", block.requests), ("limits", block.limits))
+        for name, value in (values or {}).items()
+    }
 
 
 def audit(pod: Pod, decision: Decision, told: str) -> dict[str, str] | None:

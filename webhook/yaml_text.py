@@ -46,6 +46,14 @@ class Document:
     file: str
     keys: dict[Path, yaml.Mark] = field(default_factory=dict)
     values: dict[Path, yaml.Mark] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()  # what in it does not mean what it seems to
+
+    def at(self, path: Path) -> Any:
+        """The data at the path, which must be there."""
+        data = self.data
+        for step in path:
+            data = data[step]
+        return data
 
     def problem(self, path: Path, what: str, *, at_key: bool = False) -> Problem:
         """`what` at the value, or its key, or the nearest parent that stands in the text."""
@@ -57,11 +65,20 @@ class Document:
         return _problem(marks.get(place), f"{where}: {what}" if where else what)
 
 
-def load_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
-    """The documents of the text that are not empty.
+def load_all(text: str, file: str) -> list[Document]:
+    """The documents of the text that are not empty; ProblemsError has all that is wrong with the first bad one."""
+    documents = read_all(text, file)
+    for document in documents:
+        if document.problems:
+            raise ProblemsError(file, list(document.problems))
+    return documents
 
-    `strict` refuses the plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). ProblemsError has
-    all duplicate keys and other findings of a document, or the first error of syntax.
+
+def read_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
+    """The documents of the text that are not empty, each with what is wrong with it: duplicate keys and the like.
+
+    `strict` also complains of the plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). ProblemsError
+    has the first error of syntax.
     """
     try:
         nodes = yaml.compose_all(text, Loader=yaml.SafeLoader)
@@ -74,7 +91,7 @@ def load_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
         raise ProblemsError(file, [Problem(1, 1, what)]) from error
     except RecursionError:
         raise ProblemsError(file, [Problem(1, 1, "nested too deeply, or an alias within itself")]) from None
-    return [document for document in documents if document.data is not None]
+    return [document for document in documents if document.data is not None or document.problems]
 
 
 def dotted(path: Path) -> str:
@@ -104,9 +121,7 @@ class _Walk:
 
     def document(self, node: yaml.Node) -> Document:
         data = self._value(node, ())
-        if self._problems:
-            raise ProblemsError(self._file, self._problems)
-        return Document(data, self._file, self._keys, self._values)
+        return Document(data, self._file, self._keys, self._values, tuple(self._problems))
 
     def _value(self, node: yaml.Node, path: Path) -> Any:
         self._values[path] = node.start_mark

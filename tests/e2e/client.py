@@ -14,6 +14,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 PATIENCE = 30.0  # seconds for what should take one
+IDLE = 30.0  # seconds after which the API server may have closed a connection
 PAUSE = 0.05  # seconds between two looks at something that changes by itself
 PATHS = {  # of the kinds that the tests use: prefix, plural, and whether it is in a namespace
     "Namespace": ("/api/v1", "namespaces", False),
@@ -59,6 +60,7 @@ class Client:
         self._connection = http.client.HTTPSConnection(
             where.hostname or "", where.port, timeout=PATIENCE, context=ssl.create_default_context(cafile=ca)
         )
+        self._used = time.monotonic()
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def close(self) -> None:
@@ -69,9 +71,12 @@ class Client:
         """Send one request, and have the answer as it is."""
         headers = self._headers | ({"Content-Type": f"application/{patch}+json"} if method == "PATCH" else {})
         target = f"{path}?{urlencode(query)}" if query else path
+        if time.monotonic() - self._used > IDLE:
+            self._connection.close()
         self._connection.request(method, target, None if body is None else json.dumps(body), headers)
         response = self._connection.getresponse()
         data = response.read()
+        self._used = time.monotonic()
         is_json = response.headers.get_content_type() == "application/json"
         content = json.loads(data) if is_json else {"message": data.decode()}
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
