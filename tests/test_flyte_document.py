@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "flyte.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 POLICY, *EXAMPLES = [yaml.safe_load(text) for text in BLOCK.findall(DOCUMENT.read_text())]
 KEYS = {"policy", "resources", "pod", "labels", "namespace", "quota"} | {
-    "registration", "flyte", "becomes", "tolerations", "warnings", "refused"
+    "registration", "flyte", "becomes", "tolerations", "warnings", "refused", "check"
 }  # fmt: skip
 MADE_BY: dict[str, Data] = {
     "flyte1": {"labels": {"execution-id": "a1"}},
@@ -110,6 +110,12 @@ def test_the_client_is_told_what_the_page_says(example: Data) -> None:
     assert [line for line in answer(example)[0]["warnings"] if line in example["warnings"]] == example["warnings"]
 
 
+@has("check")
+def test_policy_check_says_what_the_page_says(example: Data) -> None:
+    warnings = load(json.dumps(example["policy"]), "policy.yaml").warnings
+    assert [warning for warning in warnings if warning.endswith(f": {example['check']}")]
+
+
 @has("refused")
 def test_the_pod_is_refused_as_the_page_says(example: Data) -> None:
     for made_by, wanted in example["refused"].items():
@@ -121,7 +127,7 @@ def test_every_example_says_something_and_nothing_unknown() -> None:
     assert len(EXAMPLES) >= 20
     for example in EXAMPLES:
         assert set(example) <= KEYS
-        assert set(example) & {"registration", "flyte", "becomes", "tolerations", "warnings", "refused"}
+        assert set(example) & {"registration", "flyte", "becomes", "tolerations", "warnings", "refused", "check"}
 
 
 @pytest.mark.parametrize(
