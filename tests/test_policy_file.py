@@ -197,6 +197,8 @@ def test_tolerations_are_those_of_pods() -> None:
     assert found == {"amd.com/gpu": (Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)}
 
 
+IN_RANGE = "write a whole number of seconds, from 1 to 3600"
+NOT_FOR_A_TASK = "not for a workflow or task, whose labels its author can set; give a project or domain alone"
 A_TEMPLATE = "write a name with {{ project }} or {{ domain }} in it"
 NO_QUANTITY = (
     "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
@@ -278,6 +280,32 @@ plugins:
             [
                 f"1:31: namespace_mapping.template: '{{{{project}}}}' makes no namespace; {A_TEMPLATE}",
                 "2:23: overrides[0].project: 'a b' is no such name; write at most 63 letters, digits and -_.",
+            ],
+        ),
+        (
+            """\
+mode: off
+bogus: 1
+overrides:
+- {task: t, mode: audit}
+- {limits: {cpu: 4x}}
+- {project: p}
+- {project: p}
+- 5
+verdicts: {retry_after_seconds: 0}
+---
+{}
+""",
+            [
+                "1:7: mode: False is not accepted; write 'enforce', 'warn' or 'audit'",
+                "1:7: mode: off is a boolean in YAML; quote it, or write true or false",
+                f"2:1: bogus: unknown key; accepted: {SECTIONS}",
+                f"4:13: overrides[0].mode: {NOT_FOR_A_TASK}",
+                f"5:18: overrides[1].limits.cpu: '4x' {NO_QUANTITY}",
+                "7:3: overrides[3]: for the same tasks as line 6, project p; join the two",
+                f"8:3: overrides[4]: 5 {A_MAP}",
+                f"9:33: verdicts.retry_after_seconds: 0 is out of range; {IN_RANGE}",
+                "11:1: for all tasks; give project, domain, workflow or task, or write it in task_resources",
             ],
         ),
         ("plugins: 5", [f"1:10: plugins: 5 {A_MAP}"]),
@@ -438,6 +466,8 @@ def test_tolerations_that_the_api_server_would_refuse_are_told(section: str, exp
 
 
 STORAGE = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
+NO_DOMAIN = "no namespace is read as this domain; add it to domains, which are development, staging, production"
+GETS_ALL = "that states none gets all of 8Gi, as request and limit"
 OVER_2 = "is over the limit 2, which is what tasks get"
 
 
@@ -478,8 +508,25 @@ secondary_defaults: {cpu: 2001m, memory: 1Gi}
             "task_resource_defaults: {defaults: {cpu: 4}, limits: {cpu: 2}}",
             [f"1:42: task_resource_defaults.defaults.cpu: warning: 4 {OVER_2}"],
         ),
+        (
+            """\
+task_resources: {defaults: {cpu: 2, memory: 1Gi}, limits: {cpu: 4}}
+overrides: [{domain: production, limits: {cpu: 1}}]
+""",
+            [
+                "2:48: overrides[0].limits.cpu: warning: the default 2 is over this limit 1, which is what tasks get",
+            ],
+        ),
+        ("overrides: [{domain: prod, defaults: {cpu: 1}}]", [f"1:22: overrides[0].domain: warning: {NO_DOMAIN}"]),
+        (
+            "task_resources: {defaults: {cpu: 1, memory: 1Gi}, limits: {memory: 8Gi}}\nsecondary_defaults: {cpu: 1}",
+            [f"1:60: task_resources.limits.memory: warning: no default; a secondary container {GETS_ALL}"],
+        ),
     ],
-    ids=["left to Flyte", "over the limit", "helm", "documentation"],
+    ids=[
+        *("left to Flyte", "over the limit", "helm", "documentation"),
+        *("an override's limit under the default", "a domain that no namespace has", "a secondary container's bound"),
+    ],
 )
 def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warnings: list[str]) -> None:
     assert list(load(text, "p.yaml").warnings) == [f"p.yaml:{line}" for line in warnings]

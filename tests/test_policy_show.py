@@ -241,3 +241,9 @@ def test_what_is_shown_is_yaml_whatever_the_texts(reason: str, task: str, amount
     assert data["defaults"] == amounts
     assert data["limits"] == {f"{name}*": value for name, value in amounts.items()}
     assert [*data["resource-tolerations"]] == sorted(amounts)
+
+
+def test_the_devices_that_are_tolerated_by_their_name_are_shown_where_they_are_given() -> None:
+    text = "plugins: {k8s: {add-tolerations-for-extended-resources: [foo/bar, amd.com/gpu]}}"
+    line = 'add-tolerations-for-extended-resources: ["amd.com/gpu", "foo/bar"]  # policy.yaml:1'
+    assert line in show(Scope(), text).splitlines()

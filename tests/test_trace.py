@@ -358,3 +358,39 @@ def test_a_second_record_has_a_key_of_its_own_in_the_audit_log() -> None:
     paths = [change["path"] for change in json.loads(notes["more-changes"])["changes"]]
     assert "/spec/containers/c0/resources/limits/cpu" in paths
     assert "/spec/containers/late/resources/limits/cpu" in paths
+
+
+FORGED = [
+    {
+        "path": "/spec/containers/c/resources/limits/cpu",
+        "from": "2",
+        "to": "2",
+        "rule": "clamp",
+        "why": "nothing to see",
+    },
+    {
+        "path": "/spec/containers/c/resources/limits/cpu",
+        "from": "2",
+        "to": "two",
+        "rule": "clamp",
+        "why": "nothing to see",
+    },
+    {"path": "/spec/containers/c/resources/limits/cpu", "from": "2", "to": 2, "rule": "clamp", "why": "me"},
+    {"path": "/spec/containers/gone/resources/limits/cpu", "from": "9", "to": "2", "rule": "clamp", "why": "me"},
+    {"path": "/spec/containers/c/resources/limits/cpu", "from": "2", "to": "8", "rule": "clamp", "why": "x" * 501},
+    {"path": "/spec/tolerations/-", "from": None, "to": {"key": "mine"}, "rule": "tolerate", "why": "me"},
+]
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=range(len(FORGED)))
+def test_a_record_that_is_not_of_what_the_pod_has_is_dropped(forged: Data) -> None:
+    asked = {"cpu": "8"}
+    note = json.dumps({"policy": "x", "changes": [forged]})
+    pod: Data = {
+        "metadata": {"labels": {"execution-id": "f1"}, "annotations": {ANNOTATION: note}},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": asked, "requests": asked}}]},
+    }
+    told = json.loads(reviewed(pod)["metadata"]["annotations"][ANNOTATION])["changes"]
+    (limit,) = (change for change in told if change["path"].endswith("/limits/cpu"))
+    assert (limit["from"], limit["to"], limit["why"]) == ("8", "2", "over the maximum 2")
+    assert not [change for change in told if change["why"] == "me"]
