@@ -305,3 +305,11 @@ def test_a_key_with_a_password_is_told_and_not_asked_for(tmp_path: Path) -> None
     assert one_line(failed_process(*pair(certificate, locked))) == told
     with pytest.raises(tls.CertificateError, match="has a password"):
         tls.context(certificate, locked)
+
+
+def test_what_the_policy_says_in_vain_is_a_log_line_like_any_other(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("plugins: {k8s: {default-cpus: 1}}\n")
+    with running("--policy", policy, "--quotas", EXAMPLES / "quotas.yaml") as server:
+        (told,) = (event for line in server.lines if (event := json.loads(line))["event"] == "policy")
+    assert told["warnings"] == [f"{policy}:1:17: plugins.k8s.default-cpus: warning: left to Flyte, not used here"]

@@ -113,10 +113,8 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
     for change in changes:
         if change.path.endswith("/-"):
             appended[change.path, _encode(change.after)] = change
-        elif (first := merged.get(change.path)) and first.why != change.why:
+        elif first := merged.get(change.path):
             merged[change.path] = replace(change, before=first.before, why=f"{first.why}; {change.why}")
-        elif first:
-            merged[change.path] = replace(change, before=first.before)
         else:
             merged[change.path] = change
     return (*merged.values(), *appended.values())
