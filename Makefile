@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.complete
 CODE := webhook certs examples tests benchmarks
+BENCHMARKS := request_path throughput through_api_server scale quota start
 
 .PHONY: help setup run serve test e2e check format lock bench clean
 
@@ -48,8 +49,8 @@ lock: ## Choose versions anew: pyproject.toml to requirements.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade --group dev --output-file requirements.txt pyproject.toml
 
-bench: $(SETUP) ## Measure the request path
-	$(BIN)/python benchmarks/request_path.py
+bench: $(SETUP) ## Measure: all of benchmarks/, or one with NAME=, such as NAME=throughput
+	@for name in $(or $(NAME),$(BENCHMARKS)); do $(BIN)/python benchmarks/$$name.py || exit; echo; done
 
 clean: ## Remove what the targets made
 	rm -rf .venv .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
