@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -22,22 +23,23 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
     "overrides": (10, 500, 5_000),
 }
 QUICK = (1, 3)
-ROUNDS, SERVERS, REVIEWS = 15, 3, 2000
+POOLS = {"namespaces": 5000, "containers": 300, "overrides": 5000}  # different reviews; more than any cache holds
+ROUNDS, SERVERS, REVIEWS = 31, 5, 300
 
 
-def decisions(size: str, count: int, reviews: int) -> Callable[[], Found]:
-    """A turn: reviews of this process, one after the other."""
+def decisions(size: str, count: int, pool: int, reviews: int) -> Callable[[], Found]:
+    """A turn: the next so many reviews of a pool, in this process."""
     policy = load(policy_with(count if size == "overrides" else 0), "policy.yaml").policy
     quotas = (msgspec.convert(it, ResourceQuota, dec_hook=pods.decode_hook) for it in some_namespaces(count))
     snapshot = Snapshot(quotas if size == "namespaces" else ())
     always = some_quotas(2)
-    bodies = [BODIES[size](number, count) for number in range(reviews)]
-    names = [namespace(number, count) for number in range(reviews)]
+    pairs = cycle([(BODIES[size](number, count), namespace(number, count)) for number in range(pool)])
 
-    def decide(number: int) -> None:
-        whole(bodies[number], policy, snapshot.of(names[number]) or always)
+    def turn() -> Found:
+        chosen = list(islice(pairs, reviews))
+        return microseconds(lambda i: whole(chosen[i][0], policy, snapshot.of(chosen[i][1]) or always), reviews)
 
-    return lambda: microseconds(decide, reviews)
+    return turn
 
 
 def namespace(number: int, count: int) -> str:
@@ -118,9 +120,10 @@ def grown(size: str, turns: Mapping[int, Callable[[], Found]], rounds: int) -> I
 def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
     """Decisions in this process, then whole servers."""
     rounds, waits, reviews = (1, 1, 10) if quick else (ROUNDS, SERVERS, REVIEWS)
+    pools = dict.fromkeys(POOLS, 10) if quick else POOLS
     sizes = dict.fromkeys(SIZES, QUICK) if quick else SIZES
     for size, counts in sizes.items():
-        yield from grown(size, {count: decisions(size, count, reviews) for count in counts}, rounds)
+        yield from grown(size, {count: decisions(size, count, pools[size], reviews) for count in counts}, rounds)
     for size in ("namespaces", "overrides"):
         yield from grown(size, {count: reading(size, count) for count in sizes[size]}, waits)
 

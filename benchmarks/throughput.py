@@ -7,9 +7,9 @@ from benchmarks.servers import Server
 from benchmarks.turns import Figure, Found, against, in_turns, run
 
 CONNECTIONS = (1, 8, 64)
-RATE = 1000  # requests a second of the open loop
+RATES = (250, 1000)  # requests a second of the open loops
 PERCENTILES = (50, 99, 99.9)
-ROUNDS, REQUESTS, OPEN_REQUESTS = 7, 4000, 5000
+ROUNDS, REQUESTS, OPEN_SECONDS = 9, 3000, 4
 
 
 def closed(server: Server, bodies: list[bytes], connections: int) -> Callable[[], Found]:
@@ -24,12 +24,12 @@ def closed(server: Server, bodies: list[bytes], connections: int) -> Callable[[]
     return turn
 
 
-def opened(server: Server, bodies: list[bytes]) -> Callable[[], Found]:
+def opened(server: Server, bodies: list[bytes], rate: int) -> Callable[[], Found]:
     """A turn of requests that come at their time."""
     target = server.target()
 
     def turn() -> Found:
-        found = load.opened(target, bodies, RATE)
+        found = load.opened(target, bodies, rate)
         latencies = {f"p{percent:g}, ms": found.percentile(percent) for percent in PERCENTILES}
         return {**latencies, "client late, p99, ms": found.delay}
 
@@ -39,15 +39,16 @@ def opened(server: Server, bodies: list[bytes]) -> Callable[[], Found]:
 def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
     """Each load in its own turns."""
     rounds = 1 if quick else ROUNDS
-    bodies = [samples.review(number) for number in range(50 if quick else OPEN_REQUESTS)]
+    bodies = [samples.review(number) for number in range(50 if quick else max(REQUESTS, max(RATES) * OPEN_SECONDS))]
     with servers.control() as control, servers.ours() as ours:
         ours.seconds_to_ready()
         both = {"control": control, "webhook": ours}
         for connections in CONNECTIONS:
             turns = {name: closed(server, bodies[:REQUESTS], connections) for name, server in both.items()}
             yield from against("control", in_turns(turns, rounds), f"closed, {connections} connections: ")
-        turns = {name: opened(server, bodies) for name, server in both.items()}
-        yield from against("control", in_turns(turns, rounds), f"open, {RATE}/s: ")
+        for rate in RATES:
+            turns = {name: opened(server, bodies[: rate * OPEN_SECONDS], rate) for name, server in both.items()}
+            yield from against("control", in_turns(turns, rounds), f"open, {rate}/s: ")
         memory = {name: [{"RSS, MB": server.megabytes()}] for name, server in both.items()}
         yield from against("control", memory, "after the load: ")
 
