@@ -19,7 +19,7 @@ from webhook.shape import ruled
 from webhook.snapshot import ResourceQuota
 
 TODAY = "2026-11-25"
-ROUNDS, BODIES, REQUESTS = 15, 400, 4000
+ROUNDS, BODIES, REQUESTS = 15, 300, 1500
 MANY = 10**6  # shapes, which is to say that no Pod is like another
 
 

@@ -24,7 +24,7 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
 }
 QUICK = (1, 3)
 POOLS = {"namespaces": 5000, "containers": 300, "overrides": 5000}  # different reviews; more than any cache holds
-ROUNDS, SERVERS, REVIEWS = 31, 5, 300
+ROUNDS, SERVERS, REVIEWS = 25, 3, 300
 
 
 def decisions(size: str, count: int, pool: int, reviews: int) -> Callable[[], Found]:

@@ -9,7 +9,7 @@ from benchmarks import samples, servers
 from benchmarks.load import closed
 from benchmarks.turns import Figure, Found, against, in_turns, run
 
-ROUNDS = 9
+ROUNDS = 7
 OURS = "import webhook.server, webhook.serving, webhook.reflector, webhook.__main__"
 CONTROL = "import uvicorn, uvloop, httptools, starlette.applications, ssl"
 

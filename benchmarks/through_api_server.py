@@ -21,7 +21,7 @@ from tests.e2e.controlplane import binaries, processes
 from tests.e2e.controlplane.processes import ControlPlane
 
 POLICY: Final = Path(__file__).resolve().parent / "policy.yaml"
-ROUNDS, CREATES = 9, {1: 200, 50: 1000}
+ROUNDS, CREATES = 7, {1: 150, 50: 600}
 NONE, CONSTANT, PATCHING = "none", "constant", "constant-patch"
 OURS, SHIPPED, IN_PROCESS = "webhook", "webhook-validating-too", "policy"
 CASES: Final = (NONE, CONSTANT, PATCHING, OURS, SHIPPED, IN_PROCESS)

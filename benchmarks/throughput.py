@@ -9,7 +9,7 @@ from benchmarks.turns import Figure, Found, against, in_turns, run
 CONNECTIONS = (1, 8, 64)
 RATES = (250, 1000)  # requests a second of the open loops
 PERCENTILES = (50, 99, 99.9)
-ROUNDS, REQUESTS, OPEN_SECONDS = 9, 3000, 4
+ROUNDS, REQUESTS, OPEN_SECONDS = 7, 2500, 3
 
 
 def closed(server: Server, bodies: list[bytes], connections: int) -> Callable[[], Found]:
