@@ -152,7 +152,7 @@ def opened(target: Target, bodies: Sequence[bytes], rate: float) -> Load:
     requests = [target.request(body) for body in bodies]
 
     async def ask_all() -> Load:
-        connections = [await _connect(target) for _ in range(POOL)]
+        connections = [await _connect(target) for _ in range(min(POOL, len(requests)))]
         idle: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
         for connection in connections:
             idle.put_nowait(connection)

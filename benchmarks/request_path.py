@@ -84,7 +84,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
 
 def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
     """The stages in this process, the whole request in two servers."""
-    rounds, count, asked = (1, 20, 50) if quick else (ROUNDS, BODIES, REQUESTS)
+    rounds, count, asked = (1, 10, 10) if quick else (ROUNDS, BODIES, REQUESTS)
     yield from against("control", in_turns(stages(count), rounds))
     bodies = [samples.review(number) for number in range(asked)]
     with servers.control() as control, servers.ours() as ours:

@@ -39,7 +39,7 @@ def opened(server: Server, bodies: list[bytes], rate: int) -> Callable[[], Found
 def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
     """Each load in its own turns."""
     rounds = 1 if quick else ROUNDS
-    bodies = [samples.review(number) for number in range(50 if quick else max(REQUESTS, max(RATES) * OPEN_SECONDS))]
+    bodies = [samples.review(number) for number in range(10 if quick else max(REQUESTS, max(RATES) * OPEN_SECONDS))]
     with servers.control() as control, servers.ours() as ours:
         ours.seconds_to_ready()
         both = {"control": control, "webhook": ours}
