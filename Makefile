@@ -4,6 +4,7 @@ BIN := .venv/bin
 SETUP := .venv/.complete
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 CODE := webhook certs examples tests benchmarks
+BENCHMARKS := request_path throughput through_api_server scale quota start
 
 .PHONY: help setup run serve test e2e check format lock image bench clean
 
@@ -54,8 +55,8 @@ lock: ## Choose versions anew: pyproject.toml to requirements*.txt, for the prog
 image: ## Build the image with buildah, on the base image BASE if that is given
 	buildah build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(or $(IMAGE),flyte-admission:0.1.0) .
 
-bench: $(SETUP) ## Measure the request path
-	$(BIN)/python benchmarks/request_path.py
+bench: $(SETUP) ## Measure: all of benchmarks/, or one with NAME=, such as NAME=throughput
+	@for name in $(or $(NAME),$(BENCHMARKS)); do $(BIN)/python benchmarks/$$name.py || exit; echo; done
 
 clean: ## Remove what the targets made
 	rm -rf .venv .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,222 +1,98 @@
-"""What one review costs: microseconds a stage, and the whole as a multiple of a route that returns a constant.
+"""What one review of 9 KB costs: each stage of /mutate, and the whole request against a constant route."""
 
-Both routes are served by one process over TLS and keep-alive, measured in turns by the CPU time that process takes
-and by the time a client waits. Every body is another review. Prints a table, writes results/request_path.json.
-"""
-
-import asyncio
 import json
-import os
-import socket
-import ssl
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-import uvloop
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import msgspec
 
-from webhook import admission, admission_review, logs, manifests, server, tls
+from benchmarks import samples, servers, throughput
+from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
+from webhook import admission, admission_review
 from webhook import pod as pods
-from webhook.app import Service, webhook
-from webhook.decision import Allowed, Change, Context
-from webhook.flyte import Task, identify
-from webhook.options import Address
+from webhook.admission_review import Request
+from webhook.decision import Allowed, Context
+from webhook.flyte import identify
 from webhook.policy import Policy
 from webhook.policy_file import load
-from webhook.rules import MUTATING, default, quota
-from webhook.snapshot import Ledger
+from webhook.rules import default, quota
+from webhook.shape import ruled
+from webhook.snapshot import ResourceQuota
 
-HERE = Path(__file__).resolve().parent
 TODAY = "2026-11-25"
-EXAMPLES = HERE.parent / "examples"
-BODIES, ROUNDS, REQUESTS = 300, 7, 3000
+ROUNDS, BODIES, REQUESTS = 15, 300, 1500
+MANY = 10**6  # shapes, which is to say that no Pod is like another
 
 
-def review(number: int) -> dict[str, Any]:
-    """An AdmissionReview of some 9 KB, as kube-apiserver sends one for a Flyte Pod with a sidecar."""
-    found: dict[str, Any] = json.loads((EXAMPLES / "review.json").read_text())
-    request, pod = found["request"], found["request"]["object"]
-    name = f"a{number:08x}-n0-0"
-    request |= {"uid": f"{number:08x}-6393-11e8-b7cc-42010a800002", "name": name, "namespace": "benchmark"}
-    pod["metadata"] |= {"name": name, "namespace": "benchmark"}
-    pod["metadata"]["managedFields"] = [
-        {"manager": "flytepropeller", "operation": "Update", "fieldsV1": {f"f:field-{i}": {".": {}} for i in range(90)}}
-    ]
-    container = pod["spec"]["containers"][0] | {"name": name}
-    container["env"] = [{"name": f"FLYTE_INTERNAL_{i}", "value": f"value-{number}-{i}" * 3} for i in range(40)]
-    container["resources"] = {
-        "requests": {"cpu": "6", "memory": f"{number % 7 + 1}Gi", "nvidia.com/gpu": "1"},
-        "limits": {"cpu": "6", "memory": f"{number % 7 + 1}Gi", "nvidia.com/gpu": "1"},
-    }
-    sidecar = {"name": "log-sidecar", "image": "fluent/fluent-bit:4.2", "resources": {}}
-    pod["spec"]["containers"] = [container, sidecar]
-    return found
+def some_policy() -> Policy:
+    """The policy of the examples."""
+    return load(servers.POLICY.read_text(), "policy.yaml").policy
 
 
-def stages(bodies: list[bytes]) -> dict[str, float]:
-    """Median microseconds of our own Python for each stage of /mutate."""
-    policy = load((EXAMPLES / "policy.yaml").read_text(), "policy.yaml").policy
-    quotas = manifests.quotas((EXAMPLES / "quotas.yaml").read_text(), "quotas.yaml")
-    requests = [admission_review.decode(body) for body in bodies]
-    contexts = [Context(t, policy.settings(t, r.namespace, TODAY)) for r in requests if (t := task_of(r, policy))]
-    ruled = [rules(r.pod, c) for r, c in zip(requests, contexts, strict=True) if r.pod]
-    decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, (), TODAY), Allowed)]
-    steps: dict[str, Callable[[int], object]] = {
-        "decode": lambda i: admission_review.decode(bodies[i]),
-        "rules": lambda i: rules(requests[i].pod, contexts[i]),
-        "quota": lambda i: quota.check(default(ruled[i][0])[0], quotas),
-        "patch": lambda i: admission_review.patch_of(requests[i], decisions[i]),
-        "encode": lambda i: admission_review.encode(requests[i], decisions[i]),
-        "whole decision": lambda i: whole(bodies[i], policy, quotas),
-    }
-    return {name: microseconds(step, len(bodies)) for name, step in steps.items()}
+def some_quotas(count: int = 1) -> list[ResourceQuota]:
+    """So many quotas with room for the Pods."""
+    made = [samples.quota(name=f"quota-{number}") for number in range(count)]
+    return [msgspec.convert(quota, ResourceQuota, dec_hook=pods.decode_hook) for quota in made]
 
 
-def task_of(request: admission_review.Request, policy: Policy) -> Task | None:
-    """Whose Pod it is."""
-    return identify(request.pod, request.namespace, policy.identification) if request.pod else None
-
-
-def rules(pod: pods.Pod | None, context: Context) -> tuple[pods.Pod, list[Change]]:
-    """Fill, clamp, tolerate."""
-    pod, changes = pod or pods.Pod(), []
-    for _, rule in MUTATING:
-        pod, made = rule(pod, context)
-        changes += made
-    return pod, changes
-
-
-def whole(body: bytes, policy: Any, quotas: Any) -> bytes:
+def whole(body: bytes, policy: Policy, quotas: Sequence[ResourceQuota]) -> bytes:
     """From the body to the answer."""
     request = admission_review.decode(body)
-    return admission_review.encode(request, admission.mutate(request, policy, quotas, TODAY))
+    decision = admission.mutate(request, policy, quotas, TODAY)
+    if not isinstance(decision, Allowed) or not decision.changes:
+        raise SystemExit(f"the Pod was meant to be changed: {decision}")
+    return admission_review.encode(request, decision)
 
 
-def microseconds(step: Callable[[int], object], count: int) -> float:
-    """The median of several rounds over all bodies."""
-    rounds = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        for i in range(count):
-            step(i)
-        rounds.append((time.perf_counter() - start) / count * 1e6)
-    return statistics.median(rounds)
+def pod_of(request: Request) -> pods.Pod:
+    """The Pod under review, which all of the samples have."""
+    return request.pod or pods.Pod()
 
 
-def serve() -> None:
-    """The server process: /mutate as we ship it, and /constant beside it."""
+def stages(count: int) -> dict[str, Callable[[], Found]]:
+    """A turn each: all reviews, one after the other."""
+    policy, quotas = some_policy(), some_quotas()
+    bodies = [samples.review(number) for number in range(count)]
+    others = iter(range(count, MANY))
+    requests = [admission_review.decode(body) for body in bodies]
+    tasks = [identify(pod_of(r), r.namespace, policy.identification) for r in requests]
+    contexts = [Context(task, policy.settings(task, samples.NAMESPACE, TODAY)) for task in tasks if task]
+    ruled_pods = [
+        pods.with_resources(pod_of(r), ruled(pod_of(r), c).blocks) for r, c in zip(requests, contexts, strict=True)
+    ]
+    decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, quotas, TODAY), Allowed)]
 
-    async def constant(request: Request) -> Response:
-        await request.body()
-        return Response(b'{"response":{}}', media_type="application/json")
+    def unlike() -> Found:
+        fresh = [samples.review(next(others), shapes=MANY) for _ in range(count)]
+        return microseconds(lambda i: whole(fresh[i], policy, quotas), count)
 
-    logs.configure()
-    policy = load((EXAMPLES / "policy.yaml").read_text(), "policy.yaml").policy
-    app = webhook(Service(policy, Ledger(manifests.quotas((EXAMPLES / "quotas.yaml").read_text(), "quotas.yaml"))))
-    app.router.routes.append(Route("/constant", constant, methods=["POST"]))
-    with tempfile.TemporaryDirectory() as directory:
-        context = tls.context(*tls.make(Path(directory), ["127.0.0.1"]))
-        listening = server.listen(Address("127.0.0.1", 0))
-        print(listening.getsockname()[1], flush=True)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.configured(app, context).serve([listening]))
-
-
-def over_the_wire(bodies: list[bytes]) -> dict[str, dict[str, list[float]]]:
-    """CPU and waiting time of each route, microseconds a request, a figure a round; the routes take turns."""
-    figures: dict[str, dict[str, list[float]]] = {path: {"cpu": [], "wall": []} for path in ("/constant", "/mutate")}
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        port = int((process.stdout or sys.stdin).readline())
-        connection = connect(port)
-        for round_ in range(ROUNDS + 1):
-            for path, measured in figures.items():
-                requests = [http(path, bodies[i % len(bodies)]) for i in range(REQUESTS)]
-                cpu, start = cpu_seconds(process.pid), time.perf_counter()
-                exchange(connection, requests)
-                wall = time.perf_counter() - start
-                if round_:  # the first one warms up
-                    measured["cpu"].append((cpu_seconds(process.pid) - cpu) / REQUESTS * 1e6)
-                    measured["wall"].append(wall / REQUESTS * 1e6)
-        connection.close()
-        process.terminate()
-    return figures
+    steps: dict[str, Callable[[int], object]] = {
+        "control": lambda i: json.loads(bodies[i]),
+        "decode": lambda i: admission_review.decode(bodies[i]),
+        "identify": lambda i: identify(pod_of(requests[i]), requests[i].namespace, policy.identification),
+        "settings": lambda i: policy.settings(contexts[i].task, samples.NAMESPACE, TODAY),
+        "rules, a known shape": lambda i: ruled(pod_of(requests[i]), contexts[i]),
+        "quota": lambda i: quota.check(default(ruled_pods[i])[0], quotas),
+        "encode, with the patch": lambda i: admission_review.encode(requests[i], decisions[i]),
+        "whole decision": lambda i: whole(bodies[i], policy, quotas),
+    }
+    turns: dict[str, Callable[[], Found]] = {
+        name: lambda step=step: microseconds(step, count)  # type: ignore[misc] # a default has no type of its own
+        for name, step in steps.items()
+    }
+    return {**turns, "whole decision, a new shape": unlike}
 
 
-def connect(port: int) -> ssl.SSLSocket:
-    """A TLS connection; the certificate lives as long as the run, there is nobody to impersonate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    plain = socket.create_connection(("127.0.0.1", port))
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return context.wrap_socket(plain)
-
-
-def http(path: str, body: bytes) -> bytes:
-    """An HTTP/1.1 request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def exchange(connection: ssl.SSLSocket, requests: list[bytes]) -> None:
-    """Send each request and read its answer."""
-    for request in requests:
-        connection.sendall(request)
-        answer = connection.recv(65536)
-        head, _, body = answer.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r", 1)[0])
-        while len(body) < length:
-            body += connection.recv(65536)
-        if not head.startswith(b"HTTP/1.1 200"):
-            sys.exit(f"unexpected answer: {answer!r}")
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process, in steps of a clock tick."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def lines(measured: dict[str, float], figures: dict[str, dict[str, list[float]]], size: int) -> Iterator[str]:
-    """The table."""
-    yield f"{'stage of /mutate, reviews of':30}{size / 1000:8.1f} KB"
-    for name, value in measured.items():
-        yield f"  {name:28}{value:8.1f} us"
-    yield f"{'whole request, TLS':30}{'constant':>11}{'/mutate':>11}{'ratio':>8}   spread of the ratio"
-    for kind in ("cpu", "wall"):
-        constant, ours = figures["/constant"][kind], figures["/mutate"][kind]
-        ratios = ratios_of(figures, kind)
-        yield (
-            f"  {kind + ', us a request':28}{statistics.median(constant):11.1f}{statistics.median(ours):11.1f}"
-            f"{statistics.median(ratios):8.2f}   {min(ratios):.2f} to {max(ratios):.2f}"
-        )
-
-
-def ratios_of(figures: dict[str, dict[str, list[float]]], kind: str) -> list[float]:
-    """/mutate to /constant, round by round."""
-    return [ours / base for ours, base in zip(figures["/mutate"][kind], figures["/constant"][kind], strict=True)]
-
-
-def main() -> None:
-    """Measure, print, write."""
-    bodies = [json.dumps(review(number)).encode() for number in range(BODIES)]
-    measured, figures = stages(bodies), over_the_wire(bodies)
-    print("\n".join(lines(measured, figures, len(bodies[0]))))
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    ratios = {kind: statistics.median(ratios_of(figures, kind)) for kind in ("cpu", "wall")}
-    content = {"stages_us": measured, "requests_us": figures, "ratio": ratios}
-    (results / "request_path.json").write_text(json.dumps(content, indent=2) + "\n")
+def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
+    """The stages in this process, the whole request in two servers."""
+    rounds, count, asked = (1, 10, 10) if quick else (ROUNDS, BODIES, REQUESTS)
+    yield from against("control", in_turns(stages(count), rounds))
+    bodies = [samples.review(number) for number in range(asked)]
+    with servers.control() as control, servers.ours() as ours:
+        ours.seconds_to_ready()
+        both = {"control": control, "whole request": ours}
+        turns = {name: throughput.closed(server, bodies, 1) for name, server in both.items()}
+        yield from against("control", in_turns(turns, rounds))
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1:] == ["--serve"] else main()
+    run(__doc__, "json.loads of the review for a stage, a constant Starlette route for the whole request", measure)

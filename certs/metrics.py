@@ -33,6 +33,12 @@ class Metrics:
             "Webhook configurations whose caBundle was written.",
             registry=self.registry,
         )
+        self._trusting = Gauge(
+            "flyte_admission_certs_trusted",
+            "1 if the caBundles of a configuration hold just the CAs that they should, 0 until that is mended.",
+            ["configuration"],
+            registry=self.registry,
+        )
         self._errors = Counter(
             "flyte_admission_certs_errors",
             "Passes that did not end well, by error: config, unreachable, forbidden, not_found, conflict, refused, "
@@ -53,6 +59,10 @@ class Metrics:
     def published(self) -> None:
         """Count a configuration that was patched."""
         self._published.inc()
+
+    def trusting(self, configuration: str, *, trusted: bool) -> None:
+        """Tell whether the API server trusts what is served, by the kind and name of a webhook configuration."""
+        self._trusting.labels(configuration).set(trusted)
 
     def succeeded(self, now: datetime) -> None:
         """Take note of a pass that ended well."""

@@ -125,11 +125,18 @@ class Reconciler:
         self, found: list[Configuration], wanted: tuple[Certificate, ...], reason: Reason | None = None
     ) -> None:
         for configuration in found:
+            name = configuration.path.removeprefix(f"{ADMISSION}/")
             wrong = [why for pem in configuration.bundles if (why := rotation.why_publish(pem, wanted))]
+            self._metrics.trusting(name, trusted=not wrong)
             if wrong:
-                await self._api.patch(configuration.path, configuration.patch(wanted))
+                why = reason or wrong[0]
+                try:
+                    await self._api.patch(configuration.path, configuration.patch(wanted))
+                except ClusterError as error:
+                    raise ClusterError(error.kind, f"{why}: {error}") from error
+                self._metrics.trusting(name, trusted=True)
                 self._metrics.published()
-                logs.info("caBundle written", reason=reason or wrong[0], path=configuration.path, cas=len(wanted))
+                logs.info("caBundle written", reason=why, path=configuration.path, cas=len(wanted))
 
     async def _configurations(self) -> tuple[list[Configuration], list[str]]:
         """Those that there are, and why the others are not: one that is not there keeps nobody from being served."""

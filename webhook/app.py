@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook import admission, admission_review, logs
 from webhook.admission_review import BadReviewError, Request
@@ -109,15 +109,20 @@ class RejectedError(Exception):
         super().__init__(message)
 
 
-def webhook(service: Service) -> Starlette:
-    """What the API server calls, over TLS."""
-    return Starlette(
-        routes=[
-            Route("/mutate", Endpoint("/mutate", admission.mutate, service), methods=["POST"]),
-            Route("/validate", Endpoint("/validate", admission.validate, service), methods=["POST"]),
-        ],
-        exception_handlers={HTTPException: _refuse},
-    )
+def webhook(service: Service) -> ASGIApp:
+    """What the API server calls, over TLS: reviews go straight to their endpoint, Starlette sees to all else."""
+    endpoints = {
+        "/mutate": Endpoint("/mutate", admission.mutate, service),
+        "/validate": Endpoint("/validate", admission.validate, service),
+    }
+    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    others = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = endpoints.get(scope["path"]) if scope["method"] == "POST" else None
+        await (endpoint or others)(scope, receive, send)
+
+    return answer
 
 
 async def _refuse(request: HttpRequest, error: Exception) -> Response:

@@ -110,6 +110,7 @@ def configured(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=GRACE,
             ssl_context_factory=(lambda *_: context) if context else None,

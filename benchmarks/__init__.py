@@ -1,0 +1,12 @@
+"""What the figures of docs/performance.md are measured with: one command each, each against a control in the same run.
+
+    request_path         what one review costs, stage by stage, and the whole against a constant route
+    throughput           requests a second and latency over TLS, closed and open loop
+    through_api_server   Pod creates through a real kube-apiserver: no webhook, a constant one, ours, its CEL policies
+    scale                how cost grows with namespaces, containers, overrides
+    quota                how the cost of a quota decision grows with quotas and containers
+    start                from the start of the process to ready
+
+turns takes the turns, prints the table and writes the file · load is the client · servers starts what is measured ·
+constant is the control, a server of its own · samples has the reviews, Pods and quotas.
+"""

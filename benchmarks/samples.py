@@ -1,0 +1,49 @@
+"""The reviews, Pods and quotas that are measured with; each number gives another one."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
+NAMESPACE: Final = "flytesnacks-benchmark"
+SHAPES: Final = 7  # different amounts that Pods ask for: the Pods of a task are alike, tasks are few
+HARD: Final = {"limits.cpu": "90k", "limits.memory": "900Ti", "requests.nvidia.com/gpu": "90k", "count/pods": "90k"}
+Json = dict[str, Any]
+
+
+def pod(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> Json:
+    """A Flyte Pod with a GPU, more cpu than it may have, and a sidecar that states nothing."""
+    made: Json = json.loads((EXAMPLES / "review.json").read_text())["request"]["object"]
+    name = f"a{number:08x}-n0-0"
+    made["metadata"] |= {"name": name, "namespace": namespace}
+    amounts = {"cpu": "6", "memory": f"{1024 + number % shapes}Mi", "nvidia.com/gpu": "1"}
+    task = made["spec"]["containers"][0] | {
+        "name": name,
+        "env": [{"name": f"FLYTE_INTERNAL_{i}", "value": f"value-{number}-{i}" * 3} for i in range(40)],
+        "resources": {"requests": amounts, "limits": amounts},
+    }
+    sidecar = {"name": "log-sidecar", "image": "fluent/fluent-bit:4.2", "resources": {}}
+    made["spec"]["containers"] = [task, sidecar]
+    return made
+
+
+def review(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> bytes:
+    """An AdmissionReview of some 9 KB, as kube-apiserver sends one for that Pod."""
+    found: Json = json.loads((EXAMPLES / "review.json").read_text())
+    made = pod(number, namespace, shapes)
+    fields: Json = {f"f:field-{i}": {".": {}} for i in range(90)}
+    made["metadata"]["managedFields"] = [{"manager": "flytepropeller", "operation": "Update", "fieldsV1": fields}]
+    uid = f"{number:08x}-6393-11e8-b7cc-42010a800002"
+    found["request"] |= {"uid": uid, "name": made["metadata"]["name"], "namespace": namespace, "object": made}
+    return json.dumps(found).encode()
+
+
+def quota(namespace: str = NAMESPACE, name: str = "project-quota") -> Json:
+    """A ResourceQuota that counts the Pod and has room for it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": name, "namespace": namespace, "resourceVersion": "1"},
+        "spec": {"hard": HARD},
+        "status": {"hard": HARD, "used": dict.fromkeys(HARD, "1")},
+    }

@@ -1,0 +1,169 @@
+"""Pod creates (dry run) through a real kube-apiserver, by what is asked about them; a namespace for each case."""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from benchmarks import load, samples, servers
+from benchmarks.load import Target
+from benchmarks.samples import Json
+from benchmarks.turns import Figure, Found, against, in_turns, run
+from tests.e2e.client import Client, wait_for
+from tests.e2e.controlplane import binaries, processes
+from tests.e2e.controlplane.processes import ControlPlane
+
+POLICY: Final = Path(__file__).resolve().parent / "policy.yaml"
+ROUNDS, CREATES = 7, {1: 150, 50: 600}
+NONE, CONSTANT, PATCHING = "none", "constant", "constant-patch"
+OURS, SHIPPED, IN_PROCESS = "webhook", "webhook-validating-too", "policy"
+CASES: Final = (NONE, CONSTANT, PATCHING, OURS, SHIPPED, IN_PROCESS)
+RIVALS: Final = (OURS, SHIPPED, IN_PROCESS)
+HARD: Final = {"count/pods": "90k", "requests.nvidia.com/gpu": "90k"}  # which nobody has to state in a container
+REGISTRATION: Final = "/apis/admissionregistration.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A control plane in which each case has a namespace of its own."""
+
+    plane: ControlPlane
+    admin: Client
+
+    def create(self, case: str, number: int = 0) -> Json:
+        """The Pod as it would be stored."""
+        return self.admin.created({**samples.pod(number, case), "kind": "Pod"}, dry_run=True)
+
+    def target(self, case: str) -> Target:
+        """Where Pods of the case are created."""
+        url = f"{self.plane.url}/api/v1/namespaces/{case}/pods?dryRun=All"
+        return Target(url, self.plane.ca, 201, f"Authorization: Bearer {self.plane.token}\r\n")
+
+    def register(self, kind: str, case: str, target: Target, path: str = "/mutate") -> None:
+        """Have the API server ask the webhook about Pods of the case."""
+        ca_bundle = base64.b64encode(target.ca.read_bytes()).decode()
+        webhook = {
+            "name": f"{case}.benchmark.flyte.org",
+            "clientConfig": {"url": target.url.removesuffix("/mutate") + path, "caBundle": ca_bundle},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": case}},
+            "failurePolicy": "Fail",
+            "sideEffects": "None",
+            "timeoutSeconds": 10,
+            "admissionReviewVersions": ["v1"],
+        }
+        made = {"metadata": {"name": case}, "webhooks": [webhook]}
+        self.admin.must("POST", f"{REGISTRATION}/{kind}", made)
+
+    def add_namespaces(self) -> None:
+        """One for each case, with a quota that has room for all."""
+        for case in CASES:
+            self.admin.created({"kind": "Namespace", "metadata": {"name": case}})
+            quota = {"metadata": {"name": "q", "namespace": case}, "spec": {"hard": HARD}}
+            self.admin.created({"kind": "ResourceQuota", **quota})
+            wait_for("the quota to be in force", lambda case=case: self._quota(case))  # type: ignore[misc]
+
+    def _quota(self, namespace: str) -> bool:
+        return "hard" in self.admin.items("ResourceQuota", namespace)[0].get("status", {})
+
+    def add_policy(self) -> None:
+        """The CEL policy and its binding."""
+        policy, binding = yaml.safe_load_all(POLICY.read_text())
+        self.admin.must("POST", f"{REGISTRATION}/mutatingadmissionpolicies", policy)
+        self.admin.must("POST", f"{REGISTRATION}/mutatingadmissionpolicybindings", binding)
+
+    def check(self) -> None:
+        """Return once each case does with a Pod what it is there for."""
+        for case in CASES:
+            before = 6 if case in (NONE, CONSTANT) else 4
+            wait_for(f"{case} to be in force", lambda c=case, b=before: self._cpu(c) == str(b))  # type: ignore[misc]
+        for number in range(samples.SHAPES):
+            decided = {case: essence(self.create(case, number)) for case in CASES}
+            if not decided[PATCHING] == decided[OURS] == decided[SHIPPED] == decided[IN_PROCESS]:
+                sys.exit(f"not the same is done: {json.dumps(decided, indent=1)}")
+
+    def _cpu(self, case: str) -> str:
+        return str(self.create(case)["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+
+
+def essence(pod: Json) -> Json:
+    """What all that change a Pod agree on: resources and tolerations."""
+    spec = pod["spec"]
+    tolerations = sorted(json.dumps(toleration, sort_keys=True) for toleration in spec["tolerations"])
+    return {"resources": [container["resources"] for container in spec["containers"]], "tolerations": tolerations}
+
+
+def answer(target: Target, pod: Json) -> bytes:
+    """What our webhook answers about the Pod, with UID for the request's uid."""
+    review = json.loads(samples.review(0))
+    review["request"] |= {"object": pod, "dryRun": True, "uid": "UID", "namespace": NONE}
+    return load.answer(target, json.dumps(review).encode())
+
+
+def creates(cases: Cases, case: str, clients: int, count: int) -> Callable[[], Found]:
+    """A turn: so many clients at once."""
+    target = cases.target(case)
+    bodies = [json.dumps(samples.pod(number, case)).encode() for number in range(count)]
+
+    def turn() -> Found:
+        found = load.closed(target, bodies, clients)
+        p50 = {f"p50 at {clients}, ms": found.percentile(50)}
+        return p50 if clients == 1 else {**p50, f"creates/s at {clients}": found.rate}
+
+    return turn
+
+
+def added(found: Mapping[str, Sequence[Found]]) -> dict[str, list[Found]]:
+    """What each case adds to the latency without any, round by round."""
+    base = [amounts["p50 at 1, ms"] for amounts in found[NONE]]
+    return {
+        case: [{"added p50 at 1, ms": r["p50 at 1, ms"] - b} for r, b in zip(rounds, base, strict=True)]
+        for case, rounds in found.items()
+        if case != NONE
+    }
+
+
+def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
+    """One client, then many."""
+    rounds = 1 if quick else ROUNDS
+    with ExitStack() as stack:
+        cases = started(stack)
+        for clients, count in CREATES.items():
+            turns = {case: creates(cases, case, clients, 20 if quick else count) for case in CASES}
+            found = in_turns(turns, rounds)
+            yield from against(NONE, found, "to none: ")
+            if clients == 1:
+                more = added(found)
+                yield from against(CONSTANT, more, "to constant: ")
+                yield from against(PATCHING, {case: more[case] for case in (PATCHING, *RIVALS)}, "to constant-patch: ")
+            else:
+                yield from against(IN_PROCESS, {case: found[case] for case in RIVALS}, "to policy: ")
+
+
+def started(stack: ExitStack) -> Cases:
+    """Everything that is asked, and the API server that asks it."""
+    plane = stack.enter_context(processes.running(binaries.find(os.environ)))
+    cases = Cases(plane, plane.client())
+    stack.callback(cases.admin.close)
+    cases.add_namespaces()
+    ours = stack.enter_context(servers.ours(kubeconfig=plane.kubeconfig))
+    ours.seconds_to_ready()
+    constant = stack.enter_context(servers.control())
+    patching = stack.enter_context(servers.control(answer(ours.target(), cases.create(NONE))))
+    for case, server in {CONSTANT: constant, PATCHING: patching, OURS: ours, SHIPPED: ours}.items():
+        cases.register("mutatingwebhookconfigurations", case, server.target())
+    cases.register("validatingwebhookconfigurations", SHIPPED, ours.target(), "/validate")
+    cases.add_policy()
+    cases.check()
+    return cases
+
+
+if __name__ == "__main__":
+    run(__doc__, "named in each row: no webhook, a constant one, or the CEL policy", measure)
