@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from types import FrameType
 
@@ -11,6 +12,8 @@ from tests.e2e.client import Client
 from tests.e2e.controlplane import binaries, processes
 from tests.e2e.controlplane.binaries import Binaries, MissingError
 from tests.e2e.controlplane.processes import ControlPlane
+from tests.e2e.installed import Installed, installed
+from tests.manifests import BASE
 
 
 def pytest_configure() -> None:
@@ -49,3 +52,16 @@ def namespace(admin: Client) -> str:
     """A namespace that no other test uses; it ends with the control plane."""
     made = {"kind": "Namespace", "metadata": {"generateName": "test-"}}
     return str(admin.created(made)["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def webhook(
+    control_plane: ControlPlane, admin: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
+    """The webhook, called by the API server, with the shipped configurations and no rights but the shipped ones."""
+    kubectl = [control_plane.binaries.path("kubectl"), f"--kubeconfig={control_plane.kubeconfig}", "apply"]
+    rights = [f"--filename={BASE / name}" for name in ("namespace.yaml", "rbac.yaml")]
+    subprocess.run([*kubectl, *rights], check=True, env={"HOME": str(control_plane.folder)})
+    account = control_plane.service_account("flyte-admission", "flyte-admission")
+    with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={account}") as found:
+        yield found

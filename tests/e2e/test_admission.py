@@ -8,20 +8,12 @@ import pytest
 
 from tests.e2e.client import Client, Json, path_of, wait_for
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.installed import Installed, installed
+from tests.e2e.installed import Installed
 from tests.e2e.pods import FLYTE_1, FLYTE_2, pod, resources
 
 GENERATIONS = pytest.mark.parametrize("labels", [FLYTE_1, FLYTE_2], ids=["flyte1", "flyte2"])
 GPU_TASK = {"requests": {"cpu": "6"}, "limits": {"cpu": "6", "nvidia.com/gpu": "1"}}
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-
-
-@pytest.fixture(scope="module")
-def webhook(
-    control_plane: ControlPlane, admin: Client, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
-    with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={control_plane.kubeconfig}") as found:
-        yield found
 
 
 @pytest.mark.usefixtures("webhook")

@@ -3,26 +3,17 @@
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.installed import Installed, installed
 from tests.e2e.pods import FLYTE_1, FLYTE_2, pod
 
 RAY = [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "r", "uid": "1", "controller": True}]
 CREATES, CLIENTS, ROOM = 300, 30, 100
-
-
-@pytest.fixture(scope="module")
-def webhook(
-    control_plane: ControlPlane, admin: Client, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
-    with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={control_plane.kubeconfig}") as found:
-        yield found
 
 
 def limited(admin: Client, namespace: str, hard: Json) -> None:
