@@ -1,10 +1,18 @@
-"""What Flyte itself does, as its source has it, to hold our documents and decisions against; checked by its vectors."""
+"""What Flyte itself does, as its source has it, to hold our documents and decisions against; checked by its vectors.
+
+How it reads refusals: flytepropeller `backoff/handler.go` and `nodes/task/k8s/plugin_manager.go` (v1.16), with the
+regular expressions out of the vectors, and executor `pkg/plugin/k8s/plugin_manager.go` (v2.0).
+"""
 
 import math
+import re
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
+from tests.vectors import regexes
 from webhook import quantity
+from webhook.quantity import parse
+from webhook.resource_list import ResourceList
 
 Amounts = dict[str, Fraction]
 UNIT = Fraction(10**9)
@@ -54,3 +62,84 @@ def registration(resources: dict[str, Any], platform_limits: dict[str, Any]) -> 
                     "change these limits or consult the configuration"
                 )
     return None
+
+
+class Refusal(NamedTuple):
+    """An error of the API server as its client has it."""
+
+    code: int
+    reason: str
+    message: str
+    retry_after: int | None = None
+
+    def is_(self, code: int, reason: str) -> bool:
+        """As the predicates of apimachinery: by the reason, by the code where that is none."""
+        return self.reason == reason or (self.code == code and not self.reason)
+
+
+def is_quota_exceeded(error: Refusal) -> bool:
+    return error.is_(403, "Forbidden") and "exceeded quota" in error.message
+
+
+def is_back_off(error: Refusal) -> bool:
+    busy = error.reason in ("TooManyRequests", "ServerTimeout") or error.code == 429
+    return is_quota_exceeded(error) or busy or (error.is_(403, "Forbidden") and "etcdserver:" in error.message)
+
+
+def compute_resources(error: Refusal, regex: str) -> ResourceList:
+    """GetComputeResourceAndQuantity; a number that does not parse is a panic there, and an error here."""
+    match = re.search(regexes("flyte_v1.json")[regex], error.message, re.ASCII)
+    found = {}
+    for chunk in match[0].split(":", 1)[1].split(",") if match else ():
+        _, dot, rest = chunk.partition(".")
+        name, equals, value = rest.partition("=")
+        if dot and equals:
+            found[name] = parse(value)
+    return found
+
+
+def is_eligible(requested: ResourceList, limited: ResourceList) -> bool:
+    return all(name not in limited or value < limited[name] for name, value in requested.items())
+
+
+def is_within_the_quota(error: Refusal) -> bool:
+    return all(
+        is_eligible(compute_resources(error, f"requested_{side}"), compute_resources(error, f"limited_{side}"))
+        for side in ("limits", "requests")
+    )
+
+
+def flyte_1(error: Refusal, version: str = "v1.16.8", *, backs_off: bool = True) -> tuple[str, str | None]:
+    """What becomes of a task whose Pod got the error."""
+    fails_bad_ones = version not in ("v1.10.0", "v1.16.6")
+    if error.reason == "AlreadyExists":
+        return "Queued", None
+    if is_quota_exceeded(error) and not is_within_the_quota(error):
+        return "PermanentFailure", "ResourceRequestsExceedLimits"
+    if (backs_off and is_back_off(error)) or is_quota_exceeded(error):
+        return "WaitingForResources", None
+    if error.is_(403, "Forbidden"):
+        return "RetryableFailure", "RuntimeFailure"
+    if fails_bad_ones and (error.is_(400, "BadRequest") or error.is_(422, "Invalid")):
+        return "PermanentFailure", "BadTaskFormat"
+    if error.is_(413, "RequestEntityTooLarge"):
+        return "PermanentFailure", "EntityTooLarge"
+    return "SystemError", error.reason
+
+
+def flyte_2(error: Refusal, version: str = "v2.0.43") -> tuple[str, str | None]:
+    """What becomes of a task whose Pod got the error, after client-go has had its way with it."""
+    old = version == "v2.0.14"
+    if error.retry_after is not None and (error.code == 429 or error.code >= 500):
+        return "waits in the client", None
+    if error.reason == "AlreadyExists":
+        return "Queued", None
+    if error.is_(403, "Forbidden"):
+        return "RetryableFailure", "RuntimeFailure"
+    if error.is_(400, "BadRequest") and not old:
+        return "PermanentFailure", "BadRequest"
+    if error.is_(413, "RequestEntityTooLarge"):
+        return "PermanentFailure", "EntityTooLarge"
+    if error.is_(422, "Invalid") and not old:
+        return "PermanentFailure", "InvalidResource"
+    return "SystemError", None

@@ -29,6 +29,9 @@ MADE_BY: dict[str, Data] = {
 }
 
 
+READERS = {"flyte1": flyte_model.flyte_1, "flyte2": flyte_model.flyte_2}
+
+
 def has(key: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "example", [pytest.param(it, id=str(n)) for n, it in enumerate(EXAMPLES) if key in it]
@@ -121,6 +124,10 @@ def test_the_pod_is_refused_as_the_page_says(example: Data) -> None:
     for made_by, wanted in example["refused"].items():
         status = answer(example, made_by)[0]["status"]
         assert {key: status[key] for key in ("code", "reason")} == {key: wanted[key] for key in ("code", "reason")}
+        seconds = status.get("details", {}).get("retryAfterSeconds")
+        error = flyte_model.Refusal(status["code"], status["reason"], status["message"], seconds)
+        if made_by in READERS:
+            assert READERS[made_by](error)[0] == wanted["then"]
 
 
 def test_every_example_says_something_and_nothing_unknown() -> None:
