@@ -1,7 +1,7 @@
 """What the API server fills in before admission and again after each patch: requests from limits, whole millis.
 
 SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/defaults.go`. Since 1.37 what
-`spec.resources` lacks is summed up after /mutate only (PodLevelResourcesFixDefaulting); quotas count the same either way.
+`spec.resources` lacks is summed up after /mutate only (PodLevelResourcesFixDefaulting); quotas count the same anyway.
 """
 
 from webhook import pod as pods
