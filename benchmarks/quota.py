@@ -45,7 +45,8 @@ def decisions(quotas: int, containers: int) -> Callable[[], Found]:
     reviewed = [a_pod(containers, number) for number in range(PODS)]
 
     def decide(number: int) -> None:
-        if quota.check(default(reviewed[number])[0], found).violations:
+        pod = default(reviewed[number])[0]
+        if quota.check(pod, quota.asked(pod), found).violations:
             raise SystemExit("the quotas were meant to have room")
 
     return lambda: microseconds(decide, PODS)

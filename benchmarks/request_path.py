@@ -14,7 +14,7 @@ from webhook.decision import Allowed, Context
 from webhook.flyte import identify
 from webhook.policy import Policy
 from webhook.policy_file import load
-from webhook.rules import default, quota
+from webhook.rules import quota
 from webhook.shape import ruled
 from webhook.snapshot import ResourceQuota
 
@@ -56,9 +56,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     requests = [admission_review.decode(body) for body in bodies]
     tasks = [identify(pod_of(r), r.namespace, policy.identification) for r in requests]
     contexts = [Context(task, policy.settings(task, samples.NAMESPACE, TODAY)) for task in tasks if task]
-    ruled_pods = [
-        pods.with_resources(pod_of(r), ruled(pod_of(r), c).blocks) for r, c in zip(requests, contexts, strict=True)
-    ]
+    rulings = [ruled(pod_of(r), c) for r, c in zip(requests, contexts, strict=True)]
     decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, quotas, TODAY), Allowed)]
 
     def unlike() -> Found:
@@ -71,7 +69,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
         "identify": lambda i: identify(pod_of(requests[i]), requests[i].namespace, policy.identification),
         "settings": lambda i: policy.settings(contexts[i].task, samples.NAMESPACE, TODAY),
         "rules, a known shape": lambda i: ruled(pod_of(requests[i]), contexts[i]),
-        "quota": lambda i: quota.check(default(ruled_pods[i])[0], quotas),
+        "quota": lambda i: quota.check(pod_of(requests[i]), rulings[i].asks, quotas),
         "encode, with the patch": lambda i: admission_review.encode(requests[i], decisions[i]),
         "whole decision": lambda i: whole(bodies[i], policy, quotas),
     }

@@ -180,7 +180,7 @@ def native(metadata: Data, spec: list[Data], found: list[Data]) -> str:
     request = request_of(metadata, spec)
     assert request.pod is not None
     pod, _ = default(request.pod)
-    verdict = quota.check(pod, [*map(quota_of, found)])
+    verdict = quota.check(pod, quota.asked(pod), [*map(quota_of, found)])
     return f'pods "p" is forbidden: {"; ".join(map(str, verdict.violations))}'
 
 

@@ -53,21 +53,6 @@ def test_an_operation_leaves_its_operands_as_they_were() -> None:
     assert (texts(left), texts(right)) == ({"cpu": "1"}, {"cpu": "2", "memory": "1Gi"})
 
 
-@pytest.mark.parametrize(
-    ("demand", "bound", "names"),
-    [
-        ({}, {"cpu": "1"}, []),
-        ({"cpu": "1"}, {}, []),
-        ({"cpu": "1"}, {"cpu": "1"}, []),
-        ({"cpu": "1"}, {"cpu": "1000m"}, []),
-        ({"cpu": "1001m"}, {"cpu": "1"}, ["cpu"]),
-        ({"pods": "2", "memory": "2Gi", "cpu": "1"}, {"cpu": "0", "memory": "1Gi", "pods": "2"}, ["cpu", "memory"]),
-    ],
-)
-def test_equal_to_the_bound_is_not_over_it(demand: dict[str, str], bound: dict[str, str], names: list[str]) -> None:
-    assert resource_list.exceeding(amounts(**demand), amounts(**bound)) == names
-
-
 def test_only_keeps_the_order_of_the_list() -> None:
     found = resource_list.only(amounts(pods="1", cpu="2", memory="3"), {"memory", "pods", "services"})
     assert list(texts(found).items()) == [("pods", "1"), ("memory", "3")]

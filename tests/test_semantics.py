@@ -37,7 +37,7 @@ def test_a_pod_is_charged_what_the_page_says(example: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("example", [example for example in EXAMPLES if "refused" in example])
 def test_a_pod_is_refused_with_the_words_of_the_page(example: dict[str, Any]) -> None:
-    violations = quota.check(pod(example), quotas(example)).violations
+    violations = quota.check(pod(example), quota.asked(pod(example)), quotas(example)).violations
     assert "; ".join(map(str, violations)) == example["refused"]
 
 

@@ -13,7 +13,8 @@ from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
 from webhook.rules import clamp, default, unclampable
 from webhook.rules import quota as quota_rule
-from webhook.shape import ruled
+from webhook.rules.quota import Asked, asked
+from webhook.shape import ruled, standing
 from webhook.snapshot import ResourceQuota
 from webhook.trace import merged
 
@@ -32,7 +33,7 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     made = ruled(pod, context)
-    decision = _within_quota(request, with_resources(pod, made.blocks), quotas, context)
+    decision = _within_quota(request, pod, made.asks, quotas, context)
     return replace(decision, changes=made.changes, written=made.written) if made.changes else decision
 
 
@@ -40,7 +41,7 @@ def _resized(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], contex
     pod, changes = (pod, []) if "clamp" in context.settings.skips else clamp(pod, context)
     if why := _unresizable(request, pod, context, changes):
         return _forbidden(request, why, context)
-    return replace(_within_quota(request, pod, quotas, context), changes=merged(changes))
+    return replace(_within_quota(request, pod, _asked(pod), quotas, context), changes=merged(changes))
 
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
@@ -54,10 +55,14 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], 
 
 
 def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
-    over = () if "clamp" in context.settings.skips else (*clamp(pod, context)[1], *unclampable(pod, context))
-    if over:
+    if request.resize:
+        over, asks = (*clamp(pod, context)[1], *unclampable(pod, context)), _asked(pod)
+    else:
+        stands = standing(pod, context)
+        over, asks = stands.over, stands.asks
+    if over and "clamp" not in context.settings.skips:
         return _forbidden(request, _over(over), context)
-    return _within_quota(request, pod, quotas, context)
+    return _within_quota(request, pod, asks, quotas, context)
 
 
 def _context(request: Request, policy: Policy, today: str) -> Context | None:
@@ -72,8 +77,7 @@ def _in_its_mode(
     """The decision, or only word of it where the mode is not to enforce; the Pod is then charged as it came."""
     if context.settings.mode == "enforce" or request.pod is None:
         return decision
-    charges = quota_rule.check(default(request.pod)[0], quotas, request.old).charges if quotas else {}
-    return Told(decision, charges)
+    return Told(decision, quota_rule.check(request.pod, _asked(request.pod), quotas, request.old).charges)
 
 
 def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequence[Change]) -> str:
@@ -99,15 +103,19 @@ def _forbidden(request: Request, why: str, context: Context) -> Denied:
     return Denied(403, "Forbidden", f'pods "{request.pod_name}" is forbidden: {why}', settings=context.settings)
 
 
-def _within_quota(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
+def _within_quota(
+    request: Request, pod: Pod, asks: Asked, quotas: Sequence[ResourceQuota], context: Context
+) -> Allowed | Denied:
     """Allowed or Denied, by what the API server would charge for the Pod."""
     settings = context.settings
-    if not quotas:
-        return Allowed(settings=settings)
-    stored, _ = default(pod)
-    verdict = quota_rule.check(stored, quotas, request.old)
+    verdict = quota_rule.check(pod, asks, quotas, request.old)
     if verdict.refuses and "quota" not in settings.skips:
         # No Flyte resizes Pods: whoever does is answered as the API server would.
         asked_by = "operator" if request.resize else refusal.creator(context.task)
         return refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize)
     return Allowed(charges=verdict.charges, settings=settings)
+
+
+def _asked(pod: Pod) -> Asked:
+    """What the Pod is charged for once the API server has filled in its own defaults."""
+    return asked(default(pod)[0])

@@ -60,11 +60,6 @@ def subtract(left: ResourceList, right: ResourceList) -> ResourceList:
     return {name: value - right[name] if name in right else value for name, value in left.items()}
 
 
-def exceeding(demand: ResourceList, bound: ResourceList) -> list[str]:
-    """The names, sorted, whose demand is over the bound; equality is allowed."""
-    return sorted(name for name, value in demand.items() if name in bound and value > bound[name])
-
-
 def only(resources: ResourceList, names: Collection[str]) -> ResourceList:
     """The entries that `names` holds."""
     return {name: value for name, value in resources.items() if name in names}

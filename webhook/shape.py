@@ -1,12 +1,13 @@
 """What the rules read of a Pod, and what they make of that: remembered, for the Pods of a task are all alike.
 
 A rule looks at resources and tolerations and at nothing that differs from one Pod of a task to the next: a name, a
-label, an image. So it is asked once for each shape, whatever number of Pods has it.
+label, an image. So it is asked once for each shape, whatever number of Pods has it. What a Pod is charged for follows
+from its shape too; whether its quotas have that, from nothing that could be remembered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -14,10 +15,12 @@ from webhook import pod as pods
 from webhook.decision import Change, Context, Written
 from webhook.flyte import Task
 from webhook.pod import Container, Pod, PodSpec, Resources, Toleration
-from webhook.rules import MUTATING
+from webhook.rules import MUTATING, clamp, default
+from webhook.rules.quota import Asked, asked
 from webhook.settings import Settings
 from webhook.trace import merged, write
 
+T = TypeVar("T")
 MOST_REMEMBERED: Final = 1024  # shapes
 MOST_PARTS: Final = 32  # containers, and tolerations, of a Pod whose shape is remembered
 
@@ -32,28 +35,50 @@ class Shape(NamedTuple):
     init_containers: tuple[Resources | None, ...]
     sidecars: tuple[bool, ...]
     pod: Resources | None
+    overhead: Resources | None
     tolerations: tuple[Toleration, ...] | None
 
     @property
     def is_small(self) -> bool:
         """Whether it may be the key of a cache."""
-        blocks = (*self.containers, *self.init_containers, self.pod)
+        blocks = (*self.containers, *self.init_containers, self.pod, self.overhead)
         small = all(block is None or block.is_small for block in blocks)
         return small and len(blocks) <= MOST_PARTS and len(self.tolerations or ()) <= MOST_PARTS
 
 
 class Ruled(Struct, frozen=True, gc=False):
-    """What became of a shape: the blocks that are others now, by their pointer, and all that was changed."""
+    """What became of a shape: the blocks that are others now, by their pointer, all that was changed, what it asks."""
 
     blocks: Mapping[str, Resources]
     changes: tuple[Change, ...]
     written: Written | None
+    asks: Asked
+
+
+class Standing(Struct, frozen=True, gc=False):
+    """What is to be said of a shape as it stands: what is over a maximum, and what it asks for."""
+
+    over: tuple[Change, ...]
+    asks: Asked
 
 
 def ruled(pod: Pod, context: Context) -> Ruled:
     """What the rules make of a Pod that is to be created."""
+    return _recalled(_ruled, _known_ruled, _shape(pod, context))
+
+
+def standing(pod: Pod, context: Context) -> Standing:
+    """What the rules would find in a Pod that is to be created as it is."""
+    return _recalled(_standing, _known_standing, _shape(pod, context))
+
+
+def _recalled(made: Callable[[Shape], T], known: Callable[[Shape], T], shape: Shape) -> T:
+    return (known if shape.is_small else made)(shape)
+
+
+def _shape(pod: Pod, context: Context) -> Shape:
     spec, init = pod.spec, pod.spec.init_containers or ()
-    shape = Shape(
+    return Shape(
         context.settings,
         context.task.primary,
         context.task.interruptible,
@@ -61,14 +86,14 @@ def ruled(pod: Pod, context: Context) -> Ruled:
         tuple([container.resources for container in init]),
         tuple([container.is_sidecar for container in init]),
         spec.resources,
+        Resources(spec.overhead) if spec.overhead else None,
         None if spec.tolerations is None else tuple(spec.tolerations),
     )
-    return _known(shape) if shape.is_small else _ruled(shape)
 
 
 def _ruled(shape: Shape) -> Ruled:
     before = pod = _pod_of(shape)
-    context = Context(Task(1, primary=shape.primary, interruptible=shape.interruptible), shape.settings)
+    context = _context_of(shape)
     changes: list[Change] = []
     for name, rule in MUTATING:
         if name not in shape.settings.skips:
@@ -76,10 +101,21 @@ def _ruled(shape: Shape) -> Ruled:
             changes += made
     all_changes = merged(changes)
     written = write(all_changes, shape.settings.policy, pods.absent(before)) if changes else None
-    return Ruled(_different(before, pod), all_changes, written)
+    return Ruled(_different(before, pod), all_changes, written, asked(default(pod)[0]))
 
 
-_known: Final = lru_cache(maxsize=MOST_REMEMBERED)(_ruled)
+def _standing(shape: Shape) -> Standing:
+    pod = _pod_of(shape)
+    return Standing(tuple(clamp(pod, _context_of(shape))[1]), asked(default(pod)[0]))
+
+
+_known_ruled: Final = lru_cache(maxsize=MOST_REMEMBERED)(_ruled)
+_known_standing: Final = lru_cache(maxsize=MOST_REMEMBERED)(_standing)
+
+
+def _context_of(shape: Shape) -> Context:
+    """What a rule knows of each Pod of the shape."""
+    return Context(Task(1, primary=shape.primary, interruptible=shape.interruptible), shape.settings)
 
 
 def _pod_of(shape: Shape) -> Pod:
@@ -92,6 +128,7 @@ def _pod_of(shape: Shape) -> Pod:
         containers=[Container(resources=resources) for resources in shape.containers],
         init_containers=init,
         resources=shape.pod,
+        overhead=dict(shape.overhead.requests or ()) if shape.overhead else None,
         tolerations=None if shape.tolerations is None else list(shape.tolerations),
     )
     return Pod(spec=spec)

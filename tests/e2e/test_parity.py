@@ -219,7 +219,9 @@ def resize_review(stored: Json, resized: Json) -> Json:
 def texts(request: admission_review.Request, quotas: list[ResourceQuota]) -> list[str]:
     """Why we would refuse the Pod as it is: what the API server may choose from. They are all in our own message."""
     assert request.pod is not None
-    violations = list(map(str, quota_rule.check(request.pod, quotas, request.old).violations))
+    violations = list(
+        map(str, quota_rule.check(request.pod, quota_rule.asked(request.pod), quotas, request.old).violations)
+    )
     message = f'pods "{request.pod_name}" is forbidden: {"; ".join(violations)}' if violations else ""
     assert amounts(refusal(admission.validate(request, Policy(), quotas, TODAY))) == amounts(message)
     return [f'pods "{request.pod_name}" is forbidden: {violation}' for violation in violations]

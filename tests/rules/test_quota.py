@@ -7,12 +7,20 @@ import pytest
 
 from tests.vectors import Data, amounts, cases, params, pod_of, quota_of, texts
 from webhook import effective, resource_list
-from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Violation
+from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.pod import Pod
 from webhook.rules import default, quota
-from webhook.snapshot import ScopeRequirement
+from webhook.snapshot import ResourceQuota, ScopeRequirement
 
 FILE = "quota.json"
+
+
+def checked(pod: Pod, quotas: list[ResourceQuota], old: Pod | None = None) -> Verdict:
+    return quota.check(pod, quota.asked(pod), quotas, old)
+
+
+def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
+    return quota.in_scope(scope, pod, effective.qos(pod))
 
 
 def dying(case: Data) -> bool:
@@ -48,16 +56,16 @@ def test_effective_resources_are_charged(given: Data, expect: Data) -> None:
 
 @pytest.mark.parametrize(("given", "expect"), params(cases(FILE, "constraints")))
 def test_what_a_quota_demands_of_every_container_is_named(given: Data, expect: Data) -> None:
-    missing = quota.unspecified(pod_of(given["pod"]), given["required"])
-    assert (str(Unspecified("q", missing)) if missing else "") == (
-        f"failed quota: q: {expect['error']}" if expect["error"] else ""
+    demanding = quota_of(a_quota("q", dict.fromkeys(given["required"], "1E")))
+    assert [str(violation) for violation in checked(pod_of(given["pod"]), [demanding]).violations] == (
+        [f"failed quota: q: {expect['error']}"] if expect["error"] else []
     )
 
 
 @pytest.mark.parametrize(("given", "expect"), params(cases(FILE, "scopes")))
 def test_scopes_match_the_pods_that_kubernetes_matches(given: Data, expect: Data) -> None:
     pod = pod_of(given["pod"])
-    matched = [term for term in given["selectors"] if quota.in_scope(msgspec.convert(term, ScopeRequirement), pod)]
+    matched = [term for term in given["selectors"] if in_scope(msgspec.convert(term, ScopeRequirement), pod)]
     assert matched == expect["matched"]
 
 
@@ -65,7 +73,7 @@ def test_scopes_match_the_pods_that_kubernetes_matches(given: Data, expect: Data
 def test_the_decision_is_that_of_kubernetes(given: Data, expect: Data) -> None:
     quotas = [quota_of(data) for data in given["quotas"]]
     old = pod_of(given["oldPod"]) if "oldPod" in given else None
-    verdict = quota.check(pod_of(given["pod"]), quotas, old)
+    verdict = checked(pod_of(given["pod"]), quotas, old)
     assert (not verdict.violations) == expect["allowed"]
     if expect["allowed"]:
         used = {
@@ -89,7 +97,7 @@ def test_the_usage_of_a_namespace_is_the_sum_over_its_pods(given: Data, expect: 
     used = amounts({})
     for data in given["pods"]:
         pod = pod_of(data)
-        if all(quota.in_scope(scope, pod) for scope in scopes):
+        if all(in_scope(scope, pod) for scope in scopes):
             used = resource_list.add(used, quota.usage(pod))
     assert texts(used) == expect["used"]
 
@@ -195,7 +203,7 @@ def pod_with(**requests: str) -> Data:
 def test_every_reason_is_given_in_the_words_of_kubernetes(
     pod: Data, quotas: list[Data], violations: tuple[Violation, ...], worded: list[str]
 ) -> None:
-    found = quota.check(pod_of(pod), [quota_of(data) for data in quotas]).violations
+    found = checked(pod_of(pod), [quota_of(data) for data in quotas]).violations
     assert (found, [str(violation) for violation in found]) == (violations, worded)
 
 
@@ -220,18 +228,18 @@ def stored(data: Data) -> Pod:
 )
 def test_a_resize_is_charged_for_what_it_adds(new: Data, old: Data, counted: Data, charged: dict[str, str]) -> None:
     hard = {"pods": "9", "cpu": "9", "requests.memory": "9Gi"} if "memory" in str(new) else {"pods": "9", "cpu": "9"}
-    verdict = quota.check(pod_of(new), [quota_of(a_quota("q", hard, **counted))], stored(old))
+    verdict = checked(pod_of(new), [quota_of(a_quota("q", hard, **counted))], stored(old))
     assert (verdict.violations, texts(verdict.charges["q"])) == ((), charged)
 
 
 def test_an_old_pod_that_was_never_stored_is_no_discount() -> None:
-    verdict = quota.check(pod_of(pod_with(cpu="2")), [quota_of(a_quota("q", {"cpu": "9"}))], pod_of(pod_with(cpu="1")))
+    verdict = checked(pod_of(pod_with(cpu="2")), [quota_of(a_quota("q", {"cpu": "9"}))], pod_of(pod_with(cpu="1")))
     assert texts(verdict.charges["q"]) == {"cpu": "2"}
 
 
 def test_a_resize_is_refused_for_what_it_adds() -> None:
     counted = quota_of(a_quota("q", {"cpu": "4", "pods": "1"}, {"cpu": "2", "pods": "1"}))
-    verdict = quota.check(pod_of(pod_with(cpu="5")), [counted], stored(pod_with(cpu="2")))
+    verdict = checked(pod_of(pod_with(cpu="5")), [counted], stored(pod_with(cpu="2")))
     assert [str(violation) for violation in verdict.violations] == [
         "exceeded quota: q, requested: cpu=3, used: cpu=2, limited: cpu=4"
     ]
@@ -279,7 +287,7 @@ TERM = {"topologyKey": "zone", "labelSelector": {}}
 )
 def test_affinity_to_other_namespaces_is_a_scope(affinity: Data | None, expect: bool) -> None:  # noqa: FBT001
     pod = pod_of({"spec": {"containers": [{}], "affinity": affinity}})
-    assert quota.in_scope(ScopeRequirement("CrossNamespacePodAffinity"), pod) is expect
+    assert in_scope(ScopeRequirement("CrossNamespacePodAffinity"), pod) is expect
 
 
 @pytest.mark.parametrize(
@@ -299,4 +307,4 @@ def test_a_priority_class_is_matched_as_a_label_is(
 ) -> None:
     scope = ScopeRequirement("PriorityClass", operator, values)
     names = ("high", "low", None, "")
-    assert {n for n in names if quota.in_scope(scope, pod_of({"spec": {"priorityClassName": n}}))} == matched
+    assert {n for n in names if in_scope(scope, pod_of({"spec": {"priorityClassName": n}}))} == matched

@@ -6,7 +6,8 @@ random, all of them are named here, by name.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Final
 
 from webhook import pod as pods
@@ -27,19 +28,44 @@ CHARGED: Final = frozenset(
 )
 
 
-def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
-    """Whether the Pod fits; with `old`, only what it asks for beyond that (pods/resize)."""
-    relevant = sorted(filter(_counting(pod), quotas), key=lambda quota: quota.name)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """All that a quota reads of a Pod's resources: what it is charged, its QoS class, and what containers leave out."""
+
+    usage: ResourceList
+    qos: str
+    unstated: tuple[frozenset[str], ...]  # of DEMANDED, by container; empty if that is nobody's fault
+
+    @cached_property
+    def negative(self) -> list[str]:
+        """The names that it asks for less than nothing of."""
+        return sorted(name for name, quantity in self.usage.items() if quantity.nano < 0)
+
+    @cached_property
+    def taken(self) -> Callable[[tuple[str, ...]], ResourceList]:
+        """What a quota with these names charges for it."""
+        return lru_cache(maxsize=64)(lambda names: _positive(resource_list.only(self.usage, names)))
+
+
+def asked(pod: Pod) -> Asked:
+    """What the Pod asks for, as the API server stores it."""
+    blocks = [container.resources or NO_RESOURCES for _, container in pods.containers(pod)]
+    unstated = () if has_pod_level_resources(pod) else tuple(DEMANDED - _stated(block) for block in blocks)
+    return Asked(usage(pod), qos(pod), unstated if any(unstated) else ())
+
+
+def check(pod: Pod, asks: Asked, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
+    """Whether the Pod, which asks for so much, fits; with `old`, only what it asks for beyond that (pods/resize)."""
+    relevant = sorted(filter(_counting(pod, asks.qos), quotas), key=lambda quota: quota.name)
     if not relevant:
         return Verdict((), {})
-    if flaws := _flaws(pod, relevant):
+    if flaws := _flaws(pod, asks, relevant):
         return Verdict(tuple(flaws), {})
-    asked = usage(pod)
-    if negative := sorted(name for name, quantity in asked.items() if quantity.nano < 0):
-        return Verdict((NegativeUsage(negative),), {})
-    charges = _charges(asked, relevant, old)
-    held = usage(old) if old is not None and old.metadata.resource_version else EMPTY
+    if asks.negative:
+        return Verdict((NegativeUsage(asks.negative),), {})
+    charges = _charges(asks, relevant, old)
     if exceeded := tuple(_exceeded(relevant, charges)):
+        held = usage(old) if old is not None and old.metadata.resource_version else EMPTY
         return Verdict(exceeded, charges, *_left(relevant, charges, held))
     return Verdict((), charges)
 
@@ -60,39 +86,48 @@ def _left(quotas: Sequence[ResourceQuota], charges: Charges, held: ResourceList)
     return free, whole
 
 
-def _flaws(pod: Pod, quotas: Sequence[ResourceQuota]) -> list[Violation]:
+def _flaws(pod: Pod, asks: Asked, quotas: Sequence[ResourceQuota]) -> list[Violation]:
     """What kube-apiserver refuses before it adds anything up."""
     flaws: list[Violation] = []
-    missing = unspecified(pod, DEMANDED)
+    missing = _missing(pod, asks)
     for quota in quotas:
         tracked = _tracked(tuple(quota.hard))
-        if lacking := {name: missing[name] for name in tracked if name in missing}:
+        if lacking := {name: missing[name] for name in tracked if name in missing} if missing else None:
             flaws.append(Unspecified(quota.name, lacking))
-        elif any(name not in quota.used for name in tracked):
+        elif not quota.used.keys() >= tracked.keys():
             flaws.append(StatusUnknown(quota.name, list(tracked)))
     return flaws
 
 
-def _charges(asked: ResourceList, quotas: Sequence[ResourceQuota], old: Pod | None) -> Charges:
+def _missing(pod: Pod, asks: Asked) -> Mapping[str, list[str]]:
+    """Which of the demanded names are missing, and in which containers, by name."""
+    missing: dict[str, set[str]] = {}
+    for (_, container), names in zip(pods.containers(pod), asks.unstated, strict=False):
+        for name in names:
+            missing.setdefault(name, set()).add(container.name or "")
+    return {name: sorted(missing[name]) for name in sorted(missing)}
+
+
+def _charges(asks: Asked, quotas: Sequence[ResourceQuota], old: Pod | None) -> Charges:
     """What the Pod takes of each quota: all it asks for, or what is more than before where that was counted too."""
-    if old is None or not old.metadata.resource_version:
-        more, counted_before = asked, set[str]()
-    else:
-        more = resource_list.subtract(asked, usage(old))
-        counted_before = {quota.name for quota in filter(_counting(old), quotas)}
-    charges = {}
-    for quota in quotas:
-        taken = resource_list.only(more if quota.name in counted_before else asked, quota.hard)
-        charges[quota.name] = {name: quantity for name, quantity in taken.items() if quantity.nano > 0}
+    charges = {quota.name: asks.taken(tuple(quota.hard)) for quota in quotas}
+    if old is not None and old.metadata.resource_version:
+        more = resource_list.subtract(asks.usage, usage(old))
+        for quota in filter(_counting(old, qos(old)), quotas):
+            charges[quota.name] = _positive(resource_list.only(more, quota.hard))
     return charges
+
+
+def _positive(resources: ResourceList) -> ResourceList:
+    return {name: quantity for name, quantity in resources.items() if quantity.nano > 0}
 
 
 def _exceeded(quotas: Sequence[ResourceQuota], charges: Charges) -> Iterable[Violation]:
     for quota in quotas:
-        requested = charges[quota.name]
-        demand = {name: quota.used.get(name, ZERO) + quantity for name, quantity in requested.items()}
-        if names := resource_list.exceeding(demand, quota.hard):
-            yield Exceeded(quota.name, names, requested, quota.used, quota.hard)
+        requested, used, hard = charges[quota.name], quota.used, quota.hard
+        over = [name for name, more in requested.items() if used.get(name, ZERO).nano + more.nano > hard[name].nano]
+        if over:
+            yield Exceeded(quota.name, sorted(over), requested, used, hard)
 
 
 def usage(pod: Pod) -> ResourceList:
@@ -126,43 +161,33 @@ def is_charged(name: str) -> bool:
     return foreign and name.startswith("requests.")
 
 
-def unspecified(pod: Pod, tracked: Iterable[str]) -> Mapping[str, list[str]]:
-    """Which of the tracked cpu and memory names are missing, and in which containers; zero counts as there."""
-    if has_pod_level_resources(pod):
-        return {}
-    demanded = DEMANDED.intersection(tracked)
-    missing: dict[str, set[str]] = {}
-    for _, container in pods.containers(pod):
-        for name in demanded - _stated(container.resources or NO_RESOURCES):
-            missing.setdefault(name, set()).add(container.name or "")
-    return {name: sorted(missing[name]) for name in sorted(missing)}
-
-
+@lru_cache(maxsize=1024)
 def _stated(resources: Resources) -> frozenset[str]:
+    """The names that a block says something about; zero counts as said."""
     return frozenset(_charged(resources.requests or EMPTY, resources.limits or EMPTY))
 
 
 @lru_cache(maxsize=1024)
-def _tracked(names: tuple[str, ...]) -> tuple[str, ...]:
+def _tracked(names: tuple[str, ...]) -> Mapping[str, None]:
     """Those of a quota's names that Pods are charged for, sorted."""
-    return tuple(sorted(filter(is_charged, names)))
+    return dict.fromkeys(sorted(filter(is_charged, names)))
 
 
-def _counting(pod: Pod) -> Callable[[ResourceQuota], bool]:
+def _counting(pod: Pod, qos_class: str) -> Callable[[ResourceQuota], bool]:
     """Which quotas count the Pod; each scope is looked into once, however many quotas have it."""
     known: dict[tuple[str, ...], bool] = {}
 
     def matches(scope: ScopeRequirement) -> bool:
         key = (scope.scope_name, scope.operator, *(scope.values or ()))
         if key not in known:
-            known[key] = in_scope(scope, pod)
+            known[key] = in_scope(scope, pod, qos_class)
         return known[key]
 
     return lambda quota: bool(_tracked(tuple(quota.hard))) and all(map(matches, quota.scopes))
 
 
-def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
-    """Whether the Pod is what the scope counts; scopes not made for Pods, or unknown, never match."""
+def in_scope(scope: ScopeRequirement, pod: Pod, qos_class: str) -> bool:
+    """Whether the scope counts the Pod, of this QoS class; scopes not made for Pods, or unknown, never match."""
     terminating = pod.spec.active_deadline_seconds is not None and pod.spec.active_deadline_seconds >= 0
     match scope.scope_name:
         case "Terminating":
@@ -170,9 +195,9 @@ def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
         case "NotTerminating":
             return not terminating
         case "BestEffort":
-            return qos(pod) == BEST_EFFORT
+            return qos_class == BEST_EFFORT
         case "NotBestEffort":
-            return qos(pod) != BEST_EFFORT
+            return qos_class != BEST_EFFORT
         case "PriorityClass":
             return _in_priority_class(scope, pod.spec.priority_class_name or "")
         case "CrossNamespacePodAffinity":
