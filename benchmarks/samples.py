@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
+RECORDED: Final = (Path(__file__).resolve().parent / "review.json").read_text()
 NAMESPACE: Final = "flytesnacks-benchmark"
 SHAPES: Final = 7  # different amounts that Pods ask for: the Pods of a task are alike, tasks are few
 HARD: Final = {"limits.cpu": "90k", "limits.memory": "900Ti", "requests.nvidia.com/gpu": "90k", "count/pods": "90k"}
@@ -19,7 +20,7 @@ def pod(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> Json:
     amounts = {"cpu": "6", "memory": f"{1024 + number % shapes}Mi", "nvidia.com/gpu": "1"}
     task = made["spec"]["containers"][0] | {
         "name": name,
-        "env": [{"name": f"FLYTE_INTERNAL_{i}", "value": f"value-{number}-{i}" * 3} for i in range(40)],
+        "env": [{"name": f"FLYTE_INTERNAL_{i}", "value": f"value-{number % 10}-{i}" * 3} for i in range(46)],
         "resources": {"requests": amounts, "limits": amounts},
     }
     sidecar = {"name": "log-sidecar", "image": "fluent/fluent-bit:4.2", "resources": {}}
@@ -28,14 +29,15 @@ def pod(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> Json:
 
 
 def review(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> bytes:
-    """An AdmissionReview of some 9 KB, as kube-apiserver sends one for that Pod."""
-    found: Json = json.loads((EXAMPLES / "review.json").read_text())
-    made = pod(number, namespace, shapes)
-    fields: Json = {f"f:field-{i}": {".": {}} for i in range(90)}
-    made["metadata"]["managedFields"] = [{"manager": "flytepropeller", "operation": "Update", "fieldsV1": fields}]
-    uid = f"{number:08x}-6393-11e8-b7cc-42010a800002"
-    found["request"] |= {"uid": uid, "name": made["metadata"]["name"], "namespace": namespace, "object": made}
-    return json.dumps(found).encode()
+    """An AdmissionReview of 9 KB: what kube-apiserver 1.37 sent for Pod 1, with what is another Pod's in its places."""
+    return (
+        RECORDED.replace("00000000-0000-0000-0000-000000000001", f"{number:08x}-0000-0000-0000-000000000001")
+        .replace("a00000001-n0-0", f"a{number:08x}-n0-0")
+        .replace("value-1-", f"value-{number % 10}-")
+        .replace("1025Mi", f"{1024 + number % shapes}Mi")
+        .replace(NAMESPACE, namespace)
+        .encode()
+    )
 
 
 def quota(namespace: str = NAMESPACE, name: str = "project-quota") -> Json:

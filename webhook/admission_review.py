@@ -1,7 +1,7 @@
 """The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request, from a Decision to bytes."""
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,6 +15,7 @@ from webhook.pod import Pod, Wire
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 T = TypeVar("T")
+R = TypeVar("R", bound="_Request")
 
 
 class BadReviewError(ValueError):
@@ -33,15 +34,22 @@ class _Request(Wire, frozen=True):
     name: str | None = None
     namespace: str | None = None
     operation: str | None = None
-    object: Raw = Raw(b"null")
     old_object: Raw = Raw(b"null")
     dry_run: bool | None = None
 
 
-class _Review(Wire, frozen=True):
+class _OfPod(_Request, frozen=True):
+    object: Pod | None = None
+
+
+class _OfAnything(_Request, frozen=True):
+    object: Raw = Raw(b"null")
+
+
+class _Review(Wire, Generic[R], frozen=True):
     api_version: str | None = None
     kind: str | None = None
-    request: _Request | None = None
+    request: R | None = None
 
 
 class Request(Struct, frozen=True):
@@ -72,15 +80,8 @@ class Request(Struct, frozen=True):
 
 def decode(body: bytes) -> Request:
     """The review in `body`; BadReviewError says what it is instead, and where."""
-    review = _decoded(_decode_review, body, "$")
-    if review.kind != KIND or review.api_version != API_VERSION:
-        found = f"{review.kind} of {review.api_version}" if review.kind else "something else"
-        raise BadReviewError(f"{found} where {KIND} of {API_VERSION} is expected - at `$.apiVersion` and `$.kind`")
-    request = review.request
-    if request is None or not request.uid:
-        raise BadReviewError("a request with a uid is expected - at `$.request.uid`")
+    request, pod = _in_one_go(body) or _piece_by_piece(body)
     handled, resize = _handled(request)
-    pod = _decoded(pods.decode, request.object, "$.request.object") if handled else None
     if pod is not None and pod.status is not None and not resize:
         pod = replace(pod, status=None)  # the user's word; the API server resets it after us
     return Request(
@@ -88,9 +89,34 @@ def decode(body: bytes) -> Request:
         name=request.name or "",
         namespace=request.namespace or (pod and pod.metadata.namespace) or "",
         dry_run=bool(request.dry_run),
-        pod=pod,
+        pod=pod if handled else None,
         old=_decoded(pods.decode, request.old_object, "$.request.oldObject") if resize else None,
     )
+
+
+def _in_one_go(body: bytes) -> tuple[_Request, Pod] | None:
+    """The request and its Pod, where all of it is as it is in nearly every review."""
+    try:
+        request = _request(_decode_of_pod(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadReviewError):
+        return None
+    return (request, request.object) if request.object else None
+
+
+def _piece_by_piece(body: bytes) -> tuple[_Request, Pod | None]:
+    """The request, with a Pod only if we decide about it: nothing else has to be as we expect it."""
+    request = _request(_decoded(_decode_of_anything, body, "$"))
+    return request, _decoded(pods.decode, request.object, "$.request.object") if any(_handled(request)) else None
+
+
+def _request(review: _Review[R]) -> R:
+    """The request of what must be an AdmissionReview."""
+    if review.kind != KIND or review.api_version != API_VERSION:
+        found = f"{review.kind} of {review.api_version}" if review.kind else "something else"
+        raise BadReviewError(f"{found} where {KIND} of {API_VERSION} is expected - at `$.apiVersion` and `$.kind`")
+    if review.request is None or not review.request.uid:
+        raise BadReviewError("a request with a uid is expected - at `$.request.uid`")
+    return review.request
 
 
 def _handled(request: _Request) -> tuple[bool, bool]:
@@ -102,7 +128,8 @@ def _handled(request: _Request) -> tuple[bool, bool]:
     return resize or (request.operation == "CREATE" and not request.sub_resource), resize
 
 
-_decode_review: Final = msgspec.json.Decoder(_Review).decode
+_decode_of_pod: Final = msgspec.json.Decoder(_Review[_OfPod], dec_hook=pods.decode_hook, float_hook=str).decode
+_decode_of_anything: Final = msgspec.json.Decoder(_Review[_OfAnything]).decode
 
 
 def _decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, root: str) -> T:
