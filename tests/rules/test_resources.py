@@ -300,6 +300,9 @@ def share(index: int, before: str, after: str, of: str = "4", name: str = "cpu")
 
 
 LEVEL_LIMIT_8_TO_4 = "/spec/resources/limits/cpu: 8 -> 4 (over the maximum 4)"
+LEVEL_REQUEST_6_TO_4 = (
+    "/spec/resources/requests/cpu: unset -> 4 (not set; its containers request 6, over the maximum 4)"
+)
 LEVEL_REQUEST_8_TO_4 = "/spec/resources/requests/cpu: 8 -> 4 (over the maximum 4)"
 
 
@@ -360,8 +363,29 @@ LEVEL_REQUEST_8_TO_4 = "/spec/resources/requests/cpu: 8 -> 4 (over the maximum 4
                 LEVEL_REQUEST_8_TO_4,
             ],
         ),
+        (  # the API server would state the sum, 6, as the Pod's request
+            spec(container({"cpu": "3"}), container({"cpu": "3"}), resources={"limits": {"cpu": "0", "memory": "1Gi"}}),
+            [
+                LEVEL_REQUEST_6_TO_4,
+                "/spec/resources/limits/cpu: 0 -> 4 (zero; same as the request)",
+                share(0, "3", "2"),
+                share(1, "3", "2"),
+            ],
+        ),
+        (
+            spec(container({"cpu": "3"}), container({"cpu": "3"}), resources={"limits": {"cpu": "2"}}),
+            [
+                LEVEL_REQUEST_6_TO_4,
+                "/spec/resources/requests/cpu: 4 -> 2 (over the limit 2)",
+                share(0, "3", "1", "2"),
+                share(1, "3", "1", "2"),
+            ],
+        ),
     ],
-    ids=["empty", "equal", "no container", "fits", "shares", "request", "zero request", "containers first"],
+    ids=[
+        *("empty", "equal", "no container", "fits", "shares", "request", "zero request", "containers first"),
+        *("zero limit", "sum over the limit"),
+    ],
 )
 def test_a_pod_as_a_whole_is_clamped_and_its_containers_fit_into_it(pod_spec: Data, changes: list[str]) -> None:
     assert clamped(task_pod(pod_spec), PLATFORM) == changes

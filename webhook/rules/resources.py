@@ -117,6 +117,7 @@ def _clamp_level(resources: Resources | None, settings: Settings, total: Resourc
         most = settings.limits.get(name)
         if most is not None and name in total and name not in edit.requests and total[name] > most:
             edit.request(name, most, f"not set; its containers request {total[name]}, over the maximum {most}")
+            _clamp_one(edit, name, most)
     return edit.done()
 
 
