@@ -15,6 +15,7 @@ from starlette.types import Message
 from tests.server import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
 from webhook import admission, admission_review, app
 from webhook.policy import Policy
+from webhook.service import Service
 from webhook.snapshot import Ledger
 
 MIB = 1024 * 1024
@@ -244,7 +245,7 @@ async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatc
     async def send(message: Message) -> None:
         sent.append(message)
 
-    endpoint = app.Endpoint("/mutate", admission.mutate, app.Service(Policy(), Ledger([])))
+    endpoint = app.Endpoint("/mutate", admission.mutate, Service(Policy(), Ledger([])))
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
     async with asyncio.timeout(PATIENCE / 10):
         await endpoint(scope, receive, send)

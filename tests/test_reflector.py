@@ -26,13 +26,13 @@ from tests.fake_apiserver import (
     stream,
 )
 from webhook import cluster
-from webhook.app import Service
 from webhook.backoff import Backoff
 from webhook.cluster import Api, Patience
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
 from webhook.reflector import Reflector
+from webhook.service import Service
 from webhook.snapshot import ResourceQuota
 
 OPEN = stream(end=SILENCE)  # a watch on which nothing happens

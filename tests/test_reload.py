@@ -9,8 +9,9 @@ import pytest
 from starlette.types import Message
 
 from webhook import reload
-from webhook.app import Service, health
+from webhook.app import health
 from webhook.policy_file import load
+from webhook.service import Service
 from webhook.snapshot import Ledger
 
 GOOD, BETTER = "task_resources: {limits: {cpu: 4}}", "task_resources: {limits: {cpu: 8}}"

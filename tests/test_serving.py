@@ -26,6 +26,7 @@ from webhook import app, reload, server
 from webhook.metrics import Metrics
 from webhook.options import Address, Options
 from webhook.policy_file import load
+from webhook.service import Service
 from webhook.serving import Files, Loaded, Serving, problems, trust_anchor
 from webhook.snapshot import Ledger
 from webhook.tls import CertificateError
@@ -122,8 +123,8 @@ class Connection:
 
 @asynccontextmanager
 async def webhook(current: Serving) -> AsyncIterator[int]:
-    service = app.Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
-    uvicorn = server.configured(app.webhook(service), current.context)
+    service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
+    uvicorn = server.configured(app.Webhook(service), current.context)
     listening = server.listen(Address("127.0.0.1", 0))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(uvicorn.serve([listening]))
@@ -451,7 +452,7 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
         policy=policy, quotas=(), kubeconfig=None, no_quotas=True, listen=addresses[0], health_listen=addresses[1],
         tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, shutdown_delay=0.0,
     )  # fmt: skip
-    service = app.Service(load(policy.read_text(), "policy.yaml").policy, Ledger([]))
+    service = Service(load(policy.read_text(), "policy.yaml").policy, Ledger([]))
     seen: list[bytes] = []
 
     def client() -> None:

@@ -22,6 +22,7 @@ from webhook import app, manifests, server, tls
 from webhook.__main__ import main
 from webhook.options import Address
 from webhook.policy_file import load
+from webhook.service import Service
 from webhook.snapshot import Ledger
 
 MUTATE = [case for case in cases() if case.endpoint == "/mutate"]
@@ -38,7 +39,7 @@ ADMITTED = named([case for case in MUTATE if case.response["response"]["allowed"
 
 @dataclass
 class Webhook:
-    service: app.Service
+    service: Service
     client: Client
     url: str
     certificate: str
@@ -59,10 +60,10 @@ class Webhook:
 def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
     """One server for all cases, on a thread, for its policy and quotas are swapped between them."""
     certificate, key = tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
-    service = app.Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
+    service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
     listening = server.listen(Address("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listening.getsockname()[1]}"
-    uvicorn = server.configured(app.webhook(service), tls.context(certificate, key))
+    uvicorn = server.configured(app.Webhook(service), tls.context(certificate, key))
     thread = threading.Thread(target=lambda: uvloop.run(uvicorn.serve([listening])))
     thread.start()
     client = Client(url, str(certificate))

@@ -17,7 +17,7 @@ from webhook.policy_file import Loaded, json_schema, load
 from webhook.yaml_text import ProblemsError
 
 if TYPE_CHECKING:
-    from webhook.app import Service
+    from webhook.service import Service
     from webhook.serving import Files
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ def _certificate(options: Options, directory: Path) -> "Files":
 
 def _service(options: Options) -> "Service":
     from webhook import logs
-    from webhook.app import Service
+    from webhook.service import Service
 
     loaded, told = _policy_and_warnings(options.policy)
     if told:

@@ -32,11 +32,12 @@ class Resources:
     Clusters repeat themselves: the same few blocks come with every Pod of a task, so those from the wire are shared.
     """
 
-    __slots__ = ("_hash", "_key", "limits", "requests", "used")
+    __slots__ = ("_hash", "_key", "is_small", "limits", "requests", "used")
 
     requests: Mapping[str, Quantity] | None
     limits: Mapping[str, Quantity] | None
     used: frozenset[str]  # the names with a quantity other than zero
+    is_small: bool  # whether it may be the key of a cache
 
     def __init__(
         self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
@@ -53,11 +54,7 @@ class Resources:
             for values in (requests, limits)
         )
         self._hash = hash(self._key)
-
-    @property
-    def is_small(self) -> bool:
-        """Whether it may be the key of a cache."""
-        return len(self.requests or ()) + len(self.limits or ()) <= MOST_NAMES
+        self.is_small = sum(len(values) for values in maps) <= MOST_NAMES
 
     def __eq__(self, other: object) -> bool:
         return self._key == other._key if isinstance(other, Resources) else NotImplemented

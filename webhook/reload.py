@@ -7,8 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from webhook.app import Service
 from webhook.policy_file import digest, load
+from webhook.service import Service
 from webhook.serving import Serving
 from webhook.yaml_text import ProblemsError
 

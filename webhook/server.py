@@ -14,9 +14,11 @@ import uvloop
 from starlette.types import ASGIApp
 
 from webhook import logs
-from webhook.app import Service, health, webhook
+from webhook.app import Webhook, health
+from webhook.connection import Connection
 from webhook.options import Address, Options
 from webhook.reload import follow, follow_certificate
+from webhook.service import Service
 from webhook.serving import Serving
 
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
@@ -87,7 +89,7 @@ async def _serve(service: Service, listeners: Listeners, shutdown_delay: float) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    main, probes = configured(webhook(service), listeners.serving.context), configured(health(service), None)
+    main, probes = configured(Webhook(service), listeners.serving.context), configured(health(service), None)
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))
@@ -104,7 +106,7 @@ def configured(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection if isinstance(app, Webhook) else "httptools",
             ws="none",
             lifespan="off",
             log_config=None,

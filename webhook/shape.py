@@ -42,8 +42,8 @@ class Shape(NamedTuple):
     def is_small(self) -> bool:
         """Whether it may be the key of a cache."""
         blocks = (*self.containers, *self.init_containers, self.pod, self.overhead)
-        small = all(block is None or block.is_small for block in blocks)
-        return small and len(blocks) <= MOST_PARTS and len(self.tolerations or ()) <= MOST_PARTS
+        few = len(blocks) <= MOST_PARTS and len(self.tolerations or ()) <= MOST_PARTS
+        return few and all(block is None or block.is_small for block in blocks)
 
 
 class Ruled(Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """What rules may know of the cluster: ResourceQuotas, read from the API server or kept in memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -50,8 +51,8 @@ class QuotaStatus(Wire, frozen=True):
     used: dict[str, Quantity] | None = None
 
 
-class ResourceQuota(Wire, frozen=True):
-    """A v1 ResourceQuota."""
+class ResourceQuota(Wire, frozen=True, gc=True, dict=True):
+    """A v1 ResourceQuota; what is read of it for every Pod is worked out once, and kept in its `__dict__`."""
 
     metadata: QuotaMeta = QuotaMeta()
     spec: QuotaSpec | None = None
@@ -62,17 +63,22 @@ class ResourceQuota(Wire, frozen=True):
         """`metadata.name`."""
         return self.metadata.name
 
-    @property
+    @cached_property
     def hard(self) -> ResourceList:
         """What is enforced."""
         return (self.status and self.status.hard) or EMPTY
 
-    @property
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of what is enforced."""
+        return tuple(self.hard)
+
+    @cached_property
     def used(self) -> ResourceList:
         """What is charged already."""
         return (self.status and self.status.used) or EMPTY
 
-    @property
+    @cached_property
     def scopes(self) -> Sequence[ScopeRequirement]:
         """What a Pod must be for this quota to count it: `spec.scopes` and `spec.scopeSelector`, all of them."""
         if self.spec is None or not (self.spec.scopes or self.spec.scope_selector):

@@ -1,0 +1,89 @@
+"""What the endpoints share and what may change while they run: the policy, the quotas, and what is said of both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from webhook import logs
+from webhook.metrics import Metrics
+from webhook.pod import ObjectMeta
+from webhook.policy import Policy
+from webhook.policy_file import Loaded
+from webhook.snapshot import Charges, ResourceQuota
+
+
+class Quotas(Protocol):
+    """Where the quotas of a namespace come from, and where an admitted Pod is charged."""
+
+    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
+        """The quotas that the Pod is checked against."""
+
+    def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
+        """Take note that the Pod was admitted."""
+
+
+class Cluster(Protocol):
+    """What keeps the quotas like those of a cluster, behind which they may be."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether all of them have been read at least once."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What cannot be read at present -> why."""
+
+    async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
+        """The namespace's quotas as they are after this call; None where that cannot be told in time."""
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+
+
+@dataclass(slots=True)
+class Service:
+    """What the endpoints share and what may change while they run."""
+
+    policy: Policy
+    quotas: Quotas
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False
+    digest: str = ""  # of the policy's file
+    policy_problem: str = ""  # why the policy file as it is now is not in use
+    cluster: Cluster | None = None  # where the quotas come from, unless they are kept here
+
+    def __post_init__(self) -> None:
+        """The policy it starts with is the first that was read."""
+        self.metrics.policy_read(self.digest)
+
+    def use_policy(self, loaded: Loaded) -> None:
+        """Decide by this policy from now on."""
+        self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
+        self.metrics.policy_read(loaded.digest)
+        told = (*loaded.warnings, *loaded.policy.expired(today()))
+        logs.info("policy in use", digest=loaded.digest, warnings=told)
+
+    def keep_policy(self, problem: str) -> None:
+        """Go on with the last good policy, and say why, once."""
+        if problem != self.policy_problem:
+            self.policy_problem = problem
+            self.metrics.policy_refused()
+            logs.warning("policy not in use, the last good one is kept", problems=problem.splitlines())
+
+    def readiness(self) -> tuple[str, int]:
+        """What /readyz says, and with which status: what is waited for, or what goes on with what it had before."""
+        problems = self.cluster.problems if self.cluster else {}
+        told = "".join(f"{read}: {why}\n" for read, why in problems.items())
+        if self.draining:
+            return "draining\n", 503
+        if self.cluster and not self.cluster.synced:
+            return f"waiting for the ResourceQuotas of the cluster\n{told}", 503
+        kept = f"the last good policy is kept, for the file is not usable:\n{self.policy_problem}\n"
+        cached = f"the ResourceQuotas that were read before are kept, for those of the cluster cannot be read:\n{told}"
+        return f"ok\n{kept if self.policy_problem else ''}{cached if problems else ''}", 200
+
+
+def today() -> str:
+    """The date in UTC, YYYY-MM-DD."""
+    return datetime.now(UTC).date().isoformat()
