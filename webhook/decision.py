@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from webhook.flyte import Task
 from webhook.pod import Pod
@@ -115,10 +115,12 @@ class Written(Struct, frozen=True, gc=False):
     """Changes as JSON: the operations of a patch that make them, and the record of them (see `webhook.trace`).
 
     `operations` is what stands between the brackets; in `record` every other piece is the pointer of a container.
+    `changes` is the list of them as it is logged.
     """
 
     operations: str
     record: tuple[str, ...]
+    changes: Raw
 
 
 class Allowed(Struct, frozen=True):

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
+from time import time
 from typing import Protocol
 
 from webhook import logs
@@ -86,4 +88,10 @@ class Service:
 
 def today() -> str:
     """The date in UTC, YYYY-MM-DD."""
-    return datetime.now(UTC).date().isoformat()
+    return _date(int(time()) // 86400)
+
+
+@lru_cache(maxsize=1)
+def _date(days: int) -> str:
+    """Of the day so many days after 1970-01-01."""
+    return (date(1970, 1, 1) + timedelta(days)).isoformat()

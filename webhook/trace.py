@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from webhook import patch
@@ -44,7 +44,8 @@ _decode: Final = msgspec.json.Decoder(Record).decode
 def write(changes: tuple[Change, ...], policy: str, missing: Collection[str]) -> Written:
     """The changes to a Pod that lacks these parents, once for all Pods of its shape: no container has a name yet."""
     operations = _encode(patch.build(changes, missing)).decode()[1:-1]
-    return Written(operations, tuple(_IN_JSON.split(_encode(Record(policy, changes)).decode())))
+    record = tuple(_IN_JSON.split(_encode(Record(policy, changes)).decode()))
+    return Written(operations, record, Raw(_encode(changes)))
 
 
 def record(pod: Pod, decided: Allowed | Denied) -> str:
@@ -59,10 +60,9 @@ def record(pod: Pod, decided: Allowed | Denied) -> str:
         return _encode(Record(decided.settings.policy, both, earlier.omitted)).decode()
     written = decided.written or write(decided.changes, decided.settings.policy, pods.absent(pod))
     names = _names(pod)
+    paths = {path: f'"path":{_encode(names.get(path, path)).decode()[:-1]}' for path in {*written.record[1::2]}}
     pieces = list(written.record)
-    for index in range(1, len(pieces), 2):
-        path = names.get(pieces[index], pieces[index])
-        pieces[index] = f'"path":{_encode(path).decode()[:-1]}'
+    pieces[1::2] = [paths[path] for path in pieces[1::2]]
     return "".join(pieces)
 
 
