@@ -16,6 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import uvicorn
+import uvloop
+
+from webhook import tls
+from webhook.app import Webhook
+from webhook.options import Address
+from webhook.server import configured, listen
+from webhook.service import Service
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAM = [sys.executable, "-m", "webhook"]
 FREE_PORTS = ["--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"]
@@ -161,6 +170,36 @@ def running(
             finally:
                 process.kill()
                 reader.join()
+
+
+@dataclass(frozen=True)
+class Threaded:
+    """A webhook on a thread of this process."""
+
+    url: str
+    certificate: str
+    uvicorn: uvicorn.Server
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Its URL, and what a client trusts."""
+        return self.url, self.certificate
+
+
+@contextmanager
+def serving(service: Service, folder: Path) -> Iterator[Threaded]:
+    """The webhook over TLS, on a thread, for what the service has is changed meanwhile."""
+    certificate, key = tls.make(folder, ["127.0.0.1"])
+    listening = listen(Address("127.0.0.1", 0))
+    server = configured(Webhook(service), tls.context(certificate, key))
+    thread = threading.Thread(target=lambda: uvloop.run(server.serve([listening])))
+    thread.start()
+    try:
+        yield Threaded(f"https://127.0.0.1:{listening.getsockname()[1]}", str(certificate), server)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def examples() -> list[str | Path]:

@@ -3,7 +3,6 @@
 import json
 import socket
 import ssl
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +12,12 @@ from urllib.parse import urlsplit
 
 import jsonpatch
 import pytest
-import uvloop
 from click.testing import CliRunner
 
 from tests.golden import Case, cases, readable
-from tests.server import PATIENCE, Client, trusting
-from webhook import app, manifests, server, tls
+from tests.server import PATIENCE, Client, serving, trusting
+from webhook import manifests, tls
 from webhook.__main__ import main
-from webhook.options import Address
 from webhook.policy_file import load
 from webhook.service import Service
 from webhook.snapshot import Ledger
@@ -58,20 +55,12 @@ class Webhook:
 
 @pytest.fixture(scope="module")
 def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
-    """One server for all cases, on a thread, for its policy and quotas are swapped between them."""
-    certificate, key = tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+    """One server for all cases, whose policy and quotas are swapped between them."""
     service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
-    listening = server.listen(Address("127.0.0.1", 0))
-    url = f"https://127.0.0.1:{listening.getsockname()[1]}"
-    uvicorn = server.configured(app.Webhook(service), tls.context(certificate, key))
-    thread = threading.Thread(target=lambda: uvloop.run(uvicorn.serve([listening])))
-    thread.start()
-    client = Client(url, str(certificate))
-    yield Webhook(service, client, url, str(certificate))
-    client.connection.close()
-    uvicorn.should_exit = True
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
+    with serving(service, tmp_path_factory.mktemp("tls")) as threaded:
+        client = Client(*threaded.address)
+        yield Webhook(service, client, *threaded.address)
+        client.connection.close()
 
 
 def patched(review: dict[str, Any], answer: dict[str, Any]) -> Any:
