@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.golden import readable
@@ -222,7 +222,7 @@ def after(pod: Data, response: Data) -> Data:
     return patched
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(CLAIMS, CLAIMS, st.booleans())
 def test_nothing_that_an_author_can_set_opts_a_pod_out(labels: Data, annotations: Data, owned: bool) -> None:  # noqa: FBT001
     """In Flyte 1 that is any label and any annotation, for Ray and Spark put the author's last."""
@@ -256,7 +256,7 @@ V2_LABELS = {
 }  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(CLAIMS, CLAIMS, st.sampled_from(["TaskAction", "RayCluster"]))
 def test_nor_in_flyte_2_where_its_own_labels_win(labels: Data, annotations: Data, kind: str) -> None:
     """Labels of a run stand only where the executor has none of its own."""

@@ -1,7 +1,7 @@
 """Project and domain are told by the name of the namespace, as flyteadmin makes it; a task author has no say in it."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.namespace import NamespaceMapping
@@ -54,7 +54,6 @@ def test_a_namespace_is_read_as_it_was_made(
     assert NamespaceMapping(template, domains).read(namespace) == expect
 
 
-@settings(deadline=None)
 @given(NAMES, st.sampled_from([BOTH, REVERSED, "x-{{ domain }}.{{ project }}-y"]), st.sampled_from(FLYTES))
 def test_whatever_the_project_it_comes_back(project: str, template: str, domain: str) -> None:
     namespace = template.replace("{{ project }}", project).replace("{{ domain }}", domain)

@@ -88,7 +88,7 @@ def test_an_override_is_for_nobody_else(scope: dict[str, str], other: str) -> No
     assert found.limits.get("cpu") == parse("10" if concerned else "1")
 
 
-@examples(max_examples=50, deadline=None)
+@examples(max_examples=50)
 @given(st.permutations(SCOPES), st.integers(0, 15), st.sampled_from([1, 2]))
 def test_the_order_of_the_file_is_of_no_account(scopes: list[dict[str, str]], count: int, made_by: Generation) -> None:
     overrides = [{**scope, "limits": {"cpu": SCOPES.index(scope) + 1}} for scope in scopes[:count]]
@@ -234,7 +234,6 @@ def test_names_become_labels_as_flyte_2_makes_them(given: Data, expect: Data) ->
     assert label_value(given["value"], 2) == expect["exact"]
 
 
-@examples(deadline=None)
 @given(st.text(), st.sampled_from([1, 2]))
 def test_a_label_is_one_already(name: str, made_by: Generation) -> None:
     value = label_value(name, made_by)

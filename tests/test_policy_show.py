@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vectors import Data
@@ -227,7 +227,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_siz
 REASONS = NAMES.map(lambda text: f"x{text}")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(REASONS, NAMES, st.dictionaries(st.sampled_from(["a.b/c", "true.x/1", "1.2/3", "e.f/null"]), st.integers(0, 9)))
 def test_what_is_shown_is_yaml_whatever_the_texts(reason: str, task: str, amounts: Data) -> None:
     content = {

@@ -10,7 +10,7 @@ from typing import Any
 import jsonpatch
 import msgspec
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apiserver import (
@@ -40,7 +40,7 @@ from webhook.snapshot import Ledger
 from webhook.yaml_text import ProblemsError
 
 TODAY = "2026-11-25"
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=100)
 
 GPU = "nvidia.com/gpu"
 CPU = ["0", "1m", "100m", "333m", "0.5", "500m", "1", "1500m", "2", "3", "4", "7777m", "64", "2.5e0", "0.1m", 1, 0, 2.5]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.apiserver import amount, effective
@@ -29,7 +29,7 @@ from webhook.quantity import QuantityError
 from webhook.rules import default, quota
 
 TODAY = "2026-11-25"
-thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=60)
 
 
 def of_the_vectors(given: Data) -> Refusal:

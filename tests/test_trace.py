@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apiserver import amount
@@ -132,7 +132,7 @@ def pods(draw: st.DrawFn) -> Data:
     return {"metadata": metadata, "spec": spec}
 
 
-thorough = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=50)
 
 
 @thorough

@@ -212,7 +212,7 @@ waits = st.builds(lambda minutes: Wait(timedelta(minutes=minutes)), times)
 sequences = st.lists(st.one_of(passes, waits, passes, harms), min_size=1, max_size=10)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(before=sequences, after=sequences, back=st.integers(0, 3))
 def test_no_leaf_is_served_that_is_not_trusted(stage: Stage, before: list[Step], after: list[Step], back: int) -> None:
     stage.play([*before, Restore(back), *after])

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rules import context, task_pod
@@ -145,7 +145,6 @@ NAMES = st.sampled_from(["cpu", "memory", "nvidia.com/gpu", "nvidia.com/mig-1g.5
 CONTAINERS = st.lists(st.builds(using, NAMES, NAMES, amount=st.sampled_from(["0", "1"])), max_size=3)
 
 
-@settings(deadline=None)
 @given(CONTAINERS, CONTAINERS, st.none() | st.lists(st.sampled_from([GPU, TPU, DEDICATED]), max_size=3))
 def test_a_second_time_nothing_is_added(containers: list[Data], init: list[Data], own: list[Data] | None) -> None:
     pod = task_pod({"containers": containers, "initContainers": init, "tolerations": own})
