@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Final, NamedTuple, TypeAlias
 
@@ -38,12 +39,13 @@ class RejectedError(Exception):
 
 
 class Reply(NamedTuple):
-    """What is sent back, and whether that is the connection's last."""
+    """What is sent back, whether that is the connection's last, and what is to be done once it is on its way."""
 
     status: int
     content_type: bytes
     body: bytes
     close: bool
+    then: Callable[[], object] = lambda: None
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -113,6 +115,7 @@ class Endpoint:
             reply = self.at_once(body) or await self._after_a_look(body)
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.body})
+        reply.then()
 
     def at_once(self, body: bytes) -> Reply | None:
         """The reply to a body; None if that takes a look at the cluster first."""
@@ -170,13 +173,13 @@ class Endpoint:
         return decision
 
     def _reply(self, request: Request, decision: Decision, start: float) -> Reply:
-        """The decision as it is sent; one line and one count a review."""
-        reply = Reply(200, JSON, admission_review.encode(request, decision), self._service.draining)
-        self._note(request, decision, perf_counter() - start)
-        return reply
+        """The decision as it is sent; the log and the metrics have time until then."""
+        body = admission_review.encode(request, decision)
+        note = partial(self._note, request, decision, perf_counter() - start)
+        return Reply(200, JSON, body, self._service.draining, note)
 
     def _note(self, request: Request, decision: Decision, seconds: float) -> None:
-        """One line, and counts."""
+        """One line and one count a review."""
         decided = outcome(decision)
         word = "denied" if isinstance(decided, Denied) else "changed" if decided.changes else "allowed"
         only_told = isinstance(decision, Told) and word != "allowed"

@@ -109,6 +109,7 @@ class Connection(HttpToolsProtocol):
         if reply.close:
             self.transport.close()
         self.on_response_complete()
+        reply.then()
 
     def shutdown(self) -> None:
         """Close once nothing is under way."""
