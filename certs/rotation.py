@@ -18,8 +18,8 @@ from certs.pki import Issued, PrivateKey
 
 # The kubelet brings a change within its sync period and the age of its cache, about two minutes.
 OVERLAP: Final = timedelta(hours=1)
-# CAs in a bundle. Each rotation that ends between the caBundle and the Secret leaves one behind, and etcd takes no object
-# over 1.5 MB. Of 684 bytes each in PEM, 30 are 27 KB in base64, in every webhook of a configuration.
+# CAs in a bundle. A rotation that ends between the caBundle and the Secret leaves one behind, and etcd takes 1.5 MB.
+# 30 of 684 bytes in PEM are 27 KB in base64, in every webhook of a configuration.
 MOST: Final = 30
 
 
