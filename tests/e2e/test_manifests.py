@@ -41,6 +41,18 @@ def test_kustomize_and_helm_render_the_same_objects(programs: Binaries, tmp_path
     assert by_name(templated(programs, *values(components))) == ours
 
 
+def test_the_document_deletes_what_cert_manager_leaves_behind(programs: Binaries, tmp_path: Path) -> None:
+    """All but the Secret, which cert-manager takes over."""
+    before, after = (by_name(kustomized(programs, tmp_path, names)) for names in ([], ["cert-manager"]))
+    deleted = re.findall(
+        r"delete (\S+) flyte-admission-certs$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE
+    )
+    kinds = sorted(kind for kinds in deleted for kind in kinds.split(","))
+    left = {key for key in before.keys() - after.keys() if key[0] != "Secret"}
+    assert kinds == sorted(kind.lower() for kind, _, _ in left)
+    assert {name for _, _, name in left} == {"flyte-admission-certs"}
+
+
 @pytest.mark.parametrize("components", COMBINATIONS)
 def test_the_chart_passes_its_linter(programs: Binaries, components: list[str]) -> None:
     assert "0 chart(s) failed" in run(programs.path("helm"), "lint", "--strict", CHART, *values(components))
