@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 CODE := webhook certs examples tests benchmarks
 BENCHMARKS := request_path throughput through_api_server scale quota start
 
-.PHONY: help setup run serve test e2e check format lock image bench clean
+.PHONY: help setup run serve test e2e check format schema lock image bench clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ check: $(SETUP) ## Run formatter, linters, types, import contracts, and the test
 format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+schema: $(SETUP) ## Write the JSON Schema of the policy, and the copy of it that the chart has, anew
+	$(BIN)/python -m tests.manifests.policy_schema
 
 lock: ## Choose versions anew: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything
 	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml

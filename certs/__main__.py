@@ -123,7 +123,9 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        # [::] is every interface of either family, as programs in Go have it, unless the kernel knows but one.
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, dualstack_ipv6=both)
     except OSError as error:
         _fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
 

@@ -18,6 +18,9 @@ from certs.pki import Issued, PrivateKey
 
 # The kubelet brings a change within its sync period and the age of its cache, about two minutes.
 OVERLAP: Final = timedelta(hours=1)
+# CAs in a bundle. A rotation that ends between the caBundle and the Secret leaves one behind, and etcd takes 1.5 MB.
+# 30 of 684 bytes in PEM are 27 KB in base64, in every webhook of a configuration.
+MOST: Final = 30
 
 
 class Reason(StrEnum):
@@ -105,14 +108,18 @@ def _why_by_time(authority: Certificate, leaf: Certificate, now: datetime, renew
 def successor(
     issued: Issued, known: Sequence[Certificate], published: Iterable[Certificate], reason: Reason, now: datetime
 ) -> tuple[Certificate, ...]:
-    """The CAs of the Secret's next bundle: the one just issued, and those whose leaves may still be served."""
+    """The CAs of the Secret's next bundle: the one just issued, and those whose leaves may still be served.
+
+    Where they are too many, the newest are left out: those come from rotations that did not get to the Secret.
+    """
     if reason not in _IN_ORDER:  # a Secret that is gone or damaged does not tell what its readers got last
-        kept = [*known, *published]
+        kept, others = known, list(published)
     elif now - known[0].not_valid_before_utc < OVERLAP:
-        kept = [*known, *ahead(known, published)]
+        kept, others = known, ahead(known, published)
     else:
-        kept = [known[0], *ahead(known, published)]
-    return _valid([issued.authority, *kept], now)
+        kept, others = known[:1], ahead(known, published)
+    oldest_first = sorted(others, key=lambda ca: ca.not_valid_before_utc)
+    return _valid([issued.authority, *kept, *oldest_first], now)[:MOST]
 
 
 def secret_data(authorities: Sequence[Certificate], issued: Issued) -> dict[str, bytes]:

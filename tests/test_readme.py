@@ -55,4 +55,5 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
 
 
 def test_the_shipped_json_schema_is_the_one_the_program_prints() -> None:
-    assert (ROOT / "examples" / "policy.schema.json").read_text() == run("flyte-admission policy schema")
+    shipped = (ROOT / "examples" / "policy.schema.json").read_text()
+    assert shipped == run("flyte-admission policy schema"), "the policy has changed; run make schema"

@@ -305,6 +305,16 @@ async def test_a_watch_asks_for_bookmarks_and_goes_on_where_the_last_one_was() -
         assert seen.used() == {"q": "1"}
 
 
+@pytest.mark.parametrize("news", [bookmark("500"), event("MODIFIED", "500", used="1")], ids=["bookmark", "event"])
+async def test_a_watch_that_ends_at_once_is_no_failure_if_it_brought_something_as_to_client_go(
+    news: dict[str, object],
+) -> None:
+    async with watching([HERE], [stream(news), OPEN]) as seen:
+        await seen.until_watching(2)
+        assert (seen.counts, seen.versions, seen.world.sleeps) == ((1, 2), ["10", "500"], [])
+        assert seen.exposed("flyte_admission_quota_read_errors_total") == {}
+
+
 async def test_a_watch_that_ends_when_it_should_is_no_failure_even_if_nothing_happened() -> None:
     world = World()
     async with watching([HERE], [stream(after=lambda: world.advance(300)), OPEN], world) as seen:

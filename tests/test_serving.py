@@ -345,7 +345,7 @@ def loaded(begin: float, end: float, ca_begin: float = -1, ca_end: float = 365, 
     """A leaf and a CA valid from and to so many days from now."""
     ca = x509.root(begin=NOW + ca_begin * DAY, end=NOW + ca_end * DAY)
     leaf = ca.issue(begin=NOW + begin * DAY, end=NOW + end * DAY)
-    return Loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), leaf.certificate, ca.certificate, untrusted)
+    return Loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), [leaf.certificate], ca.certificate, untrusted)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_expiry_and_trust_are_metrics_and_a_ca_that_does_not_verify_is_named(
     assert samples(current._metrics) == {good: 2, leaf: ends[leaf], trusted: 0}
     told = events(capsys.readouterr().err)
     assert [event["event"] for event in told] == ["certificate in use", "certificate needs attention"]
-    unsigned = f"no CA of {tmp_path}/ca.crt has signed the certificate that is served"
+    unsigned = f"no CA of {tmp_path}/ca.crt has signed the certificate"
     assert told[1]["problems"] == [unsigned]
     (tmp_path / "ca.crt").write_text("nothing")
     looked(current)
@@ -401,6 +401,52 @@ def test_expiry_and_trust_are_metrics_and_a_ca_that_does_not_verify_is_named(
     (tmp_path / "ca.crt").unlink()
     looked(current)
     assert samples(current._metrics) == {good: 4, leaf: ends[leaf], trusted: 1}
+
+
+def test_a_pair_that_its_own_ca_does_not_verify_replaces_none_that_was_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, stray, own = ROOT.issue(), ROOT.issue("rsa"), OTHER.issue(number=2)
+    current = started(tmp_path, good)
+    trusted = "flyte_admission_certificate_trusted"
+    write(tmp_path, secret(own))  # by a CA that clients do not know: they trust what is served, and nothing else
+    assert looked(current, 3) == good.der
+    (refused,) = events(capsys.readouterr().err)
+    unsigned = f"no CA of {tmp_path}/ca.crt has signed the certificate"
+    assert (refused["event"], refused["problem"]) == (
+        "certificate not in use, the last good one is kept",
+        f"{tmp_path}/tls.crt: {unsigned}",
+    )
+    assert samples(current._metrics)[trusted] == 1
+    write(tmp_path, secret(stray, OTHER))  # by which clients know neither
+    assert looked(current, 3) == good.der
+    assert events(capsys.readouterr().err)[-1]["problems"] == [unsigned]
+    assert samples(current._metrics)[trusted] == 0
+    write(tmp_path, secret(good))
+    assert looked(current) == good.der
+    assert samples(current._metrics)[trusted] == 1
+    write(tmp_path, secret(own, OTHER))
+    assert looked(current) == own.der
+    told = [event["event"] for event in events(capsys.readouterr().err)]
+    assert told == ["certificate in order", "certificate in use"]
+
+
+def test_a_pair_that_its_own_ca_does_not_verify_is_served_where_there_is_none_better(tmp_path: Path) -> None:
+    expired, strays = ROOT.issue(begin=NOW - 9 * DAY, end=NOW - DAY), [OTHER.issue(number=n) for n in (2, 3)]
+    current = started(tmp_path, expired)
+    for stray in strays:  # in place of one that has expired, and of one that nobody has trusted
+        write(tmp_path, secret(stray))
+        assert looked(current) == stray.der
+        assert current.current.untrusted
+
+
+def test_a_pair_that_was_trusted_is_kept_though_its_ca_has_gone_before(tmp_path: Path) -> None:
+    good = ROOT.issue()
+    current = started(tmp_path, good)
+    (tmp_path / "ca.crt").write_bytes(OTHER.crt)
+    assert looked(current) == good.der
+    write(tmp_path, secret(ROOT.issue("rsa"), OTHER))
+    assert looked(current) == good.der
 
 
 def test_the_file_of_the_ca_may_be_elsewhere_and_has_to_be_there_then(tmp_path: Path) -> None:

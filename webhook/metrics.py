@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
@@ -130,17 +131,16 @@ class Metrics:
         self._confirmations.labels(result).inc()
 
     def certificate_used(self, leaf: datetime, ca: datetime | None, *, trusted: bool) -> None:
-        """Count a certificate that is served from now on, and tell until when."""
-        self._certificates.labels("good").inc()
+        """Tell until when the certificate that is served is valid, and whether clients trust it."""
         self._expiry.clear()
         self._expiry.labels("leaf").set(leaf.timestamp())
         if ca:
             self._expiry.labels("ca").set(ca.timestamp())
         self._trusted.set(trusted)
 
-    def certificate_refused(self) -> None:
-        """Count a content of the certificate's files that cannot be used."""
-        self._certificates.labels("bad").inc()
+    def certificate_read(self, result: Literal["good", "bad"]) -> None:
+        """Count a content of the certificate's files."""
+        self._certificates.labels(result).inc()
 
     def text(self) -> bytes:
         """The exposition that /metrics answers with."""

@@ -15,7 +15,9 @@ from webhook.pod import ObjectMeta
 from webhook.snapshot import Charges, ResourceQuota, Snapshot
 
 WATCH_SECONDS: Final = 300.0  # the least; up to twice that, so that the watches of replicas do not end together
-SHORT: Final = 1.0  # seconds; a watch that ends sooner and brought nothing has failed
+# Seconds; a watch that ends sooner and brought nothing has failed. Any bookmark is something to client-go, to us
+# one that is newer than what was known: the same one again and again would have us ask without a pause.
+SHORT: Final = 1.0
 LIVE_SECONDS: Final = 1.0  # of the two that the API server waits for us
 LIVE: Final = "live"  # the third kind of read, besides list and watch
 Quotas: TypeAlias = Sequence[ResourceQuota]

@@ -5,7 +5,7 @@ So each pair is loaded into a context of its own, and a new connection is handed
 """
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -53,24 +53,29 @@ class Loaded:
     """A pair that can be served, and the CA that clients need for it."""
 
     context: ssl.SSLContext
-    leaf: Certificate
+    chain: list[Certificate]
     ca: Certificate | None = None
     untrusted: str = ""  # why the file of the CA does not make clients trust the leaf
+
+    @property
+    def leaf(self) -> Certificate:
+        """The certificate that is for us; the rest of the chain leads from it to the CA."""
+        return self.chain[0]
+
+    def judged(self, ca: Path | None) -> "Loaded":
+        """The same pair, as clients see it who trust what this file holds; without one nothing is said against it."""
+        if ca is None:
+            return replace(self, ca=None, untrusted="")
+        try:
+            found = trust_anchor(self.chain, _certificates(ca))
+        except CertificateError as error:
+            return replace(self, ca=None, untrusted=str(error))
+        return replace(self, ca=found, untrusted="" if found else f"no CA of {ca} has signed the certificate")
 
 
 def load(files: Files) -> Loaded:
     """A fresh context with the pair; CertificateError if it is none."""
-    context = tls.context(files.certificate, files.key)
-    chain = _certificates(files.certificate)
-    if files.ca is None:
-        return Loaded(context, chain[0])
-    try:
-        authorities = _certificates(files.ca)
-    except CertificateError as error:
-        return Loaded(context, chain[0], untrusted=str(error))
-    ca = trust_anchor(chain, authorities)
-    untrusted = "" if ca else f"no CA of {files.ca} has signed the certificate that is served"
-    return Loaded(context, chain[0], ca, untrusted)
+    return Loaded(tls.context(files.certificate, files.key), _certificates(files.certificate)).judged(files.ca)
 
 
 def trust_anchor(chain: list[Certificate], authorities: list[Certificate]) -> Certificate | None:
@@ -122,8 +127,10 @@ class Serving:
         self._problems: list[str] = []
         self._refusal = ""
         self.current = load(resolved)
+        self._trusted = not self.current.untrusted  # or has been
         self.context = tls.context(resolved.certificate, resolved.key)
         self.context.sni_callback = self._hand_over
+        self._metrics.certificate_read("good")
         self._tell()
 
     def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
@@ -136,27 +143,39 @@ class Serving:
             resolved = self.files.resolved()
             before, self._seen = self._seen, resolved.digest()
             if self._seen == before:
+                self.current = self.current.judged(resolved.ca)  # which clients may know before our pair is replaced
                 self._take_up(resolved, now)
         except CertificateError as error:
             self._refuse(str(error))
+        self._tell()
         self._warn(problems(self.current, now))
 
     def _take_up(self, resolved: Files, now: datetime) -> None:
         if self._seen != self._used:
             fresh = load(resolved)
-            end = fresh.leaf.not_valid_after_utc
-            if end <= now and end < self.current.leaf.not_valid_after_utc:
-                raise CertificateError(f"{self.files.certificate}: expired at {end.isoformat()}")
+            if problem := self._why_not(fresh, now):
+                raise CertificateError(f"{self.files.certificate}: {problem}")
+            self._trusted = not fresh.untrusted or (self._trusted and fresh.leaf == self.current.leaf)
             self._used, self.current = self._seen, fresh
-            self._tell()
+            self._metrics.certificate_read("good")
             logs.info("certificate in use", **self.fields())
         self._refusal = ""
+
+    def _why_not(self, fresh: Loaded, now: datetime) -> str:
+        """Why what is served is better than a pair that could be."""
+        end, present = fresh.leaf.not_valid_after_utc, self.current.leaf.not_valid_after_utc
+        if end <= now and end < present:
+            return f"expired at {end.isoformat()}"
+        # Somebody's mistake, or half of a change: clients have trusted the present one, and may still do.
+        if self._trusted and now < present and fresh.leaf != self.current.leaf:
+            return fresh.untrusted
+        return ""
 
     def _refuse(self, problem: str) -> None:
         """Go on with what is served, and say why, once."""
         if problem != self._refusal:
             self._refusal = problem
-            self._metrics.certificate_refused()
+            self._metrics.certificate_read("bad")
             logs.warning("certificate not in use, the last good one is kept", problem=problem)
 
     def _warn(self, found: list[str]) -> None:

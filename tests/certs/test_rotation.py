@@ -120,7 +120,7 @@ ENDED = pki.issue(NAMES, NOW - 9 * DAY, 8 * DAY, 8 * DAY)
         ([OLDER], [OLD, OLDEST], Reason.CA_EXPIRING, [OLDER, OLD]),
         ([YOUNG], [OLD, GOOD], Reason.CA_EXPIRING, [YOUNG, GOOD]),
         # a Secret that is gone or damaged says nothing of what is served
-        ([], [OLD, OLDEST], Reason.NO_SECRET, [OLD, OLDEST]),
+        ([], [OLD, OLDEST], Reason.NO_SECRET, [OLDEST, OLD]),
         ([OLD], [OLD, OLDEST], Reason.KEY_MISMATCH, [OLD, OLDEST]),
         ([], [ENDED], Reason.CA_UNPARSABLE, []),
         ([], [], Reason.NO_SECRET, []),

@@ -6,6 +6,7 @@ a pass of its own between any two, and the Secret is deleted, damaged, or replac
 """
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certs import rotation
 from certs.cluster import Api, ClusterError, connect
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
@@ -29,6 +31,7 @@ NAMES = ("flyte-admission.flyte-admission.svc",)
 MORE = (*NAMES, "flyte-admission.flyte-admission.svc.cluster.local")
 PROPAGATION = timedelta(minutes=10)
 REQUESTS = 11  # of a pass that rotates
+SECRET_WRITTEN = 6  # the number of the request that does it, from 0
 Fault = Literal["", "refused", "lost", "another writer", "another writer crashes"]
 
 
@@ -234,6 +237,22 @@ def test_any_step_of_a_rotation_may_be_the_last(stage: Stage, why: list[Step], f
             steps += [*why, Pass(fault, at), Wait(timedelta(minutes=1)), Pass()]
     world = stage.play(steps)
     assert len(world.secrets) > len(faults) * REQUESTS
+
+
+@pytest.mark.parametrize("harm", [[], [Harm("delete")], [Harm("tls.key")]], ids=["expiring", "deleted", "damaged"])
+def test_however_often_a_rotation_fails_the_bundles_stay_short_and_trust_what_is_served(
+    stage: Stage, harm: list[Step]
+) -> None:
+    """Each failure is the last request of a rotation, the one that writes the Secret."""
+    half: list[Step] = [Pass("refused", SECRET_WRITTEN), Wait(timedelta(minutes=1))]
+    world = stage.play([Pass(), Wait(timedelta(days=61)), *harm, *half * (rotation.MOST + 5), Pass()])
+    assert [len(authorities) for authorities in world.server.trusted()] == [rotation.MOST] * 4
+    first, last = (authorities_of(world.secrets[number]) for number in (0, -1))
+    assert set(first) < set(last)
+
+
+def authorities_of(secret: Json) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(b64decode(secret["data"]["ca.crt"]))
 
 
 def test_a_secret_from_a_backup_does_not_make_the_leaf_that_is_served_untrusted(stage: Stage) -> None:

@@ -1,7 +1,9 @@
 """The manifests rendered by the real programs, and taken by a real API server."""
 
+import json
 import re
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,13 +16,14 @@ from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.pods import FLYTE_1, FLYTE_2, pod
 from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, overlay, run, templated, values
-from tests.manifests import BASE, CHART, documents
+from tests.manifests import BASE, CHART, ROOT, documents
 
 COMBINATIONS = [
     pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), [*CHOICES])
 ]
 OWN_NAMESPACE = ("Namespace", "", NAMESPACE)
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+PEM = "-----BEGIN CERTIFICATE-----"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,25 +41,118 @@ def test_kustomize_and_helm_render_the_same_objects(programs: Binaries, tmp_path
     assert by_name(templated(programs, *values(components))) == ours
 
 
+def test_the_document_deletes_what_cert_manager_leaves_behind(programs: Binaries, tmp_path: Path) -> None:
+    """All but the Secret, which cert-manager takes over."""
+    before, after = (by_name(kustomized(programs, tmp_path, names)) for names in ([], ["cert-manager"]))
+    deleted = re.findall(
+        r"delete (\S+) flyte-admission-certs$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE
+    )
+    kinds = sorted(kind for kinds in deleted for kind in kinds.split(","))
+    left = {key for key in before.keys() - after.keys() if key[0] != "Secret"}
+    assert kinds == sorted(kind.lower() for kind, _, _ in left)
+    assert {name for _, _, name in left} == {"flyte-admission-certs"}
+
+
 @pytest.mark.parametrize("components", COMBINATIONS)
 def test_the_chart_passes_its_linter(programs: Binaries, components: list[str]) -> None:
     assert "0 chart(s) failed" in run(programs.path("helm"), "lint", "--strict", CHART, *values(components))
 
 
+SELECTOR = "webhook.objectSelector.flyte1"
+LIFETIMES = "certificates.selfSigned"
+LEAF, RENEW = f"{LIFETIMES}.leafLifetime", f"{LIFETIMES}.renewBefore"
+
+
 @pytest.mark.parametrize(
     ("argument", "expect"),
     [
-        ("webhook.failurePolicy=Open", "value must be one of 'Ignore', 'Fail'"),
+        ("webhook.failurePolicy=Open", "'/webhook/failurePolicy': value must be one of 'Ignore', 'Fail'"),
         ("webhook.timeoutSeconds=31", "got 31, want 30"),
         ("replicas=3", "additional properties 'replicas' not allowed"),
+        # Helm takes a null for a value that is not there
+        ("webhook=null", "at '': missing property 'webhook'"),
+        ("config=null", "at '': missing property 'config'"),
+        ("resources=null", "at '': missing property 'resources'"),
+        ("certificates.selfSigned=null", "at '/certificates': missing property 'selfSigned'"),
+        ("networkPolicy.apiServerPorts=null", "at '/networkPolicy': missing property 'apiServerPorts'"),
+        ("networkPolicy.apiServerPorts=[]", "minItems: got 0, want 1"),
+        ("networkPolicy.apiServerPorts=[0]", "minimum: got 0, want 1"),
+        # a selector that is empty is one of all Pods
+        (f"{SELECTOR}.matchExpressions=null", f"at '/{SELECTOR.replace('.', '/')}': missing property 'matchLabels'"),
+        (f"{SELECTOR}.matchExpressions=[]", "minItems: got 0, want 1"),
+        (f'{SELECTOR}={{"matchExpressions":[],"matchLabels":{{}}}}', "minProperties: got 0, want 1"),
+        (f'{SELECTOR}.matchExpressions=[{{"key":"a","operator":"In"}}]', "missing property 'values'"),
+        (f'{SELECTOR}.matchExpressions=[{{"key":"a","operator":"In","values":[]}}]', "minItems: got 0, want 1"),
+        (f'{SELECTOR}.matchExpressions=[{{"key":"a","operator":"Exists","values":["b"]}}]', "maxItems: got 1, want 0"),
+        (f'{SELECTOR}.matchExpressions=[{{"key":"a b","operator":"Exists"}}]', "'a b' does not match pattern"),
+        ('webhook.namespaceSelector.matchLabels={"team":"a b"}', "'a b' does not match pattern"),
+        ("listenAddress=999.1.1.1", "'/listenAddress': value must be one of '0.0.0.0', '[::]'"),
+        ("podDisruptionBudget.maxUnavailable=101%", "'101%' does not match pattern"),
+        ("serviceMonitor.interval=0s", "'0s' does not match pattern"),
+        (f"{RENEW}=0d", "'0d' does not match pattern"),
+        (f"{LEAF}=90", "want string"),
+        (f"{LEAF}=366d", f"{LEAF}: 366d is over caLifetime, 365d; write that or less"),
+        (f"{LIFETIMES}.caLifetime=60h", f"{LEAF}: 90d is over caLifetime, 60h; write that or less"),
+        (f"{RENEW}=90d", f"{RENEW}: 90d is not under leafLifetime, 90d; write less"),
+        (f"{LEAF}=43200m", f"{RENEW}: 30d is not under leafLifetime, 43200m; write less"),
+        ("certificates.caBundle=x", "'/certificates/caBundle': 'x' does not match pattern"),
+        (f"certificates.caBundle={PEM}", "certificates.caBundle goes with certificates.existingSecret"),
+        ('certificates.certManager.issuerRef={"kind":"ClusterIssuer"}', "missing property 'name'"),
+        ('certificates={"certManager":{"enabled":true},"existingSecret":"x"}', "exclude each other"),
+        # the policy, by its own schema
         ("config.mode=warn", "write mode at the top of the values"),
-        ("certificates.caBundle=x", "certificates.caBundle goes with certificates.existingSecret"),
-        ("certificates.certManager.enabled=true,certificates.existingSecret=x", "exclude each other"),
+        ("config.task_resource={}", "at '/config': additional properties 'task_resource' not allowed"),
+        ("config.task_resources.limit={}", "'/config/task_resources': additional properties 'limit' not allowed"),
+        ("config.task_resources.limits.cpu=[4]", "'/config/task_resources/limits/cpu': got array"),
+        ('config.overrides=[{"mode":"on"}]', "/0/mode': value must be one of 'enforce', 'warn', 'audit'"),
+        ('config.exemptions=[{"match":{"project":"p"}}]', "missing properties 'skip', 'reason', 'until'"),
+        ("config.verdicts.never_fits.flyte1=500", "value must be one of 403, 413, 422, 429"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_value_is_told(programs: Binaries, argument: str, expect: str) -> None:
     with pytest.raises(AssertionError, match=re.escape(expect)):
-        templated(programs, f"--set={argument}")
+        templated(programs, f"--set-json={as_json(argument)}")
+
+
+def as_json(argument: str) -> str:
+    """What is no JSON is a text."""
+    name, _, value = argument.partition("=")
+    try:
+        json.loads(value)
+    except ValueError:
+        value = json.dumps(value)
+    return f"{name}={value}"
+
+
+@pytest.mark.parametrize("file", ["examples/policy.yaml", "examples/overrides.yaml"])
+def test_a_policy_may_be_pasted_into_the_values(programs: Binaries, tmp_path: Path, file: str) -> None:
+    """Documents of flytectl that come after it are items of overrides."""
+    policy, *overrides = yaml.safe_load_all((ROOT / file).read_text())
+    policy["overrides"] = [*policy.get("overrides", ()), *overrides]
+    mode = policy.pop("mode", "audit")
+    pasted = tmp_path / "values.yaml"
+    pasted.write_text(yaml.safe_dump({"mode": mode, "config": policy}))
+    run(programs.path("helm"), "lint", "--strict", CHART, f"--values={pasted}")
+    made = by_name(templated(programs, f"--values={pasted}"))
+    rendered = made["ConfigMap", NAMESPACE, "flyte-admission-policy"]["data"]["policy.yaml"]
+    assert rendered == {"mode": mode, **json.loads(json.dumps(policy, default=str))}  # where a date is a text
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        f'{SELECTOR}={{"matchExpressions":null,"matchLabels":{{"flyte.org/run":""}}}}',
+        f'{LIFETIMES}={{"caLifetime":"90d","leafLifetime":"2160h","renewBefore":"129599m"}}',
+        'listenAddress="[::]"',
+        "config.task_resources=null",
+        'certificates={"existingSecret":"mine","selfSigned":{"leafLifetime":"9d"}}',
+        'certificates.certManager={"enabled":true,"issuerRef":{"kind":"ClusterIssuer","name":"x"}}',
+        'podDisruptionBudget.maxUnavailable="100%"',
+    ],
+)
+def test_a_right_value_passes_the_linter(programs: Binaries, argument: str) -> None:
+    run(programs.path("helm"), "lint", "--strict", CHART, f"--set-json={argument}")
+    templated(programs, f"--set-json={argument}")
 
 
 @pytest.mark.parametrize(
@@ -76,14 +172,15 @@ def test_values_reach_their_places(programs: Binaries) -> None:
         templated(
             programs,
             "--set=webhook.failurePolicy=Fail,webhook.timeoutSeconds=5,shutdownDelaySeconds=15,mode=enforce",
+            f"--set=certificates.caBundle={PEM}",
             "--set=webhook.namespaceSelector.matchLabels.team=ml,config.task_resources.limits.cpu=4,image.tag=x",
-            "--set=certificates.existingSecret=mine,certificates.caBundle=PEM,existingConfigMap=",
+            "--set=certificates.existingSecret=mine,existingConfigMap=",
         )
     )
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         for webhook in made[kind, "", NAMESPACE]["webhooks"]:
             assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Fail", 5)
-            assert webhook["clientConfig"]["caBundle"] == "UEVN"
+            assert webhook["clientConfig"]["caBundle"] == b64encode(PEM.encode()).decode()
             assert webhook["namespaceSelector"]["matchLabels"] == {"team": "ml"}
             own = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]}
             assert webhook["namespaceSelector"]["matchExpressions"] == [own]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from tests.manifests import BASE, CHART, COMPONENTS, ROOT, Json, documents
+from tests.manifests import BASE, CHART, COMPONENTS, ROOT, Json, documents, policy_schema
 
 SCHEMA: Json = json.loads((CHART / "values.schema.json").read_text())
 MONITORING = COMPONENTS / "monitoring"
@@ -54,6 +54,27 @@ def test_the_schema_knows_no_values_beside_its_own() -> None:
         return below and (not properties or schema.get("additionalProperties") is False)
 
     assert closed(SCHEMA)
+
+
+def test_the_schema_misses_every_value_that_was_set_to_null() -> None:
+    """Helm takes such a value away, and the templates count on each."""
+    required = {f"{path}{name}" for path, schema in sections(SCHEMA) for name in schema["required"]}
+    assert required == {f"{path}{name}" for path, schema in sections(SCHEMA) for name in schema["properties"]} - {
+        "global"
+    }
+
+
+def sections(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    """The objects whose values values.yaml gives one by one."""
+    if "properties" in schema and path != "certificates.certManager.issuerRef.":
+        yield path, schema
+        for name, value in schema["properties"].items():
+            yield from sections(value, f"{path}{name}.")
+
+
+def test_the_policy_is_held_against_its_own_schema() -> None:
+    assert SCHEMA["properties"]["config"] == {"$ref": "#/$defs/policy"}
+    assert SCHEMA["$defs"]["policy"] == policy_schema.policy(), "the policy has changed; run make schema"
 
 
 def test_the_versions_are_that_of_the_program() -> None:

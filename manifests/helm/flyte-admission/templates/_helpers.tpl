@@ -26,6 +26,22 @@ selfSigned
 {{- end -}}
 {{- end }}
 
+{{/* The seconds of a duration of certs, such as 90d. */}}
+{{- define "flyte-admission.seconds" -}}
+{{- regexFind "[0-9]+" . | int64 | mul (get (dict "d" 86400 "h" 3600 "m" 60 "s" 1) (regexFind "[dhms]" .)) -}}
+{{- end }}
+
+{{/* What certs demands of its lifetimes, told before it is installed. */}}
+{{- define "flyte-admission.checkLifetimes" -}}
+{{- $leaf := include "flyte-admission.seconds" .leafLifetime | int64 -}}
+{{- if gt $leaf (include "flyte-admission.seconds" .caLifetime | int64) -}}
+{{- fail (printf "certificates.selfSigned.leafLifetime: %s is over caLifetime, %s; write that or less" .leafLifetime .caLifetime) -}}
+{{- end -}}
+{{- if ge (include "flyte-admission.seconds" .renewBefore | int64) $leaf -}}
+{{- fail (printf "certificates.selfSigned.renewBefore: %s is not under leafLifetime, %s; write less" .renewBefore .leafLifetime) -}}
+{{- end -}}
+{{- end }}
+
 {{- define "flyte-admission.secret" -}}
 {{ .Values.certificates.existingSecret | default "flyte-admission-tls" }}
 {{- end }}

@@ -1,0 +1,30 @@
+"""The policy's schema as the schema of the chart's values has it; `make schema` writes both anew."""
+
+import json
+from typing import Final
+
+from tests.manifests import CHART, ROOT, Json
+from webhook.policy_file import json_schema
+
+POLICY: Final = ROOT / "examples" / "policy.schema.json"
+VALUES: Final = CHART / "values.schema.json"
+
+
+def policy() -> Json:
+    """What `flyte-admission policy schema` prints, for the place #/$defs/policy of another schema."""
+    text = json.dumps(json_schema()).replace('"#/$defs/', '"#/$defs/policy/$defs/')
+    moved: Json = json.loads(text)
+    del moved["$schema"]
+    return moved
+
+
+def main() -> None:
+    """Write both files."""
+    values = json.loads(VALUES.read_text())
+    values["$defs"]["policy"] = policy()
+    for file, schema in ((POLICY, json_schema()), (VALUES, values)):
+        file.write_text(json.dumps(schema, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
