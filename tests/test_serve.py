@@ -27,6 +27,8 @@ from tests.server import (
 )
 from webhook import tls
 from webhook.__main__ import main
+from webhook.options import Address
+from webhook.server import listen
 
 REVIEW = (EXAMPLES / "review.json").read_bytes()
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -181,6 +183,12 @@ def failed_process(*arguments: str | Path) -> str:
 def one_line(stderr: str) -> str:
     (line,) = stderr.splitlines()
     return line
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+def test_every_interface_is_that_of_either_family(client: str) -> None:
+    with listen(Address.parse(":0")) as listening, socket.create_connection((client, listening.getsockname()[1]), 10):
+        pass
 
 
 @pytest.mark.parametrize("option", ["--listen", "--health-listen"])

@@ -40,8 +40,9 @@ class _Server(uvicorn.Server):
 def listen(address: Address) -> socket.socket:
     """A listening socket; port 0 takes any free one."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    both = address.host == "::" and socket.has_dualstack_ipv6()  # every interface, as programs in Go have it
     try:
-        return socket.create_server((address.host, address.port), family=family, backlog=2048)
+        return socket.create_server((address.host, address.port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
 
