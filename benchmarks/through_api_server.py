@@ -22,10 +22,12 @@ from tests.e2e.controlplane.processes import ControlPlane
 
 POLICY: Final = Path(__file__).resolve().parent / "policy.yaml"
 ROUNDS, CREATES = 7, {1: 150, 50: 600}
-NONE, CONSTANT, PATCHING = "none", "constant", "constant-patch"
+NONE, CONSTANT, ANNOTATING, PATCHING = "none", "constant", "constant-annotation", "constant-patch"
 OURS, SHIPPED, IN_PROCESS = "webhook", "webhook-validating-too", "policy"
-CASES: Final = (NONE, CONSTANT, PATCHING, OURS, SHIPPED, IN_PROCESS)
+CASES: Final = (NONE, CONSTANT, ANNOTATING, PATCHING, OURS, SHIPPED, IN_PROCESS)
+UNCHANGED: Final = (NONE, CONSTANT, ANNOTATING)  # which leave resources and tolerations as they come
 RIVALS: Final = (OURS, SHIPPED, IN_PROCESS)
+LEAST: Final = [{"op": "add", "path": "/metadata/annotations", "value": {"a": "b"}}]  # the least that a patch may do
 HARD: Final = {"count/pods": "90k", "requests.nvidia.com/gpu": "90k"}  # which nobody has to state in a container
 REGISTRATION: Final = "/apis/admissionregistration.k8s.io/v1"
 
@@ -82,7 +84,7 @@ class Cases:
     def check(self) -> None:
         """Return once each case does with a Pod what it is there for."""
         for case in CASES:
-            before = 6 if case in (NONE, CONSTANT) else 4
+            before = 6 if case in UNCHANGED else 4
             wait_for(f"{case} to be in force", lambda c=case, b=before: self._cpu(c) == str(b))  # type: ignore[misc]
         for number in range(samples.SHAPES):
             decided = {case: essence(self.create(case, number)) for case in CASES}
@@ -105,6 +107,13 @@ def answer(target: Target, pod: Json) -> bytes:
     review = json.loads(samples.review(0))
     review["request"] |= {"object": pod, "dryRun": True, "uid": "UID", "namespace": NONE}
     return load.answer(target, json.dumps(review).encode())
+
+
+def least(answered: bytes) -> bytes:
+    """The same answer, but that its patch is the least there may be."""
+    review = json.loads(answered)
+    review["response"]["patch"] = base64.b64encode(json.dumps(LEAST).encode()).decode()
+    return json.dumps(review).encode()
 
 
 def creates(cases: Cases, case: str, clients: int, count: int) -> Callable[[], Found]:
@@ -142,7 +151,8 @@ def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argumen
             if clients == 1:
                 more = added(found)
                 yield from against(CONSTANT, more, "to constant: ")
-                yield from against(PATCHING, {case: more[case] for case in (PATCHING, *RIVALS)}, "to constant-patch: ")
+                for control in (ANNOTATING, PATCHING):
+                    yield from against(control, {case: more[case] for case in (control, *RIVALS)}, f"to {control}: ")
             else:
                 yield from against(IN_PROCESS, {case: found[case] for case in RIVALS}, "to policy: ")
 
@@ -156,8 +166,11 @@ def started(stack: ExitStack) -> Cases:
     ours = stack.enter_context(servers.ours(kubeconfig=plane.kubeconfig))
     ours.seconds_to_ready()
     constant = stack.enter_context(servers.control())
-    patching = stack.enter_context(servers.control(answer(ours.target(), cases.create(NONE))))
-    for case, server in {CONSTANT: constant, PATCHING: patching, OURS: ours, SHIPPED: ours}.items():
+    answered = answer(ours.target(), cases.create(NONE))
+    annotating = stack.enter_context(servers.control(least(answered)))
+    patching = stack.enter_context(servers.control(answered))
+    asked = {CONSTANT: constant, ANNOTATING: annotating, PATCHING: patching, OURS: ours, SHIPPED: ours}
+    for case, server in asked.items():
         cases.register("mutatingwebhookconfigurations", case, server.target())
     cases.register("validatingwebhookconfigurations", SHIPPED, ours.target(), "/validate")
     cases.add_policy()
