@@ -36,7 +36,7 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabili
 
 
 @dataclass(frozen=True)
-class Admin:
+class Follower:
     """Someone with a shell in a checkout, who follows the document one way or the other."""
 
     way: str
@@ -72,7 +72,7 @@ class Admin:
 @pytest.fixture(params=["kustomize", "Helm"])
 def follower(
     request: pytest.FixtureRequest, control_plane: ControlPlane, programs: Binaries, tmp_path: Path
-) -> Iterator[Admin]:
+) -> Iterator[Follower]:
     """An admin with the manifests in a folder that may be written to, who leaves nothing installed."""
     checkout, tools, home = (tmp_path / name for name in ("checkout", "bin", "home"))
     shutil.copytree(ROOT / "manifests", checkout / "manifests")
@@ -82,10 +82,10 @@ def follower(
     homes = {name: str(home) for name in ("HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | homes | {"PATH": path, "KUBECONFIG": str(control_plane.kubeconfig)}
-    admin = Admin(request.param, environment, checkout)
-    yield admin
+    found = Follower(request.param, environment, checkout)
+    yield found
     if (checkout / "my-cluster").exists():
-        admin.follow("Uninstall")
+        found.follow("Uninstall")
 
 
 def ours(admin: Client) -> list[str]:
@@ -93,7 +93,7 @@ def ours(admin: Client) -> list[str]:
     return [each["metadata"]["name"] for kind in CONFIGURATIONS for each in admin.items(kind)]
 
 
-def test_the_document_installs_upgrades_repairs_and_uninstalls(admin: Client, follower: Admin) -> None:
+def test_the_document_installs_upgrades_repairs_and_uninstalls(admin: Client, follower: Follower) -> None:
     follower.follow()
     assert ours(admin) == []
     assert "No resources found" in follower.last_check()
@@ -118,7 +118,7 @@ def bundles(admin: Client) -> dict[str, str | None]:
 
 
 def test_certs_does_its_work_with_the_shipped_rights_and_installing_again_leaves_it(
-    admin: Client, control_plane: ControlPlane, follower: Admin
+    admin: Client, control_plane: ControlPlane, follower: Follower
 ) -> None:
     follower.follow("Prepare", "Install")
     certs(control_plane)
@@ -136,7 +136,7 @@ def test_certs_does_its_work_with_the_shipped_rights_and_installing_again_leaves
 class Installation:
     """What an admin chooses beyond the document: what tasks get, what if we are away, and every Pod of a namespace."""
 
-    def __init__(self, follower: Admin, failure_policy: str) -> None:
+    def __init__(self, follower: Follower, failure_policy: str) -> None:
         follower.follow("Prepare")
         self._folder = follower.checkout / "my-cluster"
         self._failure_policy = failure_policy
@@ -259,7 +259,7 @@ def assert_others_are_created(admin: Client, namespace: str) -> None:
 
 @pytest.mark.parametrize("policy", ["Ignore", "Fail"])
 def test_pods_are_created_before_an_installation_through_it_and_after_it(
-    admin: Client, namespace: str, follower: Admin, nodes: Nodes, policy: str
+    admin: Client, namespace: str, follower: Follower, nodes: Nodes, policy: str
 ) -> None:
     def assert_the_failure_policy_decides() -> None:
         if policy == "Fail":
@@ -299,7 +299,7 @@ def test_pods_are_created_before_an_installation_through_it_and_after_it(
 
 
 def test_the_last_check_finds_whatever_an_installation_may_leave_in_no_namespace(
-    programs: Binaries, follower: Admin, tmp_path: Path
+    programs: Binaries, follower: Follower, tmp_path: Path
 ) -> None:
     rendered = by_name(kustomized(programs, tmp_path, CHOICES)) | by_name(templated(programs, *values([*CHOICES])))
     Installation(follower, "Ignore").choose(cpu="500m")
