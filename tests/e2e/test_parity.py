@@ -169,7 +169,7 @@ def quotas(admin: Client, _classes: None) -> Quotas:
 def has_seen_all_pods(admin: Client) -> bool:
     """Whether the controller counts a Pod that is newer than all others: it hears of them in their order.
 
-    What it counts too early stays wrong until it counts again.
+    What it counts too early stays wrong.
     """
     namespace = new_namespace(admin)
     admin.created(pod(namespace, "newest", {}))
@@ -281,11 +281,10 @@ def test_the_plugin_and_we_agree_on_a_quota_that_is_not_counted_yet(
     admin.created(generated.quota_of(namespace, "q", {"pods": "3", "services": "1"}))
     counted(admin, namespace)
     path = f"{path_of('ResourceQuota', namespace, 'q')}/status"
+    admin.must("PATCH", path, {"status": {"used": {"pods": None}}})
     asked = pod(namespace, "task", FLYTE_2)
 
     def both_refuse() -> Answers | None:
-        # Again each time: the controller sets right, at its next look, what is missing here.
-        admin.must("PATCH", path, {"status": {"used": {"pods": None}}})
         recorder.reviews.clear()
         reply = admin.create(asked, dry_run=True)
         ours = unchanging.review("/validate", recorder.reviews["/validate"])
