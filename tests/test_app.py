@@ -217,19 +217,29 @@ def test_what_is_no_http_gets_400_and_one_log_line(server: Server) -> None:
     assert [event["level"] for event in logged(server)] == ["warning"]
 
 
-def test_a_connection_that_ends_within_a_body_is_one_log_line(server: Server) -> None:
+CHUNKED = {**JSON, "Transfer-Encoding": "chunked"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "part"),
+    [(JSON | {"Content-Length": "1000"}, b'{"apiVersion":'), (CHUNKED, b"2\r\n{}\r\n")],
+    ids=["of a known length", "in chunks"],
+)
+def test_a_connection_that_ends_within_a_body_is_one_log_line(
+    server: Server, headers: Mapping[str, str], part: bytes
+) -> None:
     logged(server)
-    start(server, b'{"apiVersion":')
+    start(server, headers, part)
     server.clients[-1].connection.close()
     (event,) = server.events(lambda _: True)
     assert (event["status"], event["error"]) == (400, "the connection closed before the body was complete")
 
 
-def start(server: Server, part: bytes) -> None:
-    """Send the headers of a request and a part of its body."""
+def start(server: Server, headers: Mapping[str, str], part: bytes) -> None:
+    """Send a request but for the rest of its body."""
     connection = server.client().connection
     connection.putrequest("POST", "/mutate")
-    for name, value in (JSON | {"Content-Length": "1000"}).items():
+    for name, value in headers.items():
         connection.putheader(name, value)
     connection.endheaders(part)
 

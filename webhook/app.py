@@ -54,6 +54,15 @@ class Reply(NamedTuple):
         return [*headers, (b"connection", b"close")] if self.close else headers
 
 
+class Doubt(NamedTuple):
+    """A refusal for quotas that may have changed since they were read; a look at the cluster settles it."""
+
+    request: Request
+    denied: Denied
+    cluster: Cluster
+    start: float
+
+
 class Webhook:
     """What the API server calls, over TLS: reviews go straight to their endpoint, Starlette sees to all else."""
 
@@ -112,13 +121,14 @@ class Endpoint:
         except RejectedError as error:
             reply = self.reject(error)
         else:
-            reply = self.at_once(body) or await self._after_a_look(body)
+            found = self.at_once(body)
+            reply = found if isinstance(found, Reply) else await self._settled(found)
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.body})
         reply.then()
 
-    def at_once(self, body: bytes) -> Reply | None:
-        """The reply to a body; None if that takes a look at the cluster first."""
+    def at_once(self, body: bytes) -> Reply | Doubt:
+        """The reply to a body, as far as there is one without a look at the cluster."""
         start = perf_counter()
         try:
             request = admission_review.decode(body)
@@ -126,16 +136,7 @@ class Endpoint:
             return self.reject(RejectedError(400, str(error)))
         decision = self._decided(request)
         if isinstance(decision, Denied) and decision.outlook and self._service.cluster:
-            return None
-        return self._reply(request, decision, start)
-
-    async def _after_a_look(self, body: bytes) -> Reply:
-        """The reply to a body that would be refused by what is known of the cluster."""
-        start = perf_counter()
-        request = admission_review.decode(body)
-        decision = self._decided(request)
-        if isinstance(decision, Denied) and self._service.cluster:
-            decision = await self._confirmed(request, decision, self._service.cluster)
+            return Doubt(request, decision, self._service.cluster, start)
         return self._reply(request, decision, start)
 
     def reject(self, error: RejectedError) -> Reply:
@@ -156,13 +157,16 @@ class Endpoint:
             source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
         return decision
 
-    async def _confirmed(self, request: Request, denied: Denied, cluster: Cluster) -> Decision:
-        """What becomes of a refusal for a quota with live quotas; without them, nothing is refused for one.
+    async def _settled(self, doubt: Doubt) -> Reply:
+        """The reply by live quotas; without them, nothing is refused for one.
 
         A cache that is behind must refuse nothing, and what we let pass the API server's own quota check still sees.
         """
+        quotas = await doubt.cluster.live(doubt.request.namespace)
+        return self._reply(doubt.request, self._confirmed(doubt.request, doubt.denied, quotas), doubt.start)
+
+    def _confirmed(self, request: Request, denied: Denied, quotas: Sequence[ResourceQuota] | None) -> Decision:
         policy = self._service.policy
-        quotas = await cluster.live(request.namespace)
         if quotas is None:
             self._service.metrics.refusal_looked_at("failed")
             logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,

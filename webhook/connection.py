@@ -5,6 +5,7 @@ only a look at the cluster can answer, goes uvicorn's way through the applicatio
 """
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -14,6 +15,15 @@ from uvicorn.server import ServerState
 from webhook.app import BODY_SECONDS, JSON, MAX_BODY, Endpoint, RejectedError, Reply, Webhook
 
 NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+
+
+@dataclass(slots=True)
+class Coming:
+    """A review whose body is on its way."""
+
+    endpoint: Endpoint
+    patience: asyncio.TimerHandle
+    pieces: list[bytes] = field(default_factory=list)
 
 
 class Connection(HttpToolsProtocol):
@@ -30,19 +40,16 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(config.app, Webhook)  # noqa: S101 - what this class is given to uvicorn for
         self._endpoints = config.app.endpoints
-        self._asked: Endpoint | None = None  # whose review is coming
-        self._pieces: list[bytes] = []
+        self._coming: Coming | None = None
         self._last = False  # whether the connection closes after it
-        self._patience: asyncio.TimerHandle | None = None
 
     def on_headers_complete(self) -> None:
         """See whether it is a review that is answered here."""
         endpoint = self._endpoints.get(self.url.partition(b"?")[0].decode("latin-1"))
         if endpoint is None or not self._is_plain():
             super().on_headers_complete()
-            return
-        self._asked = endpoint
-        self._patience = self.loop.call_later(BODY_SECONDS, self._give_up)
+        else:
+            self._coming = Coming(endpoint, self.loop.call_later(BODY_SECONDS, self._give_up, endpoint))
 
     def _is_plain(self) -> bool:
         """Whether it is a POST of JSON, of a known length, on a connection that nothing else is under way on."""
@@ -58,47 +65,44 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        if self._asked is None:
+        if self._coming is None:
             super().on_body(body)
         else:
-            self._pieces.append(body)
+            self._coming.pieces.append(body)
 
     def on_message_complete(self) -> None:
         """Answer."""
-        if self._asked is None:
+        if self._coming is None:
             super().on_message_complete()
             return
-        endpoint, body = self._asked, b"".join(self._pieces)
-        self._forget()
+        endpoint, body = self._coming.endpoint, b"".join(self._coming.pieces)
+        self._forget(self._coming)
         try:
-            reply = endpoint.at_once(body)
+            found = endpoint.at_once(body)
         except Exception:  # noqa: BLE001 - it is met again the other way, where it is logged and answered with 500
-            reply = None
-        if reply is None:
+            found = None
+        if isinstance(found, Reply):
+            self._send(found)
+        else:
             super().on_headers_complete()
             super().on_body(body)
             super().on_message_complete()
-        else:
-            self._send(reply)
 
-    def _forget(self) -> None:
+    def _forget(self, coming: Coming) -> None:
         """Be ready for the next request."""
-        self._asked = None
-        self._pieces = []
-        if self._patience is not None:
-            self._patience.cancel()
+        coming.patience.cancel()
+        self._coming = None
 
-    def _give_up(self) -> None:
+    def _give_up(self, endpoint: Endpoint) -> None:
         """The body has not come in time."""
-        if endpoint := self._asked:
-            self._forget()
-            self._send(endpoint.reject(RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds")))
+        self._coming = None
+        self._send(endpoint.reject(RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds")))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of a review that was never whole."""
-        if endpoint := self._asked:
-            self._forget()
-            endpoint.reject(RejectedError(400, "the connection closed before the body was complete"))
+        if coming := self._coming:
+            self._forget(coming)
+            coming.endpoint.reject(RejectedError(400, "the connection closed before the body was complete"))
         super().connection_lost(exc)
 
     def _send(self, reply: Reply) -> None:
@@ -113,7 +117,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close once nothing is under way."""
-        if self._asked is None:
+        if self._coming is None:
             super().shutdown()
         else:
             self._last = True

@@ -21,6 +21,8 @@ PATHS = {  # of the kinds that the tests use: prefix, plural, and whether it is 
     "Node": ("/api/v1", "nodes", False),
     "Pod": ("/api/v1", "pods", True),
     "LimitRange": ("/api/v1", "limitranges", True),
+    "ConfigMap": ("/api/v1", "configmaps", True),
+    "Secret": ("/api/v1", "secrets", True),
     "ResourceQuota": ("/api/v1", "resourcequotas", True),
     "ServiceAccount": ("/api/v1", "serviceaccounts", True),
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -12,7 +13,8 @@ from tests.e2e.client import Client
 from tests.e2e.controlplane import binaries, processes
 from tests.e2e.controlplane.binaries import Binaries, MissingError
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.installed import Installed, installed
+from tests.e2e.installed import Accounts, Installed, installed
+from tests.e2e.rendering import NAMESPACE
 from tests.manifests import BASE
 
 
@@ -55,13 +57,20 @@ def namespace(admin: Client) -> str:
 
 
 @pytest.fixture(scope="module")
-def webhook(
-    control_plane: ControlPlane, admin: Client, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
+def accounts(control_plane: ControlPlane) -> Iterator[Accounts]:
+    """Kubeconfig files of the shipped service accounts, which have the shipped rights and no others."""
+    kubectl = [control_plane.binaries.path("kubectl"), f"--kubeconfig={control_plane.kubeconfig}"]
+    environment = {"HOME": str(control_plane.folder)}
+    shipped = [f"--namespace={NAMESPACE}", *(f"--filename={BASE / name}" for name in ("rbac.yaml", "secret.yaml"))]
+    subprocess.run([*kubectl, "apply", f"--filename={BASE / 'namespace.yaml'}"], check=True, env=environment)
+    subprocess.run([*kubectl, "apply", *shipped], check=True, env=environment)
+    yield partial(control_plane.service_account, NAMESPACE)
+    subprocess.run([*kubectl, "delete", *shipped], check=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def webhook(admin: Client, accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """The webhook, called by the API server, with the shipped configurations and no rights but the shipped ones."""
-    kubectl = [control_plane.binaries.path("kubectl"), f"--kubeconfig={control_plane.kubeconfig}", "apply"]
-    rights = [f"--filename={BASE / name}" for name in ("namespace.yaml", "rbac.yaml")]
-    subprocess.run([*kubectl, *rights], check=True, env={"HOME": str(control_plane.folder)})
-    account = control_plane.service_account("flyte-admission", "flyte-admission")
-    with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={account}") as found:
+    kubeconfig = accounts("flyte-admission")
+    with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={kubeconfig}") as found:
         yield found

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any, Final
 
 from tests.e2e.client import Json
-from tests.e2e.pods import FLYTE_1
+from tests.e2e.pods import FLYTE_1, FLYTE_2
 
 CPU: Final = ("0", "1m", "100m", "0.25", "500m", "1", "1500m", "2", "2e0", "4")
 MEMORY: Final = ("0", "1", "64Mi", "100M", "128Mi", "256Mi", "0.5Gi", "1e9", "1Gi", "1500Mi", "2Gi")
@@ -93,7 +93,8 @@ def pod(random: Random, namespace: str, name: str) -> Json:
         runtimeClassName=(0.15, lambda: HEAVY),
         resources=(0.15, lambda: _pod_level(random)),
     )
-    return {"kind": "Pod", "metadata": {**named, "namespace": namespace, "labels": FLYTE_1}, "spec": spec}
+    labels = random.choice((FLYTE_1, FLYTE_2))
+    return {"kind": "Pod", "metadata": {**named, "namespace": namespace, "labels": labels}, "spec": spec}
 
 
 def _chosen(random: Random, **fields: Any) -> Json:

@@ -12,11 +12,13 @@ from typing import Any
 from tests import server
 from tests.e2e.client import Client, Json, path_of, wait_for
 from tests.e2e.pods import FLYTE_1, pod, resources
+from tests.e2e.rendering import NAMESPACE
 from tests.manifests import BASE, documents
 from webhook import tls
 
 POLICY = server.EXAMPLES / "policy.yaml"
 COUNTED = re.compile(r'^flyte_admission_requests_total\{decision="\w+",endpoint="([^"]+)"\} (\S+)$', re.MULTILINE)
+Accounts = Callable[[str], Path]  # the name of a shipped service account -> a kubeconfig file
 PROBE = pod("default", "probe", FLYTE_1)
 
 
@@ -33,6 +35,12 @@ def reachable(configurations: Sequence[Json], url: str, certificate: Path, **cha
         path = webhook["clientConfig"]["service"]["path"]
         webhook.update(changed, clientConfig={"url": url + path, "caBundle": ca_bundle})
     return made
+
+
+def issued(admin: Client) -> dict[str, bytes]:
+    """The files that certs has put into the Secret; none yet, maybe."""
+    secret = admin.must("GET", path_of("Secret", NAMESPACE, "flyte-admission-tls"))
+    return {name: base64.b64decode(value) for name, value in secret.get("data", {}).items()}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from webhook import tls
 
 
 class Recorder(ThreadingHTTPServer):
-    """The server; `reviews` are those since it was emptied, by endpoint."""
+    """The server; `reviews` are the first since it was emptied, by endpoint."""
 
     daemon_threads = True
 
@@ -30,7 +30,7 @@ class _Recording(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         review: Json = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.reviews[urlsplit(self.path).path] = review
+        self.server.reviews.setdefault(urlsplit(self.path).path, review)
         kind = {name: review[name] for name in ("apiVersion", "kind")}
         answer = json.dumps({**kind, "response": {"uid": review["request"]["uid"], "allowed": True}}).encode()
         self.send_response(200)
@@ -45,7 +45,10 @@ class _Recording(BaseHTTPRequestHandler):
 
 @contextmanager
 def recording(admin: Client, folder: Path) -> Iterator[Recorder]:
-    """A recorder in the webhook's place until the end of the block."""
+    """A recorder that is asked what the webhook would be, and before it, until the end of the block."""
+    asked = shipped()
+    for configuration in asked:
+        configuration["metadata"]["name"] = "before-" + configuration["metadata"]["name"]  # they are called by name
     certificate, key = tls.make(folder, ["127.0.0.1"])
     with Recorder() as server:
         server.socket = tls.context(certificate, key).wrap_socket(server.socket, server_side=True)
@@ -53,7 +56,7 @@ def recording(admin: Client, folder: Path) -> Iterator[Recorder]:
         thread.start()
         try:
             url = f"https://127.0.0.1:{server.server_port}"
-            with called(admin, reachable(shipped(), url, certificate), server.reviews.keys):
+            with called(admin, reachable(asked, url, certificate), server.reviews.keys):
                 yield server
         finally:
             server.shutdown()

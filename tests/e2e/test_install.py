@@ -1,65 +1,91 @@
-"""An installation's life in a real cluster: docs/install.md command by command, and certs at work on the manifests."""
+"""An installation's life in a real cluster: docs/install.md command by command, with certs and the webhook at work."""
 
 import base64
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.e2e.client import Client, Json, path_of
+from tests import server
+from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.rendering import NAMESPACE, overlay, run
-from tests.manifests import BASE, CHART, ROOT
+from tests.e2e.installed import issued
+from tests.e2e.pods import FLYTE_1, pod, resources
+from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, run, templated, values
+from tests.e2e.streaming import streaming
+from tests.manifests import ROOT
+from tests.volume import Volume
 
 DOCUMENT = ROOT / "docs" / "install.md"
 # A heading, or a block to run; those that say `nodes` take Pods that run.
 PART = re.compile(r"^(#{2,3}) ([^\n]+)$|^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+SERVICE = re.compile(r"service:\n +name: .*\n +namespace: .*\n +path: (.*)\n +port: .*\n")
+EVERY_POD = "enforce-every-pod-in-namespace"
+RESTRICTED = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
 
 
-def blocks(way: str) -> Iterator[str]:
-    """The document's commands for those who install this way, in their order."""
-    heading = ""
-    for level, title, block in PART.findall(DOCUMENT.read_text()):
-        heading = title if level else heading
-        if block and (not heading.startswith("With ") or heading == f"With {way}"):
-            yield block
+@dataclass(frozen=True)
+class Follower:
+    """Someone with a shell in a checkout, who follows the document one way or the other."""
+
+    way: str
+    environment: dict[str, str]
+    checkout: Path
+
+    def type(self, block: str) -> str:
+        """What the commands print; each of them must succeed."""
+        done = subprocess.run(
+            ["/bin/bash", "-euo", "pipefail", "-c", block], cwd=self.checkout, env=self.environment, text=True,
+            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block}\n{done.stdout}"
+        return done.stdout
+
+    def follow(self, *chapters: str) -> list[str]:
+        """What the commands of these chapters print, block by block; without a name, those of all."""
+        return [self.type(block) for chapter, block in self._blocks() if chapter in chapters or not chapters]
+
+    def last_check(self) -> str:
+        """What the document has one look for in the end."""
+        return self.type(next(b for chapter, b in self._blocks() if chapter == "Uninstall" and "kubectl get" in b))
+
+    def _blocks(self) -> Iterator[tuple[str, str]]:
+        chapter = heading = ""
+        for level, title, block in PART.findall(DOCUMENT.read_text()):
+            heading = title if level else heading
+            chapter = title if level == "##" else chapter
+            if block and (not heading.startswith("With ") or heading == f"With {self.way}"):
+                yield chapter, block
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """The manifests in a folder that may be written to."""
-    shutil.copytree(ROOT / "manifests", tmp_path / "checkout" / "manifests")
-    return tmp_path / "checkout"
-
-
-@pytest.fixture
-def shell(control_plane: ControlPlane, programs: Binaries, tmp_path: Path) -> dict[str, str]:
-    """The environment of an admin's shell."""
-    tools = tmp_path / "bin"
+@pytest.fixture(params=["kustomize", "Helm"])
+def follower(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, programs: Binaries, tmp_path: Path
+) -> Iterator[Follower]:
+    """An admin with the manifests in a folder that may be written to, who leaves nothing installed."""
+    checkout, tools, home = (tmp_path / name for name in ("checkout", "bin", "home"))
+    shutil.copytree(ROOT / "manifests", checkout / "manifests")
     tools.mkdir()
     for name in ("kubectl", "helm"):
         (tools / name).symlink_to(programs.path(name))
-    home = {name: str(tmp_path / "home") for name in ("HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
-    return os.environ | home | {
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "KUBECONFIG": str(control_plane.kubeconfig),
-    }  # fmt: skip
-
-
-def typed(block: str, shell: dict[str, str], checkout: Path) -> str:
-    """What the commands print; each of them must succeed."""
-    done = subprocess.run(
-        ["/bin/bash", "-euo", "pipefail", "-c", block], cwd=checkout, env=shell, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{block}\n{done.stdout}"
-    return done.stdout
+    homes = {name: str(home) for name in ("HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | homes | {"PATH": path, "KUBECONFIG": str(control_plane.kubeconfig)}
+    found = Follower(request.param, environment, checkout)
+    yield found
+    if (checkout / "my-cluster").exists():
+        found.follow("Uninstall")
 
 
 def ours(admin: Client) -> list[str]:
@@ -67,78 +93,220 @@ def ours(admin: Client) -> list[str]:
     return [each["metadata"]["name"] for kind in CONFIGURATIONS for each in admin.items(kind)]
 
 
-@pytest.mark.parametrize("way", ["kustomize", "Helm"])
-def test_the_document_installs_upgrades_repairs_and_uninstalls(
-    admin: Client, shell: dict[str, str], checkout: Path, way: str
-) -> None:
-    said = [typed(block, shell, checkout) for block in blocks(way)]
+def test_the_document_installs_upgrades_repairs_and_uninstalls(admin: Client, follower: Follower) -> None:
+    follower.follow()
     assert ours(admin) == []
-    assert "No resources found" in said[-1]
+    assert "No resources found" in follower.last_check()
     assert admin.ask("GET", path_of("Namespace", name=NAMESPACE)).code == 404
+    assert not (follower.checkout / "my-cluster").exists()
 
 
-class Installation:
-    """What is installed, one way or the other."""
-
-    def __init__(self, plane: ControlPlane, programs: Binaries, folder: Path, way: str) -> None:
-        self._plane = plane
-        self._kubectl = [programs.path("kubectl"), f"--kubeconfig={plane.kubeconfig}"]
-        self._helm = [programs.path("helm"), f"--kubeconfig={plane.kubeconfig}", f"--namespace={NAMESPACE}"]
-        self._overlay = overlay(folder, [])
-        self._way = way
-
-    def apply(self) -> None:
-        """Install, or install again."""
-        run(*self._kubectl, "apply", "--filename", BASE / "namespace.yaml")
-        if self._way == "kustomize":
-            run(*self._kubectl, "apply", "-k", self._overlay)
-        else:
-            run(*self._helm, "upgrade", "--install", "flyte-admission", CHART)
-
-    def remove(self) -> None:
-        """What the document says, without a look at what there is."""
-        if self._way == "kustomize":
-            run(*self._kubectl, "delete", "-k", self._overlay)
-        else:
-            run(*self._helm, "uninstall", "flyte-admission")
-            run(*self._kubectl, "delete", "namespace", NAMESPACE)
-
-    def certs(self) -> None:
-        """One pass of certs, with the rights that it has as the service account of its Deployment."""
-        account = self._plane.service_account(NAMESPACE, "flyte-admission-certs")
-        run(sys.executable, "-m", "certs", "--once", f"--kubeconfig={account}", f"--namespace={NAMESPACE}")
+def certs(plane: ControlPlane, *names: str) -> None:
+    """One pass of certs, with the rights that it has as the service account of its Deployment."""
+    account = plane.service_account(NAMESPACE, "flyte-admission-certs")
+    arguments = ["--once", "--settle=2", f"--kubeconfig={account}", f"--namespace={NAMESPACE}"]
+    run(sys.executable, "-m", "certs", *arguments, *(f"--dns-name={name}" for name in names))
 
 
-def published(admin: Client) -> Json:
-    """What certs has written: the data of the Secret, and each caBundle."""
-    secret = admin.must("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/flyte-admission-tls")
-    bundles = {
+def bundles(admin: Client) -> dict[str, str | None]:
+    """Each caBundle, by webhook."""
+    return {
         f"{kind}/{webhook['name']}": webhook["clientConfig"].get("caBundle")
         for kind in CONFIGURATIONS
         for webhook in admin.must("GET", path_of(kind, name="flyte-admission"))["webhooks"]
     }
-    return {"data": secret.get("data"), **bundles}
 
 
-@pytest.mark.parametrize("way", ["kustomize", "Helm"])
 def test_certs_does_its_work_with_the_shipped_rights_and_installing_again_leaves_it(
-    admin: Client, control_plane: ControlPlane, programs: Binaries, tmp_path: Path, way: str
+    admin: Client, control_plane: ControlPlane, follower: Follower
 ) -> None:
-    pytest.importorskip("certs", reason="certs is not part of this tree")
-    installation = Installation(control_plane, programs, tmp_path, way)
-    installation.apply()
-    try:
-        installation.certs()
-        before = published(admin)
-        installation.apply()
-        installation.certs()
-        assert published(admin) == before
-    finally:
-        installation.remove()
-    data = before.pop("data")
-    assert data.keys() == {"ca.crt", "tls.crt", "tls.key"}
-    assert before.keys() == {
+    follower.follow("Prepare", "Install")
+    certs(control_plane)
+    files, published = issued(admin), bundles(admin)
+    follower.follow("Install")
+    certs(control_plane)
+    assert (issued(admin), bundles(admin)) == (files, published)
+    assert files.keys() == {"ca.crt", "tls.crt", "tls.key"}
+    assert published.keys() == {
         f"{kind}/{name}.flyte-admission.io" for kind in CONFIGURATIONS for name in ("flyte1", "flyte2")
     }
-    assert {base64.b64decode(bundle) for bundle in before.values()} == {base64.b64decode(data["ca.crt"])}
-    assert ours(admin) == []
+    assert {base64.b64decode(bundle or "") for bundle in published.values()} == {files["ca.crt"]}
+
+
+class Installation:
+    """What an admin chooses beyond the document: what tasks get, what if we are away, and every Pod of a namespace."""
+
+    def __init__(self, follower: Follower, failure_policy: str) -> None:
+        follower.follow("Prepare")
+        self._folder = follower.checkout / "my-cluster"
+        self._failure_policy = failure_policy
+        self._choose = {"kustomize": self._kustomization, "Helm": self._values}[follower.way]
+
+    def choose(self, cpu: str) -> None:
+        """Write it down; this is the default of cpu."""
+        self._choose({"task_resources": {"defaults": {"cpu": cpu}}})
+
+    def _kustomization(self, policy: Json) -> None:
+        (self._folder / "policy.yaml").write_text(yaml.safe_dump({"mode": "enforce", **policy}))
+        file = self._folder / "kustomization.yaml"
+        content = yaml.safe_load(file.read_text())
+        component = f"../manifests/kustomize/components/{EVERY_POD}"
+        content["components"] = sorted({component, *content["components"]})
+        operations = [
+            {"op": "replace", "path": f"/webhooks/{index}/failurePolicy", "value": self._failure_policy}
+            for index in range(2)
+        ]
+        target = {"kind": "(Mutating|Validating)WebhookConfiguration"}
+        content["patches"] = [{"target": target, "patch": yaml.safe_dump(operations)}]
+        file.write_text(yaml.safe_dump(content))
+
+    def _values(self, policy: Json) -> None:
+        file = self._folder / "values.yaml"
+        chosen = {
+            "mode": "enforce",
+            "config": policy,
+            "webhook": {"failurePolicy": self._failure_policy},
+            "enforceEveryPodInNamespace": {"enabled": True},
+        }
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | chosen))
+
+
+def direct(checkout: Path, url: str) -> None:
+    """Have the manifests say this URL in place of the Service, which loopback has none of."""
+    kustomize, helm = "kustomize/base/webhook-configurations.yaml", "helm/flyte-admission/templates/_helpers.tpl"
+    for name, entries in {kustomize: 4, helm: 1}.items():
+        file = checkout / "manifests" / name
+        text, count = SERVICE.subn(rf"url: {url}\1\n", file.read_text())
+        assert count == entries
+        file.write_text(text)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """What would bring the Pods of the Deployment up, and the files of their volumes."""
+
+    plane: ControlPlane
+    admin: Client
+    folder: Path
+    address: str
+
+    @contextmanager
+    def running(self) -> Iterator[Volume]:
+        """The webhook with the Secret, the policy and the rights of its Deployment; the volume is the policy's."""
+        for name in ("tls", "policy"):
+            (self.folder / name).mkdir()
+        Volume(self.folder / "tls", issued(self.admin))
+        policy = Volume(self.folder / "policy", self.policy())
+        account = self.plane.service_account(NAMESPACE, "flyte-admission")
+        options = {
+            "policy": policy.folder / "policy.yaml",
+            "tls-cert-file": self.folder / "tls" / "tls.crt",
+            "tls-private-key-file": self.folder / "tls" / "tls.key",
+            "kubeconfig": account,
+            "listen": self.address,
+        }
+        with server.running(*(f"--{name}={value}" for name, value in options.items())):
+            yield policy
+
+    def policy(self) -> dict[str, bytes]:
+        """The files of the ConfigMap as it is now."""
+        stored = self.admin.must("GET", path_of("ConfigMap", NAMESPACE, "flyte-admission-policy"))
+        return {name: text.encode() for name, text in stored["data"].items()}
+
+
+@pytest.fixture
+def nodes(control_plane: ControlPlane, admin: Client, tmp_path: Path) -> Nodes:
+    """With an address that nobody listens on yet."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return Nodes(control_plane, admin, tmp_path, f"127.0.0.1:{found.getsockname()[1]}")
+
+
+def assert_flytes_pods_get(admin: Client, namespace: str, cpu: str | None) -> None:
+    """They are created, with so much cpu where they state nothing, as soon as the API server has heard of a change."""
+    asked = pod(namespace, "task-", FLYTE_1)
+
+    def given(reply: Reply) -> str | None:
+        found: str | None = resources(reply.body).get("requests", {}).get("cpu")
+        return found
+
+    def is_so() -> bool:
+        reply = admin.create(asked, dry_run=True)
+        return reply.code == 201 and given(reply) == cpu
+
+    wait_for(f"Pods with {cpu or 'nothing'}", is_so)
+    reply = admin.create(asked)
+    assert (reply.code, given(reply)) == (201, cpu)
+
+
+def assert_flytes_pods_are_refused(admin: Client, namespace: str) -> None:
+    """For we are not reached."""
+    asked = pod(namespace, "task-", FLYTE_1)
+    wait_for("a refusal", lambda: admin.create(asked, dry_run=True).code != 201)
+    reply = admin.create(asked)
+    assert reply.code == 500
+    assert 'failed calling webhook "flyte1.flyte-admission.io"' in reply.message
+
+
+def assert_others_are_created(admin: Client, namespace: str) -> None:
+    """Pods that never wait for us: those that are not Flyte's, and any of kube-system and, if it is there, our own."""
+    admin.created(pod(namespace, "nginx-", {"app": "nginx"}))
+    admin.created(pod("kube-system", "task-", FLYTE_1))
+    if admin.ask("GET", path_of("Namespace", name=NAMESPACE)).code == 200:
+        own = pod(NAMESPACE, "task-", FLYTE_1, securityContext={"seccompProfile": {"type": "RuntimeDefault"}})
+        own["spec"]["containers"][0]["securityContext"] = RESTRICTED
+        admin.created(own)
+
+
+@pytest.mark.parametrize("policy", ["Ignore", "Fail"])
+def test_pods_are_created_before_an_installation_through_it_and_after_it(
+    admin: Client, namespace: str, follower: Follower, nodes: Nodes, policy: str
+) -> None:
+    def assert_the_failure_policy_decides() -> None:
+        if policy == "Fail":
+            assert_flytes_pods_are_refused(admin, namespace)
+        else:
+            assert_flytes_pods_get(admin, namespace, None)
+        assert_others_are_created(admin, namespace)
+
+    direct(follower.checkout, f"https://{nodes.address}")
+    assert_flytes_pods_get(admin, namespace, None)
+    assert_others_are_created(admin, namespace)
+
+    installation = Installation(follower, policy)
+    installation.choose(cpu="500m")
+    follower.follow("Install")
+    assert_the_failure_policy_decides()
+
+    certs(nodes.plane, "127.0.0.1")
+    with nodes.running() as mounted:
+        assert_flytes_pods_get(admin, namespace, "500m")
+        assert_others_are_created(admin, namespace)
+
+        published = bundles(admin)
+        installation.choose(cpu="250m")
+        with streaming(nodes.plane, namespace) as answers:
+            follower.follow("Upgrade")
+            mounted.write(nodes.policy())
+            assert_flytes_pods_get(admin, namespace, "250m")
+        assert answers.keys() == {"created"}
+        assert_others_are_created(admin, namespace)
+        assert bundles(admin) == published
+    assert_the_failure_policy_decides()
+
+    follower.follow("Uninstall")
+    assert_flytes_pods_get(admin, namespace, None)
+    assert_others_are_created(admin, namespace)
+
+
+def test_the_last_check_finds_whatever_an_installation_may_leave_in_no_namespace(
+    programs: Binaries, follower: Follower, tmp_path: Path
+) -> None:
+    rendered = by_name(kustomized(programs, tmp_path, CHOICES)) | by_name(templated(programs, *values([*CHOICES])))
+    Installation(follower, "Ignore").choose(cpu="500m")
+    follower.follow("Install")
+    found = {line.partition(" ")[0] for line in follower.last_check().splitlines()}
+    assert found >= {
+        f"{kind}.{made['apiVersion'].rpartition('/')[0]}".rstrip(".").lower() + f"/{name}"
+        for (kind, namespace, name), made in rendered.items()
+        if not namespace
+    }

@@ -16,7 +16,7 @@ from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.pods import FLYTE_1, FLYTE_2, pod
 from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, overlay, run, templated, values
-from tests.manifests import BASE, CHART, ROOT, documents
+from tests.manifests import BASE, CHART, ROOT
 
 COMBINATIONS = [
     pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), [*CHOICES])
@@ -193,25 +193,6 @@ def test_values_reach_their_places(programs: Binaries) -> None:
     assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
 
 
-@pytest.fixture(scope="module")
-def _roles(admin: Client) -> Iterator[None]:
-    """The shipped roles and who has them."""
-    made = documents(BASE / "rbac.yaml")
-    group = "/apis/rbac.authorization.k8s.io/v1"
-    plurals = {
-        "ClusterRole": f"{group}/clusterroles",
-        "ClusterRoleBinding": f"{group}/clusterrolebindings",
-        "Role": f"{group}/namespaces/{NAMESPACE}/roles",
-        "RoleBinding": f"{group}/namespaces/{NAMESPACE}/rolebindings",
-        "ServiceAccount": f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts",
-    }
-    for each in made:
-        assert admin.ask("POST", plurals[each["kind"]], each).code in {201, 409}
-    yield
-    for each in made:
-        admin.ask("DELETE", f"{plurals[each['kind']]}/{each['metadata']['name']}")
-
-
 class Access(NamedTuple):
     """Something that an account of ours may do, or may not."""
 
@@ -237,7 +218,7 @@ WEBHOOK, CERTS, TLS = "flyte-admission", "flyte-admission-certs", "flyte-admissi
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
 
 
-@pytest.mark.usefixtures("_roles")
+@pytest.mark.usefixtures("accounts")
 @pytest.mark.parametrize(
     "access",
     [
@@ -256,7 +237,7 @@ def test_each_account_may_do_what_its_program_does(admin: Client, access: Access
     assert access.is_allowed(admin)
 
 
-@pytest.mark.usefixtures("_roles")
+@pytest.mark.usefixtures("accounts")
 @pytest.mark.parametrize(
     "access",
     [
