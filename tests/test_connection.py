@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.server import EXAMPLES, PATIENCE, Threaded, serving, trusting
-from webhook import connection, logs
+from webhook import connection, logs, outbox
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
 from webhook.service import Service
@@ -165,6 +165,19 @@ def test_reviews_sent_ahead_are_answered_in_their_order_whichever_way_each_of_th
         chunked = request(body, "Transfer-Encoding: chunked", sized=False) + chunks(body, 500)
         sent += chunked if number % 3 == 1 else request(body)
     peer.send(sent)
+    assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
+
+
+def test_what_came_before_something_that_is_no_http_is_answered_before_it(peer: Peer) -> None:
+    asked = [a_review() for _ in range(3)]
+    peer.send(b"".join(request(body) for _, body in asked) + b"MUTATE\r\n\r\n")
+    assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
+    assert peer.head()[0] == 400
+
+
+def test_more_reviews_than_leave_together_are_all_answered(peer: Peer) -> None:
+    asked = [a_review() for _ in range(3 * outbox.MOST + 1)]
+    peer.send(b"".join(request(body) for _, body in asked))
     assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
 
 

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from webhook import admission, admission_review, logs
 from webhook.admission_review import BadReviewError, Request
 from webhook.decision import Decision, Denied, Told, outcome
+from webhook.outbox import Outbox
 from webhook.policy import Policy
 from webhook.service import Cluster, Service, today
 from webhook.snapshot import ResourceQuota
@@ -72,6 +73,7 @@ class Webhook:
             "/mutate": Endpoint("/mutate", admission.mutate, service),
             "/validate": Endpoint("/validate", admission.validate, service),
         }
+        self.outbox = Outbox()
         routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in self.endpoints.items()]
 
         async def refuse(request: HttpRequest, error: Exception) -> Response:

@@ -6,6 +6,7 @@ only a look at the cluster can answer, goes uvicorn's way through the applicatio
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -13,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from webhook.app import BODY_SECONDS, JSON, MAX_BODY, Endpoint, RejectedError, Reply, Webhook
+from webhook.outbox import Letter
 
 NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
@@ -22,8 +24,8 @@ class Coming:
     """A review whose body is on its way."""
 
     endpoint: Endpoint
-    patience: asyncio.TimerHandle
     pieces: list[bytes] = field(default_factory=list)
+    patience: asyncio.TimerHandle | None = None  # where it does not come at once
 
 
 class Connection(HttpToolsProtocol):
@@ -40,8 +42,15 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(config.app, Webhook)  # noqa: S101 - what this class is given to uvicorn for
         self._endpoints = config.app.endpoints
+        self._outbox = config.app.outbox
         self._coming: Coming | None = None
         self._last = False  # whether the connection closes after it
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; the rest of a body is not waited for for ever."""
+        super().data_received(data)
+        if self._coming and self._coming.patience is None:
+            self._coming.patience = self.loop.call_later(BODY_SECONDS, self._give_up, self._coming.endpoint)
 
     def on_headers_complete(self) -> None:
         """See whether it is a review that is answered here."""
@@ -49,7 +58,7 @@ class Connection(HttpToolsProtocol):
         if endpoint is None or not self._is_plain():
             super().on_headers_complete()
         else:
-            self._coming = Coming(endpoint, self.loop.call_later(BODY_SECONDS, self._give_up, endpoint))
+            self._coming = Coming(endpoint)
 
     def _is_plain(self) -> bool:
         """Whether it is a POST of JSON, of a known length, on a connection that nothing else is under way on."""
@@ -82,7 +91,7 @@ class Connection(HttpToolsProtocol):
         except Exception:  # noqa: BLE001 - it is met again the other way, where it is logged and answered with 500
             found = None
         if isinstance(found, Reply):
-            self._send(found)
+            self._reply(found)
         else:
             super().on_headers_complete()
             super().on_body(body)
@@ -90,13 +99,14 @@ class Connection(HttpToolsProtocol):
 
     def _forget(self, coming: Coming) -> None:
         """Be ready for the next request."""
-        coming.patience.cancel()
+        if coming.patience:
+            coming.patience.cancel()
         self._coming = None
 
     def _give_up(self, endpoint: Endpoint) -> None:
         """The body has not come in time."""
         self._coming = None
-        self._send(endpoint.reject(RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds")))
+        self._reply(endpoint.reject(RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds")))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of a review that was never whole."""
@@ -105,7 +115,12 @@ class Connection(HttpToolsProtocol):
             coming.endpoint.reject(RejectedError(400, "the connection closed before the body was complete"))
         super().connection_lost(exc)
 
+    def _reply(self, reply: Reply) -> None:
+        self._outbox.put(Letter(partial(self._send, reply), reply.then))
+
     def _send(self, reply: Reply) -> None:
+        if self.transport.is_closing():
+            return
         reply = reply._replace(close=True) if self._last else reply
         fields = (*self.server_state.default_headers, *reply.headers)
         head = b"".join([b"%b: %b\r\n" % field for field in fields])
@@ -113,10 +128,15 @@ class Connection(HttpToolsProtocol):
         if reply.close:
             self.transport.close()
         self.on_response_complete()
-        reply.then()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, after the replies to what came before it."""
+        self._outbox.empty()
+        super().send_400_response(msg)
 
     def shutdown(self) -> None:
         """Close once nothing is under way."""
+        self._outbox.empty()
         if self._coming is None:
             super().shutdown()
         else:

@@ -5,11 +5,14 @@ Ours are written directly, for there is one for every Pod; what libraries log co
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+_held = False  # whether lines wait for others
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -18,7 +21,20 @@ def write(level: str, event: str, **fields: Any) -> None:
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = _encode({"time": time, "level": level, "event": event, **fields})
     sys.stderr.buffer.write(line + b"\n")
-    sys.stderr.buffer.flush()
+    if not _held:
+        sys.stderr.buffer.flush()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Write all lines of the block at its end."""
+    global _held  # noqa: PLW0603 - as is stderr
+    _held = True
+    try:
+        yield
+    finally:
+        _held = False
+        sys.stderr.buffer.flush()
 
 
 def info(event: str, **fields: Any) -> None:
