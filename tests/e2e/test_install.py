@@ -29,6 +29,7 @@ from tests.volume import Volume
 DOCUMENT = ROOT / "docs" / "install.md"
 # A heading, or a block to run; those that say `nodes` take Pods that run.
 PART = re.compile(r"^(#{2,3}) ([^\n]+)$|^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PATCHES = re.compile(r"^```yaml\n(patches:.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
 SERVICE = re.compile(r"service:\n +name: .*\n +namespace: .*\n +path: (.*)\n +port: .*\n")
 EVERY_POD = "enforce-every-pod-in-namespace"
@@ -152,12 +153,8 @@ class Installation:
         content = yaml.safe_load(file.read_text())
         component = f"../manifests/kustomize/components/{EVERY_POD}"
         content["components"] = sorted({component, *content["components"]})
-        operations = [
-            {"op": "replace", "path": f"/webhooks/{index}/failurePolicy", "value": self._failure_policy}
-            for index in range(2)
-        ]
-        target = {"kind": "(Mutating|Validating)WebhookConfiguration"}
-        content["patches"] = [{"target": target, "patch": yaml.safe_dump(operations)}]
+        if self._failure_policy == "Fail":
+            content |= yaml.safe_load(PATCHES.findall(DOCUMENT.read_text())[0])
         file.write_text(yaml.safe_dump(content))
 
     def _values(self, policy: Json) -> None:
