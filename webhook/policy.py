@@ -112,10 +112,11 @@ class Policy:
 
     def settings(self, task: Task, namespace: str, today: str) -> Settings:
         """What holds for the task on that day, YYYY-MM-DD."""
-        scope = Scope(task.domain, task.project, task.workflow, task.name)
+        if not (self.overrides or self.exemptions):  # nothing depends on the task
+            return self.settings_of(())
         # Only exemptions look at namespace and day, and a cluster may have more namespaces than are remembered.
         where = (namespace, today) if self.exemptions else ("", "")
-        return self._settings(scope, task.generation, *where)
+        return self._settings(Scope(task.domain, task.project, task.workflow, task.name), task.generation, *where)
 
     @cached_property
     def _settings(self) -> Callable[[Scope, Generation, str, str], Settings]:

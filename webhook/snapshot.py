@@ -1,7 +1,6 @@
 """What rules may know of the cluster: ResourceQuotas, read from the API server or kept in memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -51,8 +50,8 @@ class QuotaStatus(Wire, frozen=True):
     used: dict[str, Quantity] | None = None
 
 
-class ResourceQuota(Wire, frozen=True, gc=True, dict=True):
-    """A v1 ResourceQuota; what is read of it for every Pod is worked out once, and kept in its `__dict__`."""
+class ResourceQuota(Wire, frozen=True):
+    """A v1 ResourceQuota."""
 
     metadata: QuotaMeta = QuotaMeta()
     spec: QuotaSpec | None = None
@@ -63,22 +62,17 @@ class ResourceQuota(Wire, frozen=True, gc=True, dict=True):
         """`metadata.name`."""
         return self.metadata.name
 
-    @cached_property
+    @property
     def hard(self) -> ResourceList:
         """What is enforced."""
         return (self.status and self.status.hard) or EMPTY
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The names of what is enforced."""
-        return tuple(self.hard)
-
-    @cached_property
+    @property
     def used(self) -> ResourceList:
         """What is charged already."""
         return (self.status and self.status.used) or EMPTY
 
-    @cached_property
+    @property
     def scopes(self) -> Sequence[ScopeRequirement]:
         """What a Pod must be for this quota to count it: `spec.scopes` and `spec.scopeSelector`, all of them."""
         if self.spec is None or not (self.spec.scopes or self.spec.scope_selector):

@@ -91,7 +91,7 @@ def _flaws(pod: Pod, asks: Asked, quotas: Sequence[ResourceQuota]) -> list[Viola
     flaws: list[Violation] = []
     missing = _missing(pod, asks) if asks.unstated else {}
     for quota in quotas:
-        tracked = _tracked(quota.names)
+        tracked = _tracked(tuple(quota.hard))
         if lacking := missing and {name: missing[name] for name in tracked if name in missing}:
             flaws.append(Unspecified(quota.name, lacking))
         elif not quota.used.keys() >= tracked.keys():
@@ -102,7 +102,7 @@ def _flaws(pod: Pod, asks: Asked, quotas: Sequence[ResourceQuota]) -> list[Viola
 def _missing(pod: Pod, asks: Asked) -> Mapping[str, list[str]]:
     """Which of the demanded names are missing, and in which containers, by name."""
     missing: dict[str, set[str]] = {}
-    for (_, container), names in zip(pods.containers(pod), asks.unstated, strict=False):
+    for (_, container), names in zip(pods.containers(pod), asks.unstated, strict=True):
         for name in names:
             missing.setdefault(name, set()).add(container.name or "")
     return {name: sorted(missing[name]) for name in sorted(missing)}
@@ -110,7 +110,7 @@ def _missing(pod: Pod, asks: Asked) -> Mapping[str, list[str]]:
 
 def _charges(asks: Asked, quotas: Sequence[ResourceQuota], old: Pod | None) -> Charges:
     """What the Pod takes of each quota: all it asks for, or what is more than before where that was counted too."""
-    charges = {quota.name: asks.taken(quota.names) for quota in quotas}
+    charges = {quota.name: asks.taken(tuple(quota.hard)) for quota in quotas}
     if old is not None and old.metadata.resource_version:
         more = resource_list.subtract(asks.usage, usage(old))
         for quota in filter(_counting(old, qos(old)), quotas):
@@ -183,7 +183,7 @@ def _counting(pod: Pod, qos_class: str) -> Callable[[ResourceQuota], bool]:
             known[key] = in_scope(scope, pod, qos_class)
         return known[key]
 
-    return lambda quota: bool(_tracked(quota.names)) and all(map(matches, quota.scopes))
+    return lambda quota: bool(_tracked(tuple(quota.hard))) and all(map(matches, quota.scopes))
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod, qos_class: str) -> bool:
