@@ -157,7 +157,7 @@ class _Status(Wire, frozen=True):
 class _Response(Wire, frozen=True):
     uid: str
     allowed: bool
-    audit_annotations: dict[str, str] | None = None
+    audit_annotations: dict[str, str | Raw] | None = None
     patch_type: str | None = None
     patch: bytes | None = None
     status: _Status | None = None
@@ -205,9 +205,9 @@ def patch_of(request: Request, decision: Allowed) -> bytes:
     return _patch(request, decision, trace.record(request.pod or Pod(), decision))
 
 
-def _patch(request: Request, decision: Allowed, told: str) -> bytes:
+def _patch(request: Request, decision: Allowed, told: bytes) -> bytes:
     pod = request.pod or Pod()
     written = decision.written or trace.write(decision.changes, decision.settings.policy, pods.absent(pod))
     # pods/resize drops annotations: nothing is noted there.
-    note = "" if request.resize else trace.noted(pod, told)
-    return f"[{written.operations}{',' if note else ''}{note}]".encode()
+    note = b"" if request.resize else trace.noted(pod, told)
+    return b"[%b%b%b]" % (written.operations, b"," if note else b"", note)

@@ -114,12 +114,13 @@ class Verdict(Struct, frozen=True):
 class Written(Struct, frozen=True, gc=False):
     """Changes as JSON: the operations of a patch that make them, and the record of them (see `webhook.trace`).
 
-    `operations` is what stands between the brackets; in `record` every other piece is the pointer of a container.
-    `changes` is the list of them as it is logged.
+    `operations` is what stands between the brackets of the patch. `record` is a JSON string, in pieces: after each but
+    the last comes the name of the container that is at the pointer. `changes` is the list of them as it is logged.
     """
 
-    operations: str
-    record: tuple[str, ...]
+    operations: bytes
+    record: tuple[bytes, ...]
+    pointers: tuple[str, ...]
     changes: Raw
 
 

@@ -39,53 +39,66 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode
+_decode_string: Final = msgspec.json.Decoder(str).decode
 
 
 def write(changes: tuple[Change, ...], policy: str, missing: Collection[str]) -> Written:
     """The changes to a Pod that lacks these parents, once for all Pods of its shape: no container has a name yet."""
-    operations = _encode(patch.build(changes, missing)).decode()[1:-1]
-    record = tuple(_IN_JSON.split(_encode(Record(policy, changes)).decode()))
-    return Written(operations, record, Raw(_encode(changes)))
+    first, *others = _IN_JSON.split(_encode(Record(policy, changes)).decode())
+    record = [b'"' + _quoted(first), *map(_quoted, others[1::2])]
+    record[-1] += b'"'
+    operations = _encode(patch.build(changes, missing))[1:-1]
+    return Written(operations, tuple(record), tuple(others[::2]), Raw(_encode(changes)))
 
 
-def record(pod: Pod, decided: Allowed | Denied) -> str:
-    """What was changed, as JSON; what an earlier review left on the Pod is kept, for it may come to us twice.
+def _quoted(text: str) -> bytes:
+    """The text as a part of a JSON string."""
+    return _encode(text)[1:-1]
+
+
+def record(pod: Pod, decided: Allowed | Denied) -> bytes:
+    """What was changed, as a JSON string of JSON; what an earlier review left on the Pod is kept.
 
     Empty without changes.
     """
     if not decided.changes:
-        return ""
+        return b""
     if earlier := _earlier(pod):
         both = merged((*earlier.changes, *by_name(pod, decided.changes)))
-        return _encode(Record(decided.settings.policy, both, earlier.omitted)).decode()
+        return _encode(_encode(Record(decided.settings.policy, both, earlier.omitted)).decode())
     written = decided.written or write(decided.changes, decided.settings.policy, pods.absent(pod))
     names = _names(pod)
-    paths = {path: f'"path":{_encode(names.get(path, path)).decode()[:-1]}' for path in {*written.record[1::2]}}
-    pieces = list(written.record)
-    pieces[1::2] = [paths[path] for path in pieces[1::2]]
-    return "".join(pieces)
+    paths = {at: _quoted(f'"path":{_encode(names.get(at, at)).decode()[:-1]}') for at in {*written.pointers}}
+    pieces = [b""] * (len(written.record) + len(written.pointers))
+    pieces[::2] = written.record
+    pieces[1::2] = [paths[pointer] for pointer in written.pointers]
+    return b"".join(pieces)
 
 
-def noted(pod: Pod, told: str) -> str:
+def noted(pod: Pod, told: bytes) -> bytes:
     """The operation that puts the record on the Pod, as JSON; empty where the Pod's annotations leave no room."""
     others = pod.metadata.annotations
     room = MOST_BYTES - len(CHANGES)
-    for name, value in (others or {}).items():
+    for name, text in (others or {}).items():
         if name != CHANGES:
-            room -= len(name.encode()) + len((value or "").encode())
-    text = told if len(told.encode()) <= room else _in_short(told)
-    if len(text.encode()) > room:
-        return ""
-    value = _encode(text).decode()
+            room -= len(name.encode()) + len((text or "").encode())
+    value = told if _fits(told, room) else _in_short(told)
+    if not _fits(value, room):
+        return b""
     if others is None:
-        return f'{{"op":"add","path":"/metadata/annotations","value":{{"{CHANGES}":{value}}}}}'
-    return f'{{"op":"add","path":"/metadata/annotations/{escape(CHANGES)}","value":{value}}}'
+        return b'{"op":"add","path":"/metadata/annotations","value":{"%b":%b}}' % (CHANGES.encode(), value)
+    return b'{"op":"add","path":"/metadata/annotations/%b","value":%b}' % (escape(CHANGES).encode(), value)
 
 
-def _in_short(told: str) -> str:
+def _fits(told: bytes, room: int) -> bool:
+    """Whether the string is not longer than that, in bytes without its quotes and escapes."""
+    return len(told) - 2 <= room or len(_decode_string(told).encode()) <= room
+
+
+def _in_short(told: bytes) -> bytes:
     """The record without its changes, which the audit log has, but how many there are."""
-    whole = _decode(told)
-    return _encode(Record(whole.policy, omitted=whole.omitted + len(whole.changes))).decode()
+    whole = _decode(_decode_string(told))
+    return _encode(_encode(Record(whole.policy, omitted=whole.omitted + len(whole.changes))).decode())
 
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
@@ -165,7 +178,7 @@ def _values(pod: Pod) -> Mapping[str, Quantity]:
     }
 
 
-def audit(pod: Pod, decision: Decision, told: str) -> dict[str, str] | None:
+def audit(pod: Pod, decision: Decision, told: bytes) -> dict[str, str | Raw] | None:
     """The audit annotations, `told` being the record; the API server puts the name of the webhook before each key.
 
     `changes` is the record, `more-changes` where an earlier review of the Pod has left one, for the API server drops
@@ -174,7 +187,7 @@ def audit(pod: Pod, decision: Decision, told: str) -> dict[str, str] | None:
     """
     decided = outcome(decision)
     settings = decided.settings
-    notes: dict[str, str] = {}
+    notes: dict[str, str | Raw] = {}
     if isinstance(decision, Told):
         notes["mode"] = settings.mode
         if isinstance(decided, Denied):
@@ -182,7 +195,7 @@ def audit(pod: Pod, decision: Decision, told: str) -> dict[str, str] | None:
     if isinstance(decided, Denied) and decided.outlook:
         notes["outlook"] = decided.outlook
     if told:
-        notes["more-changes" if CHANGES in (pod.metadata.annotations or {}) else "changes"] = told
+        notes["more-changes" if CHANGES in (pod.metadata.annotations or {}) else "changes"] = Raw(told)
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None
