@@ -202,9 +202,10 @@ def test_get_gets_405_and_one_log_line(server: Server) -> None:
     assert [event["status"] for event in logged(server)] == [405]
 
 
-def test_an_unknown_path_gets_404_and_one_log_line(server: Server) -> None:
+@pytest.mark.parametrize("path", ["/mutates", "/mutate/", "//mutate", "/"])
+def test_an_unknown_path_gets_404_and_one_log_line(server: Server, path: str) -> None:
     logged(server)
-    assert server.client().post("/mutates", b"{}").status == 404
+    assert server.client().post(path, b"{}").status == 404
     assert [event["status"] for event in logged(server)] == [404]
 
 

@@ -84,6 +84,7 @@ class Webhook:
             return PlainTextResponse(f"{error.detail}\n", error.status_code, headers)
 
         self._others = Starlette(routes=routes, exception_handlers={HTTPException: refuse})
+        self._others.router.redirect_slashes = False  # who asks for /mutate/ is told, not sent elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""

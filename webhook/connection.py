@@ -45,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self._outbox = config.app.outbox
         self._coming: Coming | None = None
         self._last = False  # whether the connection closes after it
+        self._over = False  # whether its last reply is on its way, and nothing more is listened to
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; the rest of a body is not waited for for ever."""
@@ -54,8 +55,11 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See whether it is a review that is answered here."""
+        if self._over:
+            return
         endpoint = self._endpoints.get(self.url.partition(b"?")[0].decode("latin-1"))
         if endpoint is None or not self._is_plain():
+            self._outbox.empty()
             super().on_headers_complete()
         else:
             self._coming = Coming(endpoint)
@@ -74,25 +78,29 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        if self._coming is None:
-            super().on_body(body)
-        else:
+        if self._coming:
             self._coming.pieces.append(body)
+        elif not self._over:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Answer."""
-        if self._coming is None:
+        if self._coming:
+            self._answer(self._coming)
+        elif not self._over:
             super().on_message_complete()
-            return
-        endpoint, body = self._coming.endpoint, b"".join(self._coming.pieces)
-        self._forget(self._coming)
+
+    def _answer(self, coming: Coming) -> None:
+        self._forget(coming)
+        body = b"".join(coming.pieces)
         try:
-            found = endpoint.at_once(body)
+            found = coming.endpoint.at_once(body)
         except Exception:  # noqa: BLE001 - it is met again the other way, where it is logged and answered with 500
             found = None
         if isinstance(found, Reply):
             self._reply(found)
         else:
+            self._outbox.empty()  # uvicorn takes a reply that is sent for the one it waits for
             super().on_headers_complete()
             super().on_body(body)
             super().on_message_complete()
@@ -116,18 +124,24 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _reply(self, reply: Reply) -> None:
+        reply = reply._replace(close=True) if self._last else reply
+        self._over = reply.close
         self._outbox.put(Letter(partial(self._send, reply), reply.then))
 
     def _send(self, reply: Reply) -> None:
         if self.transport.is_closing():
             return
-        reply = reply._replace(close=True) if self._last else reply
         fields = (*self.server_state.default_headers, *reply.headers)
         head = b"".join([b"%b: %b\r\n" % field for field in fields])
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[reply.status], head, reply.body))
         if reply.close:
             self.transport.close()
         self.on_response_complete()
+
+    def eof_received(self) -> None:
+        """Send what a client that says no more still listens for."""
+        self._outbox.empty()
+        super().eof_received()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, after the replies to what came before it."""

@@ -6,7 +6,7 @@ Ours are written directly, for there is one for every Pod; what libraries log co
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ def write(level: str, event: str, **fields: Any) -> None:
     """One line; the fields may be anything that msgspec encodes."""
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = _encode({"time": time, "level": level, "event": event, **fields})
-    sys.stderr.buffer.write(line + b"\n")
-    if not _held:
-        sys.stderr.buffer.flush()
+    with suppress(OSError):  # nobody reads the log: no reason to stop
+        sys.stderr.buffer.write(line + b"\n")
+        if not _held:
+            sys.stderr.buffer.flush()
 
 
 @contextmanager
@@ -34,7 +35,8 @@ def together() -> Iterator[None]:
         yield
     finally:
         _held = False
-        sys.stderr.buffer.flush()
+        with suppress(OSError):
+            sys.stderr.buffer.flush()
 
 
 def info(event: str, **fields: Any) -> None:
