@@ -104,14 +104,23 @@ class Server:
     lines: list[str] = field(default_factory=list)  # of stderr, all so far
     listening: Event = field(default_factory=dict)
     clients: list[Client] = field(default_factory=list)
+    reading: bool = True  # of stderr
     _unread: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
 
     def read(self) -> None:
         """Collect stderr until it ends."""
-        for line in self.process.stderr or ():
-            self.lines.append(line)
-            self._unread.put(line)
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for line in lines:
+                if not self.reading:
+                    break
+                self.lines.append(line)
+                self._unread.put(line)
         self._unread.put(None)
+
+    def unread(self) -> None:
+        """Stop to read stderr: the next line closes it."""
+        self.reading = False
 
     def events(self, last: Callable[[Event], bool]) -> list[Event]:
         """What has been logged since the call before this, up to the event that `last` knows."""

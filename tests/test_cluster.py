@@ -125,6 +125,25 @@ def test_a_stale_cache_refuses_no_pod_that_fits(shared: Serving, endpoint: str) 
     assert shared.more("confirmations") == {"overturned": 1}
 
 
+def test_reviews_sent_ahead_are_answered_in_their_order_whichever_of_them_takes_a_live_read(shared: Serving) -> None:
+    shared.begin(live=of_full(FULL))
+    asked = [review(namespace) for namespace in ("fits", "full", "fits", "full", "fits")]
+    connection = shared.webhook.client().connection
+    connection.connect()
+    for each in asked:
+        body = json.dumps(each).encode()
+        head = (
+            f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        connection.send(head.encode() + body)
+    received = b""
+    while received.count(b"HTTP/1.1 200") < len(asked) or not received.endswith(b"}"):
+        received += connection.sock.recv(65536)
+    places = [received.index(each["request"]["uid"].encode()) for each in asked]
+    assert places == sorted(places)
+    assert shared.more("confirmations") == {"confirmed": 2}
+
+
 def test_a_refusal_has_the_live_figures(shared: Serving) -> None:
     shared.begin(live=of_full(quota(used="5", hard="7")))
     response = shared.client.review("/mutate", review("full"))

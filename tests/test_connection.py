@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +181,36 @@ def test_more_reviews_than_leave_together_are_all_answered(peer: Peer) -> None:
     assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
 
 
+def test_who_says_no_more_still_gets_the_answer(threaded: Threaded) -> None:
+    uid, body = a_review()
+    where = urlsplit(threaded.url)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting(threaded.certificate).wrap_bio(incoming, outgoing, server_hostname=where.hostname)
+    with socket.create_connection((where.hostname or "", where.port or 0), timeout=PATIENCE) as raw:
+
+        def step(operation: Callable[[], object]) -> None:
+            """Once more with each answer, until it is through."""
+            while True:
+                try:
+                    operation()
+                except ssl.SSLWantReadError:
+                    raw.sendall(outgoing.read())
+                    incoming.write(raw.recv(65536))
+                else:
+                    return
+
+        step(tls.do_handshake)
+        tls.write(request(body))
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.unwrap()
+        raw.sendall(outgoing.read())  # the request and the end of the stream at once
+        received = b""
+        while more := raw.recv(65536):
+            received += more
+    incoming.write(received)
+    assert uid.encode() in tls.read(65536)
+
+
 def test_every_answer_has_a_date_and_its_length(peer: Peer) -> None:
     peer.send(request(a_review()[1]))
     _, headers, _ = peer.answer()
@@ -238,6 +268,20 @@ def test_a_server_that_ends_answers_what_has_begun_to_come_and_closes(tmp_path: 
         status, headers, answer = peer.answer()
         assert (status, headers["connection"], json.loads(answer)["response"]["uid"]) == (200, "close", uid)
         assert peer.more() == b""
+
+
+def test_nothing_is_decided_after_the_last_answer_of_a_connection(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uid, body = a_review()
+    with (
+        serving(Service(Policy(), Ledger([]), draining=True), tmp_path) as threaded,
+        connected(*threaded.address) as peer,
+    ):
+        peer.send(request(body) + request(a_review()[1]) + request(b"", line="GET /nowhere HTTP/1.1"))
+        assert peer.uid() == uid
+        assert peer.more() == b""
+    assert [json.loads(line)["uid"] for line in capsys.readouterr().err.splitlines()] == [uid]
 
 
 def test_while_it_drains_every_answer_is_the_last_of_its_connection(tmp_path: Path) -> None:

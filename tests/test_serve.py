@@ -185,6 +185,15 @@ def one_line(stderr: str) -> str:
     return line
 
 
+def test_a_log_that_nobody_reads_any_more_stops_nobody() -> None:
+    with running(*examples()) as server:
+        server.unread()
+        for _ in range(20):
+            assert server.client().post("/mutate", REVIEW).status == 200
+            assert server.client().post("/mutate", b"{}").status == 400
+        assert server.stop() == 0
+
+
 @pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
 def test_every_interface_is_that_of_either_family(client: str) -> None:
     with listen(Address.parse(":0")) as listening, socket.create_connection((client, listening.getsockname()[1]), 10):
