@@ -1,6 +1,8 @@
 """What is remembered of a Pod's shape is what the rules make of each Pod that has it."""
 
 import json
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import jsonpatch
@@ -12,6 +14,7 @@ from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data
 from webhook import admission, admission_review
+from webhook.flyte import Task
 from webhook.policy_file import load
 
 POLICY = load(
@@ -86,3 +89,53 @@ def test_a_pod_of_many_containers_is_answered_like_any_other(count: int) -> None
     limits = [container["resources"]["limits"]["cpu"] for container in pod["spec"]["containers"]]
     assert limits == ["4"] * count
     assert len({change["path"] for change in told["changes"]}) == len(told["changes"])
+
+
+def many_names(index: int) -> Data:
+    """A Pod of 18 KB that is like none before."""
+    containers = [
+        {"resources": {"requests": {f"x.io/n{index}-{container}-{name}": "1" for name in range(30)}}}
+        for container in range(25)
+    ]
+    return {"containers": containers}
+
+
+def a_long_name(index: int) -> Data:
+    return {"containers": [{"resources": {"limits": {f"x.io/{index}-{'a' * MIB}": "1"}}}]}
+
+
+def a_long_toleration(index: int) -> Data:
+    return {"containers": [{"resources": {}}], "tolerations": [{"key": f"{index}-{'a' * MIB}"}]}
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("spec", [many_names, a_long_name, a_long_toleration])
+def test_large_shapes_are_not_kept_in_memory(spec: Callable[[int], Data]) -> None:
+    answered(spec(0))
+    tracemalloc.start()
+    try:
+        for index in range(1, 15):
+            answered(spec(index))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5 * MIB
+
+
+def test_long_labels_are_not_kept_in_memory() -> None:
+    policy = load("overrides: [{project: p, limits: {cpu: 1}}]", "policy.yaml").policy
+
+    def look(index: int) -> None:
+        policy.settings(Task(1, workflow=f"{index}-{'a' * MIB}"), NAMESPACE, TODAY)
+
+    look(0)
+    tracemalloc.start()
+    try:
+        for index in range(1, 15):
+            look(index)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5 * MIB

@@ -15,7 +15,7 @@ Edited: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]  # pointer;
 
 def remembered(edit: Callable[..., Edited]) -> Callable[..., Edited]:
     """Remember what became of a block, by its pointer, its content and whatever else decides, as far as it is small."""
-    known = lru_cache(maxsize=4096)(edit)
+    known = lru_cache(maxsize=512)(edit)
 
     def recall(pointer: str, resources: Resources | None, *others: Any) -> Edited:
         small = resources is None or resources.is_small

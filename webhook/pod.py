@@ -21,9 +21,10 @@ class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A Kubernetes object as JSON: camelCase names, absent fields left out."""
 
 
-# Bytes of a block, and names in it, up to which it is remembered: more is no task's, and would only fill the memory.
+# Bytes of a block as it comes, and its size (see Resources), up to which it is remembered: more is no task's, and would
+# only fill the memory.
 LARGEST_SHARED: Final = 2048
-MOST_NAMES: Final = 32
+LARGEST_REMEMBERED: Final = 1024
 
 
 class Resources:
@@ -32,12 +33,12 @@ class Resources:
     Clusters repeat themselves: the same few blocks come with every Pod of a task, so those from the wire are shared.
     """
 
-    __slots__ = ("_hash", "_key", "is_small", "limits", "requests", "used")
+    __slots__ = ("_hash", "_key", "limits", "requests", "size", "used")
 
     requests: Mapping[str, Quantity] | None
     limits: Mapping[str, Quantity] | None
     used: frozenset[str]  # the names with a quantity other than zero
-    is_small: bool  # whether it may be the key of a cache
+    size: int  # what it takes to remember: its characters, and 32 for each entry
 
     def __init__(
         self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
@@ -54,7 +55,12 @@ class Resources:
             for values in (requests, limits)
         )
         self._hash = hash(self._key)
-        self.is_small = sum(len(values) for values in maps) <= MOST_NAMES
+        self.size = sum(len(name) + len(text) + 32 for values in self._key if values for name, text in values)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be the key of a cache."""
+        return self.size <= LARGEST_REMEMBERED
 
     def __eq__(self, other: object) -> bool:
         return self._key == other._key if isinstance(other, Resources) else NotImplemented
@@ -240,7 +246,7 @@ def _resources(block: bytes) -> Resources:
     return Resources(_quantities("requests", found.requests), _quantities("limits", found.limits))
 
 
-_shared: Final = lru_cache(maxsize=8192)(_resources)
+_shared: Final = lru_cache(maxsize=2048)(_resources)
 _decode_block: Final = msgspec.json.Decoder(_Block, float_hook=str).decode
 
 

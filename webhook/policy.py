@@ -12,6 +12,7 @@ from webhook.settings import VERDICTS, Defaults, Maxima, Mode, Settings, Skipped
 
 GPU: Final = "gpu"  # Flyte's key for a device of whatever kind
 MOST_REMEMBERED: Final = 4096  # tasks whose settings are kept
+LONGEST_LABEL: Final = 63  # characters
 
 # What a container may not have without bound where there is a maximum. Not its disk: a request as large as the most
 # that a task may ever need would leave the nodes empty, and Flyte too injects none for a maximum alone.
@@ -116,7 +117,10 @@ class Policy:
             return self.settings_of(())
         # Only exemptions look at namespace and day, and a cluster may have more namespaces than are remembered.
         where = (namespace, today) if self.exemptions else ("", "")
-        return self._settings(Scope(task.domain, task.project, task.workflow, task.name), task.generation, *where)
+        scope = Scope(task.domain, task.project, task.workflow, task.name)
+        # A label comes to us before anybody has looked at its length.
+        legal = all(len(name) <= LONGEST_LABEL for name in scope)
+        return (self._settings if legal else self._looked_up)(scope, task.generation, *where)
 
     @cached_property
     def _settings(self) -> Callable[[Scope, Generation, str, str], Settings]:

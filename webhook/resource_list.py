@@ -15,6 +15,7 @@ ResourceList: TypeAlias = Mapping[str, Quantity]
 
 EMPTY: Final[ResourceList] = {}
 HUGEPAGES: Final = "hugepages-"
+LONGEST_NAME: Final = 253 + 1 + 63  # of a resource
 DEVICE_CLASS: Final = "deviceclass.resource.kubernetes.io/"
 _DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED_NAME: Final = re.compile(
@@ -27,12 +28,16 @@ def is_qualified_name(name: str) -> bool:
     return _QUALIFIED_NAME.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=1024)
 def is_extended(name: str) -> bool:
     """Whether `name` is an extended resource: a GPU, a MIG slice, a TPU, any vendor's countable device.
 
     As IsExtendedResourceName in kubernetes `pkg/apis/core/v1/helper/helpers.go`.
     """
+    return len(name) <= LONGEST_NAME and _is_extended(name)
+
+
+@lru_cache(maxsize=1024)
+def _is_extended(name: str) -> bool:
     return (
         "/" in name
         and "kubernetes.io/" not in name

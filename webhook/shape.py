@@ -21,8 +21,9 @@ from webhook.settings import Settings
 from webhook.trace import merged, write
 
 T = TypeVar("T")
-MOST_REMEMBERED: Final = 1024  # shapes
+MOST_REMEMBERED: Final = 512  # shapes
 MOST_PARTS: Final = 32  # containers, and tolerations, of a Pod whose shape is remembered
+LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the characters of its tolerations
 
 
 class Shape(NamedTuple):
@@ -42,8 +43,15 @@ class Shape(NamedTuple):
     def is_small(self) -> bool:
         """Whether it may be the key of a cache."""
         blocks = (*self.containers, *self.init_containers, self.pod, self.overhead)
-        few = len(blocks) <= MOST_PARTS and len(self.tolerations or ()) <= MOST_PARTS
-        return few and all(block is None or block.is_small for block in blocks)
+        tolerations = self.tolerations or ()
+        if len(blocks) > MOST_PARTS or len(tolerations) > MOST_PARTS:
+            return False
+        size = 0
+        for block in blocks:
+            size += block.size if block else 0
+        for toleration in tolerations:
+            size += len(toleration.key or "") + len(toleration.value or "")
+        return size <= LARGEST_REMEMBERED
 
 
 class Ruled(Struct, frozen=True, gc=False):

@@ -161,7 +161,6 @@ def is_charged(name: str) -> bool:
     return foreign and name.startswith("requests.")
 
 
-@lru_cache(maxsize=1024)
 def _stated(resources: Resources) -> frozenset[str]:
     """The names that a block says something about; zero counts as said."""
     return frozenset(_charged(resources.requests or EMPTY, resources.limits or EMPTY))

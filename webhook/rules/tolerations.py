@@ -1,7 +1,6 @@
 """Tolerate the taints of the GPUs and other extended resources that the Pod uses."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
@@ -56,11 +55,9 @@ def _used(pod: Pod) -> list[str]:
     )
 
 
-@lru_cache(maxsize=1024)
 def _by_its_name(name: str) -> tuple[Toleration, ...]:
     return (Toleration(key=name, operator="Exists", effect="NoSchedule"),) if is_extended(name) else ()
 
 
-@lru_cache(maxsize=1024)
 def _change(toleration: Toleration, why: str) -> Change:
     return Change("/spec/tolerations/-", None, msgspec.to_builtins(toleration), "tolerate", why)
