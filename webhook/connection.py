@@ -129,8 +129,6 @@ class Connection(HttpToolsProtocol):
         self._outbox.put(Letter(partial(self._send, reply), reply.then))
 
     def _send(self, reply: Reply) -> None:
-        if self.transport.is_closing():
-            return
         fields = (*self.server_state.default_headers, *reply.headers)
         head = b"".join([b"%b: %b\r\n" % field for field in fields])
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[reply.status], head, reply.body))
