@@ -193,6 +193,25 @@ def test_values_reach_their_places(programs: Binaries) -> None:
     assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
 
 
+@pytest.mark.parametrize(
+    ("certificates", "expect"),
+    [
+        (f'{LIFETIMES}={{"leafLifetime":"14d","renewBefore":"4d"}}', (345600, "4d")),
+        ('certificates={"existingSecret":"mine","selfSigned":{"renewBefore":"36h"}}', (129600, "36h")),
+        ('certificates={"certManager":{"enabled":true},"selfSigned":{"renewBefore":"4d"}}', (2592000, "30d")),
+    ],
+)
+def test_the_alert_fires_when_a_third_of_the_time_for_renewal_is_gone(
+    programs: Binaries, certificates: str, expect: tuple[int, str]
+) -> None:
+    made = by_name(templated(programs, "--set=prometheusRule.enabled=true", f"--set-json={certificates}"))
+    (group,) = made["PrometheusRule", NAMESPACE, "flyte-admission"]["spec"]["groups"]
+    (rule,) = (rule for rule in group["rules"] if rule["alert"] == "FlyteAdmissionCertificateExpiring")
+    seconds, text = expect
+    assert rule["expr"].endswith(f" < {seconds} * 2 / 3")
+    assert f"renewed {text} before its end" in rule["annotations"]["description"]
+
+
 class Access(NamedTuple):
     """Something that an account of ours may do, or may not."""
 
