@@ -193,6 +193,23 @@ def test_values_reach_their_places(programs: Binaries) -> None:
     assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
 
 
+def test_a_name_that_looks_like_a_number_stays_a_name(programs: Binaries) -> None:
+    """The later --namespace is the one that counts."""
+    chosen = ["priorityClassName", "existingConfigMap", "certificates.existingSecret", "image.repository", "image.tag"]
+    switches = ",".join(f"{name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboard"))
+    names = [f"--set-string={name}=12" for name in chosen]
+    made = by_name(templated(programs, "--namespace=12", f"--set={switches}", *names))
+    assert {namespace for _, namespace, _ in made} == {"", "12"}
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        services = [webhook["clientConfig"]["service"] for webhook in made[kind, "", NAMESPACE]["webhooks"]]
+        assert [service["namespace"] for service in services] == ["12", "12"]
+    (subject,) = made["ClusterRoleBinding", "", "flyte-admission"]["subjects"]
+    assert subject["namespace"] == "12"
+    spec = made["Deployment", "12", "flyte-admission"]["spec"]["template"]["spec"]
+    assert (spec["priorityClassName"], spec["containers"][0]["image"]) == ("12", "12:12")
+    assert spec["volumes"][0]["configMap"]["name"] == spec["volumes"][1]["secret"]["secretName"] == "12"
+
+
 @pytest.mark.parametrize(
     ("certificates", "expect"),
     [
