@@ -193,6 +193,33 @@ def test_values_reach_their_places(programs: Binaries) -> None:
     assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
 
 
+def test_null_leaves_out_what_the_chart_would_merge_in(programs: Binaries, tmp_path: Path) -> None:
+    chosen = {
+        "webhook": {"objectSelector": {"flyte1": {"matchExpressions": None, "matchLabels": {"team": "ml"}}}},
+        "enforceEveryPodInNamespace": {
+            "enabled": True,
+            "namespaceSelector": {"matchLabels": {"flyte-admission.io/enforce": None, "team": "ml"}},
+        },
+        "certificates": {"selfSigned": {"resources": {"limits": None}}},
+        "resources": {"limits": None, "requests": {"cpu": None}},
+        "grafanaDashboard": {"enabled": True, "labels": {"grafana_dashboard": None, "mine": "yes"}},
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(chosen))
+    made = by_name(templated(programs, f"--values={file}"))
+    webhook = made["MutatingWebhookConfiguration", "", NAMESPACE]["webhooks"][0]
+    assert webhook["objectSelector"] == {"matchLabels": {"team": "ml"}}
+    binding = made["ValidatingAdmissionPolicyBinding", "", "flyte-admission-every-pod"]
+    assert binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"] == {"team": "ml"}
+    labels = made["ConfigMap", NAMESPACE, "flyte-admission-dashboard"]["metadata"]["labels"]
+    assert ("grafana_dashboard" in labels, labels["mine"]) == (False, "yes")
+    certs, serve = (
+        made["Deployment", NAMESPACE, name]["spec"]["template"]["spec"]["containers"][0]["resources"]
+        for name in ("flyte-admission-certs", "flyte-admission")
+    )
+    assert (certs.keys(), serve) == ({"requests"}, {"requests": {"memory": "128Mi"}})
+
+
 def test_a_name_that_looks_like_a_number_stays_a_name(programs: Binaries) -> None:
     """The later --namespace is the one that counts."""
     chosen = ["priorityClassName", "existingConfigMap", "certificates.existingSecret", "image.repository", "image.tag"]
