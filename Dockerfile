@@ -22,10 +22,9 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
 # hadolint ignore=DL3006
 FROM ${BASE}
 # What the base image has pip for is done; and its library comes without bytecode, which nobody could write later.
-RUN python3 -c "import shutil, sys, sysconfig; paths = sysconfig.get_paths(); \
-[shutil.rmtree(f'{paths[where]}/{name}', ignore_errors=True) \
- for where in ('stdlib', 'purelib') for name in ('ensurepip', 'pip', 'setuptools', 'wheel')]; \
-import compileall; compileall.compile_dir(paths['stdlib'], quiet=2)"
+RUN stdlib=$(python3 -c "import sysconfig; print(sysconfig.get_path('stdlib'))") \
+    && rm -rf /usr/local/bin/pip* /usr/local/bin/wheel "$stdlib"/ensurepip "$stdlib"/site-packages/* \
+    && python3 -c "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2)" "$stdlib"
 COPY --from=build /opt/flyte-admission /opt/flyte-admission
 ENV PATH=/opt/flyte-admission/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532

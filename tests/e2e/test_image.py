@@ -134,9 +134,10 @@ def test_it_has_bytecode_of_everything_and_nothing_to_build_or_install_with(imag
     sources = [path for path in ours.rglob("*.py") if "site-packages" in path.parts]
     assert sources
     assert [path for path in sources if not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))] == []
+    assert list(image.root.glob("usr/local/lib/python3.*/site-packages/*")) == []
     for module in ("pip", "ensurepip", "setuptools", "hatchling", "pytest"):
         with pytest.raises(AssertionError, match=f"No module named '?{module}"):
             image.run(tmp_path, "python", "-c", f"import {module}")
-    for tool in ("gcc", "cc", "make", "pip", "pip3"):
+    for tool in ("gcc", "cc", "make", "pip", "pip3", "wheel"):
         with pytest.raises(AssertionError, match="No such file or directory"):
             image.run(tmp_path, tool)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import server
+from tests import server, x509
 from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
@@ -30,6 +30,7 @@ DOCUMENT = ROOT / "docs" / "install.md"
 # A heading, or a block to run; those that say `nodes` take Pods that run.
 PART = re.compile(r"^(#{2,3}) ([^\n]+)$|^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATCHES = re.compile(r"^```yaml\n(patches:.*?)^```$", re.MULTILINE | re.DOTALL)
+OWN_SECRET = re.compile(r"^```yaml\n(certificates:.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
 SERVICE = re.compile(r"service:\n +name: .*\n +namespace: .*\n +path: (.*)\n +port: .*\n")
 EVERY_POD = "enforce-every-pod-in-namespace"
@@ -132,6 +133,25 @@ def test_certs_does_its_work_with_the_shipped_rights_and_installing_again_leaves
         f"{kind}/{name}.flyte-admission.io" for kind in CONFIGURATIONS for name in ("flyte1", "flyte2")
     }
     assert {base64.b64decode(bundle or "") for bundle in published.values()} == {files["ca.crt"]}
+
+
+@pytest.mark.parametrize("follower", ["Helm"], indirect=True)
+def test_a_secret_of_ones_own_takes_the_place_of_certs(
+    admin: Client, control_plane: ControlPlane, follower: Follower
+) -> None:
+    follower.follow("Prepare", "Install")
+    certs(control_plane)
+    (chosen,) = map(yaml.safe_load, OWN_SECRET.findall(DOCUMENT.read_text()))
+    file = follower.checkout / "my-cluster" / "values.yaml"
+    authority = chosen["certificates"]["caBundle"] = x509.root().crt.decode()
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | chosen))
+    with pytest.raises(AssertionError, match="conflict"):
+        follower.follow("Install")
+    follower.follow("From certs to a Secret of your own")
+    for _ in range(2):
+        assert {base64.b64decode(bundle or "") for bundle in bundles(admin).values()} == {authority.encode()}
+        assert admin.ask("GET", path_of("Secret", NAMESPACE, "flyte-admission-tls")).code == 404
+        follower.follow("Upgrade")
 
 
 class Installation:

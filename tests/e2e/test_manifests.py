@@ -193,6 +193,69 @@ def test_values_reach_their_places(programs: Binaries) -> None:
     assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
 
 
+def test_null_leaves_out_what_the_chart_would_merge_in(programs: Binaries, tmp_path: Path) -> None:
+    chosen = {
+        "webhook": {"objectSelector": {"flyte1": {"matchExpressions": None, "matchLabels": {"team": "ml"}}}},
+        "enforceEveryPodInNamespace": {
+            "enabled": True,
+            "namespaceSelector": {"matchLabels": {"flyte-admission.io/enforce": None, "team": "ml"}},
+        },
+        "certificates": {"selfSigned": {"resources": {"limits": None}}},
+        "resources": {"limits": None, "requests": {"cpu": None}},
+        "grafanaDashboard": {"enabled": True, "labels": {"grafana_dashboard": None, "mine": "yes"}},
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(chosen))
+    made = by_name(templated(programs, f"--values={file}"))
+    webhook = made["MutatingWebhookConfiguration", "", NAMESPACE]["webhooks"][0]
+    assert webhook["objectSelector"] == {"matchLabels": {"team": "ml"}}
+    binding = made["ValidatingAdmissionPolicyBinding", "", "flyte-admission-every-pod"]
+    assert binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"] == {"team": "ml"}
+    labels = made["ConfigMap", NAMESPACE, "flyte-admission-dashboard"]["metadata"]["labels"]
+    assert ("grafana_dashboard" in labels, labels["mine"]) == (False, "yes")
+    certs, serve = (
+        made["Deployment", NAMESPACE, name]["spec"]["template"]["spec"]["containers"][0]["resources"]
+        for name in ("flyte-admission-certs", "flyte-admission")
+    )
+    assert (certs.keys(), serve) == ({"requests"}, {"requests": {"memory": "128Mi"}})
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name(programs: Binaries) -> None:
+    """The later --namespace is the one that counts."""
+    chosen = ["priorityClassName", "existingConfigMap", "certificates.existingSecret", "image.repository", "image.tag"]
+    switches = ",".join(f"{name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboard"))
+    names = [f"--set-string={name}=12" for name in chosen]
+    made = by_name(templated(programs, "--namespace=12", f"--set={switches}", *names))
+    assert {namespace for _, namespace, _ in made} == {"", "12"}
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        services = [webhook["clientConfig"]["service"] for webhook in made[kind, "", NAMESPACE]["webhooks"]]
+        assert [service["namespace"] for service in services] == ["12", "12"]
+    (subject,) = made["ClusterRoleBinding", "", "flyte-admission"]["subjects"]
+    assert subject["namespace"] == "12"
+    spec = made["Deployment", "12", "flyte-admission"]["spec"]["template"]["spec"]
+    assert (spec["priorityClassName"], spec["containers"][0]["image"]) == ("12", "12:12")
+    assert spec["volumes"][0]["configMap"]["name"] == spec["volumes"][1]["secret"]["secretName"] == "12"
+
+
+@pytest.mark.parametrize(
+    ("certificates", "expect"),
+    [
+        (f'{LIFETIMES}={{"leafLifetime":"14d","renewBefore":"4d"}}', (345600, "4d")),
+        ('certificates={"existingSecret":"mine","selfSigned":{"renewBefore":"36h"}}', (129600, "36h")),
+        ('certificates={"certManager":{"enabled":true},"selfSigned":{"renewBefore":"4d"}}', (2592000, "30d")),
+    ],
+)
+def test_the_alert_fires_when_a_third_of_the_time_for_renewal_is_gone(
+    programs: Binaries, certificates: str, expect: tuple[int, str]
+) -> None:
+    made = by_name(templated(programs, "--set=prometheusRule.enabled=true", f"--set-json={certificates}"))
+    (group,) = made["PrometheusRule", NAMESPACE, "flyte-admission"]["spec"]["groups"]
+    (rule,) = (rule for rule in group["rules"] if rule["alert"] == "FlyteAdmissionCertificateExpiring")
+    seconds, text = expect
+    assert rule["expr"].endswith(f" < {seconds} * 2 / 3")
+    assert f"renewed {text} before its end" in rule["annotations"]["description"]
+
+
 class Access(NamedTuple):
     """Something that an account of ours may do, or may not."""
 

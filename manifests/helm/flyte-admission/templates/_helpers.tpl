@@ -75,7 +75,7 @@ capabilities:
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -93,7 +93,7 @@ tolerations: {{- toYaml . | nindent 2 }}
   clientConfig:
     service:
       name: flyte-admission
-      namespace: {{ $root.Release.Namespace }}
+      namespace: {{ $root.Release.Namespace | quote }}
       path: {{ $.path }}
       port: 443
     {{- with $root.Values.certificates.caBundle }}
