@@ -1,5 +1,6 @@
 """What Prometheus sees of the certificates."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -47,10 +48,11 @@ class Metrics:
             registry=self.registry,
         )
 
-    def expires(self, authority: datetime, leaf: datetime) -> None:
-        """Tell of the certificates that the Secret holds."""
-        self._expiry.labels("ca").set(authority.timestamp())
-        self._expiry.labels("leaf").set(leaf.timestamp())
+    def expires(self, ends: Mapping[str, datetime]) -> None:
+        """Tell of the certificates that the Secret holds, and no more of those that it held before."""
+        self._expiry.clear()
+        for certificate, end in ends.items():
+            self._expiry.labels(certificate).set(end.timestamp())
 
     def rotated(self, reason: str) -> None:
         """Count a new certificate."""

@@ -6,6 +6,8 @@ Secret held before stays there.
 
 import asyncio
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -89,12 +91,12 @@ class Reconciler:
         secret = await self._secret()
         bundle = Bundle.read(_data(secret)) if secret else None
         reason = rotation.why_rotate(bundle, self._plan.names, now, self._plan.lifetimes.renew_before)
+        self._metrics.expires(bundle.ends if bundle else {})  # also where a rotation fails
         if reason:
             bundle = await self._rotate(reason, secret, bundle, configurations, now)
+            self._metrics.expires(bundle.ends)
             configurations, missing = await self._configurations()
         assert bundle  # noqa: S101 - there is no reason to rotate it, so it is there
-        assert bundle.leaf  # noqa: S101 - and whole
-        self._metrics.expires(bundle.authorities[0].not_valid_after_utc, bundle.leaf.not_valid_after_utc)
         await self._publish(configurations, rotation.trusted(bundle.authorities, _published(configurations), now))
         if missing:
             raise ClusterError("not_found", "; ".join(missing))
@@ -108,11 +110,13 @@ class Reconciler:
         known = before.authorities if before else ()
         after = rotation.successor(issued, known, published, reason, now)
         # Where the Secret cannot be written, no caBundle needs to change, now and in each pass to come.
-        await self._write(secret, after, issued, dry_run=True)
+        with _because(reason):
+            await self._write(secret, after, issued, dry_run=True)
         await self._publish(found, after, reason)
         if len(after) > 1:
             await asyncio.sleep(self._plan.settle)
-        await self._write(secret, after, issued, dry_run=False)
+        with _because(reason):
+            await self._write(secret, after, issued, dry_run=False)
         self._metrics.rotated(reason)
         logs.info(
             "certificate rotated", reason=reason, secret=f"{self._plan.namespace}/{self._plan.secret}",
@@ -130,10 +134,8 @@ class Reconciler:
             self._metrics.trusting(name, trusted=not wrong)
             if wrong:
                 why = reason or wrong[0]
-                try:
+                with _because(why):
                     await self._api.patch(configuration.path, configuration.patch(wanted))
-                except ClusterError as error:
-                    raise ClusterError(error.kind, f"{why}: {error}") from error
                 self._metrics.trusting(name, trusted=True)
                 self._metrics.published()
                 logs.info("caBundle written", reason=why, path=configuration.path, cas=len(wanted))
@@ -181,6 +183,15 @@ class Reconciler:
             path = f"{self._plan.secrets}/{quote(self._plan.secret, safe='')}"
             changed = {**secret, "data": {**(secret.get("data") or {}), **data}}
             await self._api.update(path, changed, dry_run=dry_run)
+
+
+@contextmanager
+def _because(reason: str) -> Iterator[None]:
+    """A ClusterError of the block begins with why the block is."""
+    try:
+        yield
+    except ClusterError as error:
+        raise ClusterError(error.kind, f"{reason}: {error}") from error
 
 
 def _data(secret: Json) -> dict[str, bytes]:

@@ -62,6 +62,12 @@ class Bundle:
         signers = tuple(ca for ca in authorities if leaf and pki.signed(ca, leaf))
         return cls(tuple(dict.fromkeys(signers + authorities)), leaf, pki.private_key(data.get("tls.key", b"")))
 
+    @property
+    def ends(self) -> dict[str, datetime]:
+        """When what is served expires, by certificate: ca, leaf; those that are not there are left out."""
+        found = {"ca": self.authorities[0] if self.authorities else None, "leaf": self.leaf}
+        return {name: certificate.not_valid_after_utc for name, certificate in found.items() if certificate}
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:

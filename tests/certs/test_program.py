@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -22,12 +22,16 @@ from kubernetes.aio.config import incluster_config
 
 from certs import cluster, pki
 from certs.__main__ import _listen, main
-from certs.rotation import Bundle, Reason
+from certs.reconcile import Plan
+from certs.rotation import Bundle, Lifetimes, Reason
+from certs.server import Passes
+from certs.server import once as make_one
 from tests import x509
 from tests.certs.apiserver import MUTATING, NAMESPACE, SECRET, SECRET_PATH, SECRETS, VALIDATING, ApiServer, refusal
 from tests.x509 import DAY, NOW
 
 PATIENCE = 20
+EXPIRY = "flyte_admission_certs_expiry_seconds"
 MANAGER = "fieldManager=flyte-admission-certs"
 READ = [f"GET {MUTATING}", f"GET {VALIDATING}", f"GET {SECRET_PATH}"]
 PATCH = [f"PATCH {path}?{MANAGER}" for path in (MUTATING, VALIDATING)]
@@ -188,7 +192,7 @@ def test_a_request_that_is_refused_ends_the_pass(
     assert (result.exit_code, ours.asked[-1]) == (1, place)
     told = events(result)[-1]
     assert told["error"] == kind
-    why = "names_not_covered: " if place.startswith("PATCH") else ""
+    why = "" if place.startswith("GET") else "names_not_covered: "
     assert told["message"].startswith(f"{why}{place.split('?', maxsplit=1)[0]}: {status} ")
     assert told["message"].endswith(f": it is {refusal_reason(status)}")
     assert ours.objects[SECRET_PATH] == before
@@ -196,6 +200,37 @@ def test_a_request_that_is_refused_ends_the_pass(
 
 def refusal_reason(status: int) -> str:
     return {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 500: "InternalError"}[status]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told"),
+    [((), {"ca", "leaf"}), (("ca.crt",), {"leaf"}), (("tls.crt",), {"ca"}), (("ca.crt", "tls.crt", "tls.key"), set())],
+)
+def test_what_the_secret_holds_is_told_where_it_cannot_be_replaced(
+    ours: ApiServer, tmp_path: Path, lacking: Sequence[str], told: set[str]
+) -> None:
+    held = Bundle.read(ours.data()).ends
+    plan = Plan(NAMESPACE, SECRET, ("other.svc",), ("flyte-admission",), ("flyte-admission",), Lifetimes(), 0)
+    passes = Passes(plan, ours.kubeconfig(tmp_path))
+    passes.metrics.expires({"ca": NOW, "leaf": NOW})  # of a pass before
+    for name in lacking:
+        del ours.objects[SECRET_PATH]["data"][name]
+
+    async def refuse(place: str) -> web.Response | None:
+        return refusal(403) if place == UPDATE[0] else None
+
+    ours.before = refuse
+    assert not make_one(passes)
+    told_of = {name: passes.metrics.registry.get_sample_value(EXPIRY, {"certificate": name}) for name in held}
+    assert told_of == {name: end.timestamp() if name in told else None for name, end in held.items()}
+
+
+def test_a_secret_that_cannot_be_made_is_told_with_the_reason_to_make_it(server: ApiServer, tmp_path: Path) -> None:
+    async def refuse(place: str) -> web.Response | None:
+        return refusal(403) if place == CREATE[0] else None
+
+    server.before = refuse
+    assert error(once(server, tmp_path)) == ("forbidden", f"no_secret: POST {SECRETS}: 403 Forbidden: it is Forbidden")
 
 
 def test_a_secret_that_another_made_meanwhile_is_a_conflict(server: ApiServer, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from tests.manifests import BASE, documents
 from webhook import tls
 
 POLICY = server.EXAMPLES / "policy.yaml"
-COUNTED = re.compile(r'^flyte_admission_requests_total\{decision="\w+",endpoint="([^"]+)"\} (\S+)$', re.MULTILINE)
 Accounts = Callable[[str], Path]  # the name of a shipped service account -> a kubeconfig file
 PROBE = pod("default", "probe", FLYTE_1)
 
@@ -51,11 +50,21 @@ class Installed:
 
     def requests(self) -> dict[str, float]:
         """How many reviews each endpoint has answered."""
-        counts: dict[str, float] = {}
+        return self._counted("requests", "endpoint")
+
+    def denials(self) -> float:
+        """How many Pods it has refused for a quota."""
+        return sum(self._counted("quota_denials", "outlook").values())
+
+    def _counted(self, counter: str, label: str) -> dict[str, float]:
+        """The sums of a counter by one of its labels."""
         probes = self.server.health()
-        for endpoint, count in COUNTED.findall(probes.get("/metrics").text):
-            counts[endpoint] = counts.get(endpoint, 0) + float(count)
+        exposition = probes.get("/metrics").text
         probes.connection.close()
+        counts: dict[str, float] = {}
+        lines = rf'^flyte_admission_{counter}_total\{{.*\b{label}="([^"]+)".*\}} (\S+)$'
+        for value, count in re.findall(lines, exposition, re.MULTILINE):
+            counts[value] = counts.get(value, 0) + float(count)
         return counts
 
 
