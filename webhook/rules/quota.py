@@ -44,7 +44,8 @@ class Asked:
     @cached_property
     def taken(self) -> Callable[[tuple[str, ...]], ResourceList]:
         """What a quota with these names charges for it."""
-        return lru_cache(maxsize=64)(lambda names: _positive(resource_list.only(self.usage, names)))
+        usage = self.usage  # not self, which would hold itself
+        return lru_cache(maxsize=64)(lambda names: _positive(resource_list.only(usage, names)))
 
 
 def asked(pod: Pod) -> Asked:
