@@ -33,19 +33,19 @@ V2 = {
         ({"app": "nginx", "project": "p", "domain": "d"}, None),
         ({"flyte.org/managed": "false"}, None),
         ({"flyte.org/managed": None}, None),
-        (V1, Task(1, "flytesnacks", "development", "a-b", "a-b-c", "f1")),
-        ({"execution-id": "f1"}, Task(1, run="f1")),
+        (V1, Task(1, "flytesnacks", "development", "a-b", "a-b-c")),
+        ({"execution-id": "f1"}, Task(1)),
         ({"execution-id": "", "project": None, "task-name": None}, Task(1)),
-        (V2, Task(2, "flytesnacks", "development", "", "a.b.c", "r1")),
-        ({**V2, "run": "of-2-0-43"}, Task(2, "flytesnacks", "development", "", "a.b.c", "of-2-0-43")),
+        (V2, Task(2, "flytesnacks", "development", "", "a.b.c")),
+        ({**V2, "run": "of-2-0-43"}, Task(2, "flytesnacks", "development", "", "a.b.c")),
         ({"flyte.org/managed": "true"}, Task(2)),
-        ({"flyte.org/run": "r1", "flyte.org/project": "p"}, Task(2, "p", run="r1")),  # before 2.0.41
+        ({"flyte.org/run": "r1", "flyte.org/project": "p"}, Task(2, "p")),  # before 2.0.41
         ({"flyte.org/managed": "true", "project": "", "flyte.org/project": "p"}, Task(2, "p")),
         (
             {**V1, "interruptible": "true"},
-            Task(1, "flytesnacks", "development", "a-b", "a-b-c", "f1", interruptible=True),
+            Task(1, "flytesnacks", "development", "a-b", "a-b-c", interruptible=True),
         ),
-        ({**V1, "interruptible": "false"}, Task(1, "flytesnacks", "development", "a-b", "a-b-c", "f1")),
+        ({**V1, "interruptible": "false"}, Task(1, "flytesnacks", "development", "a-b", "a-b-c")),
     ],
 )
 def test_labels_say_which_flyte_and_which_task(labels: dict[str, str | None] | None, expect: Task | None) -> None:

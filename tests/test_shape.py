@@ -21,7 +21,7 @@ POLICY = load(
     """
 task_resources:
   defaults: {cpu: 500m, memory: 500Mi}
-  limits: {cpu: 4, memory: 8Gi, gpu: 2}
+  limits: {cpu: 4, memory: 8Gi, gpu: 2, x.io/*: 1}
 secondary_defaults: {cpu: 100m}
 """,
     "policy.yaml",
@@ -76,11 +76,16 @@ def test_a_pod_gets_the_same_whatever_came_before_it(spec: Data, others: list[Da
 
 def test_containers_of_one_shape_are_told_by_their_own_names() -> None:
     spec = {"containers": [{"resources": {"limits": {"cpu": "6"}}}]}
-    for name in ("first", "second", "1", "0"):
+    for name in ("first", "second", "1", "0", "100%b", 'a"b\\', "ä\n"):
         pod, told = answered(spec, name)
         paths = {change["path"].split("/")[3] for change in told["changes"]}
         assert paths == {f"{name}-0"}
         assert json.loads(pod["metadata"]["annotations"]["flyte-admission.io/changes"]) == told
+
+
+def test_signs_of_a_template_in_a_name_are_told_as_they_are() -> None:
+    _, told = answered({"containers": [{"resources": {"limits": {"x.io/100%b%s%%": "2"}}}]}, "%s")
+    assert "/spec/containers/%s-0/resources/limits/x.io~1100%b%s%%" in {change["path"] for change in told["changes"]}
 
 
 @pytest.mark.parametrize("count", [31, 40])

@@ -6,14 +6,13 @@ from msgspec.structs import replace
 
 from webhook import patch, refusal
 from webhook.admission_review import Request
-from webhook.decision import Allowed, Change, Context, Decision, Denied, Told
+from webhook.decision import Allowed, Change, Context, Decision, Denied, Told, Verdict, Written
 from webhook.effective import computed_qos
 from webhook.flyte import identify
 from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
 from webhook.rules import clamp, default, unclampable
-from webhook.rules import quota as quota_rule
-from webhook.rules.quota import Asked, asked
+from webhook.rules.quota import Asked, asked, check
 from webhook.shape import ruled, standing
 from webhook.snapshot import ResourceQuota
 from webhook.trace import merged
@@ -33,15 +32,14 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     made = ruled(pod, context)
-    decision = _within_quota(request, pod, made.asks, quotas, context)
-    return replace(decision, changes=made.changes, written=made.written) if made.changes else decision
+    return _judged(request, context, check(pod, made.asks, quotas), made.changes, made.written)
 
 
 def _resized(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     pod, changes = (pod, []) if "clamp" in context.settings.skips else clamp(pod, context)
     if why := _unresizable(request, pod, context, changes):
         return _forbidden(request, why, context)
-    return replace(_within_quota(request, pod, _asked(pod), quotas, context), changes=merged(changes))
+    return _judged(request, context, check(pod, _asked(pod), quotas, request.old), merged(changes))
 
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
@@ -62,7 +60,7 @@ def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], cont
         over, asks = stands.over, stands.asks
     if over and "clamp" not in context.settings.skips:
         return _forbidden(request, _over(over), context)
-    return _within_quota(request, pod, asks, quotas, context)
+    return _judged(request, context, check(pod, asks, quotas, request.old))
 
 
 def _context(request: Request, policy: Policy, today: str) -> Context | None:
@@ -77,7 +75,7 @@ def _in_its_mode(
     """The decision, or only word of it where the mode is not to enforce; the Pod is then charged as it came."""
     if context.settings.mode == "enforce" or request.pod is None:
         return decision
-    return Told(decision, quota_rule.check(request.pod, _asked(request.pod), quotas, request.old).charges)
+    return Told(decision, check(request.pod, _asked(request.pod), quotas, request.old).charges)
 
 
 def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequence[Change]) -> str:
@@ -103,17 +101,21 @@ def _forbidden(request: Request, why: str, context: Context) -> Denied:
     return Denied(403, "Forbidden", f'pods "{request.pod_name}" is forbidden: {why}', settings=context.settings)
 
 
-def _within_quota(
-    request: Request, pod: Pod, asks: Asked, quotas: Sequence[ResourceQuota], context: Context
+def _judged(
+    request: Request,
+    context: Context,
+    verdict: Verdict,
+    changes: tuple[Change, ...] = (),
+    written: Written | None = None,
 ) -> Allowed | Denied:
-    """Allowed or Denied, by what the API server would charge for the Pod."""
+    """Allowed or Denied, by what the API server would charge for the Pod after the changes."""
     settings = context.settings
-    verdict = quota_rule.check(pod, asks, quotas, request.old)
     if verdict.refuses and "quota" not in settings.skips:
         # No Flyte resizes Pods: whoever does is answered as the API server would.
         asked_by = "operator" if request.resize else refusal.creator(context.task)
-        return refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize)
-    return Allowed(charges=verdict.charges, settings=settings)
+        denied = refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize)
+        return replace(denied, changes=changes, written=written)
+    return Allowed(changes, verdict.charges, settings, written)
 
 
 def _asked(pod: Pod) -> Asked:

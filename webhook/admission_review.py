@@ -5,7 +5,6 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
-from msgspec.structs import replace
 
 from webhook import pod as pods
 from webhook import trace
@@ -83,7 +82,7 @@ def decode(body: bytes) -> Request:
     request, pod = _in_one_go(body) or _piece_by_piece(body)
     handled, resize = _handled(request)
     if pod is not None and pod.status is not None and not resize:
-        pod = replace(pod, status=None)  # the user's word; the API server resets it after us
+        pod = Pod(pod.metadata, pod.spec)  # its status is the user's word; the API server resets it after us
     return Request(
         uid=request.uid,
         name=request.name or "",
@@ -207,7 +206,7 @@ def patch_of(request: Request, decision: Allowed) -> bytes:
 
 def _patch(request: Request, decision: Allowed, told: bytes) -> bytes:
     pod = request.pod or Pod()
-    written = decision.written or trace.write(decision.changes, decision.settings.policy, pods.absent(pod))
+    written = decision.written or trace.write(pod, decision.changes, decision.settings.policy)
     # pods/resize drops annotations: nothing is noted there.
     note = b"" if request.resize else trace.noted(pod, told)
     return b"[%b%b%b]" % (written.operations, b"," if note else b"", note)

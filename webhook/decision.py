@@ -108,19 +108,20 @@ class Verdict(Struct, frozen=True):
     @property
     def refuses(self) -> bool:
         """Whether this is ours to refuse: a negative amount gets an error of the API server's own before any quota."""
-        return any(not isinstance(violation, NegativeUsage) for violation in self.violations)
+        return self.violations != () and not isinstance(self.violations[0], NegativeUsage)
 
 
 class Written(Struct, frozen=True, gc=False):
     """Changes as JSON: the operations of a patch that make them, and the record of them (see `webhook.trace`).
 
-    `operations` is what stands between the brackets of the patch. `record` is a JSON string, in pieces: after each but
-    the last comes the name of the container that is at the pointer. `changes` is the list of them as it is logged.
+    `operations` is what stands between the brackets of the patch. `record` is a JSON string with a `%b` for each name
+    of a container: `named` tells which, counting the app containers and then the init containers. `changes` is the
+    list of them as it is logged.
     """
 
     operations: bytes
-    record: tuple[bytes, ...]
-    pointers: tuple[str, ...]
+    record: bytes
+    named: tuple[int, ...]
     changes: Raw
 
 

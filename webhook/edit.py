@@ -1,27 +1,28 @@
 """One `resources` block while a rule works on it: every assignment becomes a Change."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVarTuple
 
 from webhook.decision import Change, Rule
+from webhook.memory import remembered
 from webhook.patch import escape
 from webhook.pod import NO_RESOURCES, Pod, Resources, with_resources
 from webhook.quantity import Quantity
 
+Ts = TypeVarTuple("Ts")
 Side: TypeAlias = Literal["requests", "limits"]
 Edited: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]  # pointer; the new block, if any; what was done
 
 
-def remembered(edit: Callable[..., Edited]) -> Callable[..., Edited]:
+def remembered_edit(
+    edit: Callable[[str, Resources | None, *Ts], Edited],
+) -> Callable[[str, Resources | None, *Ts], Edited]:
     """Remember what became of a block, by its pointer, its content and whatever else decides, as far as it is small."""
-    known = lru_cache(maxsize=512)(edit)
 
-    def recall(pointer: str, resources: Resources | None, *others: Any) -> Edited:
-        small = resources is None or resources.is_small
-        return (known if small else edit)(pointer, resources, *others)
+    def is_small(_: str, resources: Resources | None, *_others: *Ts) -> bool:
+        return resources is None or resources.is_small
 
-    return recall
+    return remembered(512, is_small)(edit)
 
 
 def edited(pod: Pod, blocks: Iterable[Edited]) -> tuple[Pod, list[Change]]:

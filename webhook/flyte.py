@@ -37,7 +37,6 @@ class Task(Struct, frozen=True, gc=False):
     domain: str = ""
     workflow: str = ""  # Flyte 1 only, as in the label: sanitised
     name: str = ""  # of the task, as in the label: sanitised
-    run: str = ""  # Flyte 1: the execution
     primary: str = "/spec/containers/0"  # JSON Pointer of the container that runs the task
     operated: bool = False  # whether an operator made the Pod, on Flyte's behalf
     interruptible: bool = False
@@ -53,10 +52,11 @@ class Identification(Struct, frozen=True):
 def identify(pod: Pod, namespace: str, how: Identification) -> Task | None:
     """The Flyte task that the Pod belongs to; None for any other Pod."""
     labels: Labels = pod.metadata.labels or {}
-    owner = _owner(pod.metadata)
-    made_by = _generation(labels, owner)
-    if made_by is None:
+    by_labels = _generation(labels)
+    if by_labels is None:
         return None
+    owner = _owner(pod.metadata)
+    made_by = OWNERS.get(owner, by_labels)  # an owner of Flyte's own settles it
     project, domain = _whose(labels, namespace, how, made_by)
     return Task(
         generation=made_by,
@@ -64,9 +64,8 @@ def identify(pod: Pod, namespace: str, how: Identification) -> Task | None:
         domain=domain,
         workflow=labels.get("workflow-name") or "",
         name=labels.get("task-name") or "",
-        run=labels.get("execution-id") or labels.get("run") or labels.get("flyte.org/run") or "",
-        primary=_primary(pod.metadata, pod),
-        operated=owner != "" and owner not in OWNERS,
+        primary=_primary(pod),
+        operated=bool(owner) and owner not in OWNERS,
         interruptible=labels.get("interruptible") == "true",
     )
 
@@ -76,17 +75,19 @@ def is_flytes(pod: Pod) -> bool:
     return _generation(pod.metadata.labels or {}) is not None
 
 
-def _generation(labels: Labels, owner: str = "") -> Generation | None:
-    """Which Flyte made a Pod with these labels, None for neither; an owner of Flyte's own settles it."""
+def _generation(labels: Labels) -> Generation | None:
+    """Which Flyte made a Pod with these labels, None for neither."""
     if "flyte.org/run" in labels or labels.get("flyte.org/managed") == "true":
-        return OWNERS.get(owner, 2)
-    return OWNERS.get(owner, 1) if "execution-id" in labels else None
+        return 2
+    return 1 if "execution-id" in labels else None
 
 
 def _owner(metadata: ObjectMeta) -> str:
     """The kind of the controlling owner in lower case; empty without one."""
-    owners = metadata.owner_references or ()
-    return next((owner.kind.lower() for owner in owners if owner.controller and owner.kind), "")
+    for owner in metadata.owner_references or ():
+        if owner.controller and owner.kind:
+            return owner.kind.lower()
+    return ""
 
 
 def _whose(labels: Labels, namespace: str, how: Identification, made_by: Generation) -> tuple[str, str]:
@@ -101,10 +102,11 @@ def _whose(labels: Labels, namespace: str, how: Identification, made_by: Generat
     return project, domain
 
 
-def _primary(metadata: ObjectMeta, pod: Pod) -> str:
+def _primary(pod: Pod) -> str:
     """By the annotation of pod tasks, else by its name: that of the Pod, `primary`, an operator's; else the first."""
-    names = [container.name for container in pod.spec.containers]
-    if len(names) > 1:
+    containers, metadata = pod.spec.containers, pod.metadata
+    if len(containers) > 1:
+        names = [container.name for container in containers]
         asked = (metadata.annotations or {}).get(PRIMARY_CONTAINER_NAME)
         for name in (asked, metadata.name, "primary", *OPERATORS_CONTAINERS):
             if name and name in names:

@@ -5,7 +5,6 @@ Unknown fields are skipped here and never written back; a patch touches only wha
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook import quantity
+from webhook.memory import remembered
 from webhook.quantity import Quantity, QuantityError
 from webhook.resource_list import EMPTY, ResourceList
 
@@ -225,8 +225,7 @@ class Pod(Wire, frozen=True):
 def decode_hook(kind: type, value: object) -> object:
     """msgspec's hook for our own types on the wire; floats reach it as their text."""
     if kind is Resources:
-        block = msgspec.json.encode(value)
-        return _shared(block) if len(block) <= LARGEST_SHARED else _resources(block)
+        return _resources(_encode(value))
     if kind is Quantity:
         return quantity.from_json(value)
     raise NotImplementedError(kind)
@@ -237,6 +236,7 @@ class _Block(Struct):
     limits: dict[str, Any] | None = None
 
 
+@remembered(2048, lambda block: len(block) <= LARGEST_SHARED)
 def _resources(block: bytes) -> Resources:
     try:
         found = _decode_block(block)
@@ -246,7 +246,7 @@ def _resources(block: bytes) -> Resources:
     return Resources(_quantities("requests", found.requests), _quantities("limits", found.limits))
 
 
-_shared: Final = lru_cache(maxsize=2048)(_resources)
+_encode: Final = msgspec.json.Encoder().encode
 _decode_block: Final = msgspec.json.Decoder(_Block, float_hook=str).decode
 
 

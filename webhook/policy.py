@@ -114,13 +114,17 @@ class Policy:
     def settings(self, task: Task, namespace: str, today: str) -> Settings:
         """What holds for the task on that day, YYYY-MM-DD."""
         if not (self.overrides or self.exemptions):  # nothing depends on the task
-            return self.settings_of(())
+            return self._everywhere
         # Only exemptions look at namespace and day, and a cluster may have more namespaces than are remembered.
         where = (namespace, today) if self.exemptions else ("", "")
         scope = Scope(task.domain, task.project, task.workflow, task.name)
         # A label comes to us before anybody has looked at its length.
         legal = all(len(name) <= LONGEST_LABEL for name in scope)
         return (self._settings if legal else self._looked_up)(scope, task.generation, *where)
+
+    @cached_property
+    def _everywhere(self) -> Settings:
+        return self.settings_of(())
 
     @cached_property
     def _settings(self) -> Callable[[Scope, Generation, str, str], Settings]:

@@ -5,24 +5,26 @@ label, an image. So it is asked once for each shape, whatever number of Pods has
 from its shape too; whether its quotas have that, from nothing that could be remembered.
 """
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from webhook import pod as pods
 from webhook.decision import Change, Context, Written
 from webhook.flyte import Task
+from webhook.memory import remembered
 from webhook.pod import Container, Pod, PodSpec, Resources, Toleration
 from webhook.rules import MUTATING, clamp, default
 from webhook.rules.quota import Asked, asked
 from webhook.settings import Settings
 from webhook.trace import merged, write
 
-T = TypeVar("T")
 MOST_REMEMBERED: Final = 512  # shapes
 MOST_PARTS: Final = 32  # containers, and tolerations, of a Pod whose shape is remembered
+_RESOURCES: Final = attrgetter("resources")
+_IS_SIDECAR: Final = attrgetter("is_sidecar")
 LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the characters of its tolerations
 
 
@@ -39,7 +41,6 @@ class Shape(NamedTuple):
     overhead: Resources | None
     tolerations: tuple[Toleration, ...] | None
 
-    @property
     def is_small(self) -> bool:
         """Whether it may be the key of a cache."""
         blocks = (*self.containers, *self.init_containers, self.pod, self.overhead)
@@ -72,16 +73,12 @@ class Standing(Struct, frozen=True, gc=False):
 
 def ruled(pod: Pod, context: Context) -> Ruled:
     """What the rules make of a Pod that is to be created."""
-    return _recalled(_ruled, _known_ruled, _shape(pod, context))
+    return _ruled(_shape(pod, context))
 
 
 def standing(pod: Pod, context: Context) -> Standing:
     """What the rules would find in a Pod that is to be created as it is."""
-    return _recalled(_standing, _known_standing, _shape(pod, context))
-
-
-def _recalled(made: Callable[[Shape], T], known: Callable[[Shape], T], shape: Shape) -> T:
-    return (known if shape.is_small else made)(shape)
+    return _standing(_shape(pod, context))
 
 
 def _shape(pod: Pod, context: Context) -> Shape:
@@ -90,15 +87,16 @@ def _shape(pod: Pod, context: Context) -> Shape:
         context.settings,
         context.task.primary,
         context.task.interruptible,
-        tuple([container.resources for container in spec.containers]),
-        tuple([container.resources for container in init]),
-        tuple([container.is_sidecar for container in init]),
+        tuple(map(_RESOURCES, spec.containers)),
+        tuple(map(_RESOURCES, init)),
+        tuple(map(_IS_SIDECAR, init)),
         spec.resources,
         Resources(spec.overhead) if spec.overhead else None,
         None if spec.tolerations is None else tuple(spec.tolerations),
     )
 
 
+@remembered(MOST_REMEMBERED, Shape.is_small)
 def _ruled(shape: Shape) -> Ruled:
     before = pod = _pod_of(shape)
     context = _context_of(shape)
@@ -108,17 +106,14 @@ def _ruled(shape: Shape) -> Ruled:
             pod, made = rule(pod, context)
             changes += made
     all_changes = merged(changes)
-    written = write(all_changes, shape.settings.policy, pods.absent(before)) if changes else None
+    written = write(before, all_changes, shape.settings.policy) if changes else None
     return Ruled(_different(before, pod), all_changes, written, asked(default(pod)[0]))
 
 
+@remembered(MOST_REMEMBERED, Shape.is_small)
 def _standing(shape: Shape) -> Standing:
     pod = _pod_of(shape)
     return Standing(tuple(clamp(pod, _context_of(shape))[1]), asked(default(pod)[0]))
-
-
-_known_ruled: Final = lru_cache(maxsize=MOST_REMEMBERED)(_ruled)
-_known_standing: Final = lru_cache(maxsize=MOST_REMEMBERED)(_standing)
 
 
 def _context_of(shape: Shape) -> Context:

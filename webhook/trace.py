@@ -1,7 +1,7 @@
 """What is left where people look: on the Pod, in the audit log, in warnings. All of it is told from the Changes."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -12,14 +12,14 @@ from webhook import patch
 from webhook import pod as pods
 from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, Written, outcome
 from webhook.patch import escape, unescape
-from webhook.pod import Pod
+from webhook.pod import Container, Pod
 from webhook.quantity import Quantity, QuantityError, parse
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
 _CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
-_IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
+_IN_JSON: Final = re.compile(f'(?<="path":"){_CONTAINER.pattern}')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WHY: Final = 500  # characters; ours are shorter
@@ -37,23 +37,26 @@ class Record(Struct, frozen=True, omit_defaults=True):
     omitted: int = 0  # changes that were too many for an annotation: the audit log has them
 
 
+_PLAIN: Final = re.compile("[-a-z0-9]*")  # in need of no escapes
+_FIRST_NOTE: Final = b'{"op":"add","path":"/metadata/annotations","value":{"%b":%%b}}' % CHANGES.encode()
+_NOTE: Final = b'{"op":"add","path":"/metadata/annotations/%b","value":%%b}' % escape(CHANGES).encode()
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode
 _decode_string: Final = msgspec.json.Decoder(str).decode
 
 
-def write(changes: tuple[Change, ...], policy: str, missing: Collection[str]) -> Written:
-    """The changes to a Pod that lacks these parents, once for all Pods of its shape: no container has a name yet."""
-    first, *others = _IN_JSON.split(_encode(Record(policy, changes)).decode())
-    record = [b'"' + _quoted(first), *map(_quoted, others[1::2])]
-    record[-1] += b'"'
-    operations = _encode(patch.build(changes, missing))[1:-1]
-    return Written(operations, tuple(record), tuple(others[::2]), Raw(_encode(changes)))
+def write(pod: Pod, changes: tuple[Change, ...], policy: str) -> Written:
+    """The changes to the Pod, or to any other of its shape: no container has a name yet."""
+    places = {pointer: place for place, (pointer, _) in enumerate(pods.containers(pod))}
+    named: list[int] = []
 
+    def unnamed(pointer: re.Match[str]) -> str:
+        named.append(places[pointer[0]])
+        return f"{pointer[0].rpartition('/')[0]}/%b"
 
-def _quoted(text: str) -> bytes:
-    """The text as a part of a JSON string."""
-    return _encode(text)[1:-1]
+    record = _IN_JSON.sub(unnamed, _encode(Record(policy, changes)).decode().replace("%", "%%"))
+    operations = _encode(patch.build(changes, pods.absent(pod)))[1:-1]
+    return Written(operations, _encode(record), tuple(named), Raw(_encode(changes)))
 
 
 def record(pod: Pod, decided: Allowed | Denied) -> bytes:
@@ -66,13 +69,20 @@ def record(pod: Pod, decided: Allowed | Denied) -> bytes:
     if earlier := _earlier(pod):
         both = merged((*earlier.changes, *by_name(pod, decided.changes)))
         return _encode(_encode(Record(decided.settings.policy, both, earlier.omitted)).decode())
-    written = decided.written or write(decided.changes, decided.settings.policy, pods.absent(pod))
-    names = _names(pod)
-    paths = {at: _quoted(f'"path":{_encode(names.get(at, at)).decode()[:-1]}') for at in {*written.pointers}}
-    pieces = [b""] * (len(written.record) + len(written.pointers))
-    pieces[::2] = written.record
-    pieces[1::2] = [paths[pointer] for pointer in written.pointers]
-    return b"".join(pieces)
+    written = decided.written or write(pod, decided.changes, decided.settings.policy)
+    names = [*_steps(pod.spec.containers), *_steps(pod.spec.init_containers or ())]
+    return written.record % tuple([names[place] for place in written.named])
+
+
+def _steps(containers: Sequence[Container]) -> list[bytes]:
+    """Each container's name, or its index for want of one, as a step of a path in JSON in a JSON string."""
+    return [_step(it.name) if it.name else b"%d" % at for at, it in enumerate(containers)]
+
+
+def _step(name: str) -> bytes:
+    if _PLAIN.fullmatch(name):
+        return name.encode()
+    return _encode(_encode(escape(name)).decode()[1:-1])[1:-1]
 
 
 def noted(pod: Pod, told: bytes) -> bytes:
@@ -82,12 +92,11 @@ def noted(pod: Pod, told: bytes) -> bytes:
     for name, text in (others or {}).items():
         if name != CHANGES:
             room -= len(name.encode()) + len((text or "").encode())
-    value = told if _fits(told, room) else _in_short(told)
-    if not _fits(value, room):
-        return b""
-    if others is None:
-        return b'{"op":"add","path":"/metadata/annotations","value":{"%b":%b}}' % (CHANGES.encode(), value)
-    return b'{"op":"add","path":"/metadata/annotations/%b","value":%b}' % (escape(CHANGES).encode(), value)
+    if not _fits(told, room):
+        told = _in_short(told)
+        if not _fits(told, room):
+            return b""
+    return (_FIRST_NOTE if others is None else _NOTE) % told
 
 
 def _fits(told: bytes, room: int) -> bool:
@@ -188,12 +197,14 @@ def audit(pod: Pod, decision: Decision, told: bytes) -> dict[str, str | Raw] | N
     decided = outcome(decision)
     settings = decided.settings
     notes: dict[str, str | Raw] = {}
-    if isinstance(decision, Told):
+    only_told = isinstance(decision, Told)
+    if only_told:
         notes["mode"] = settings.mode
-        if isinstance(decided, Denied):
+    if isinstance(decided, Denied):
+        if only_told:
             notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
-    if isinstance(decided, Denied) and decided.outlook:
-        notes["outlook"] = decided.outlook
+        if decided.outlook:
+            notes["outlook"] = decided.outlook
     if told:
         notes["more-changes" if CHANGES in (pod.metadata.annotations or {}) else "changes"] = Raw(told)
     if settings.skips:

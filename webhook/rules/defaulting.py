@@ -6,7 +6,7 @@ SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/def
 
 from webhook import pod as pods
 from webhook.decision import Change
-from webhook.edit import Edit, Edited, edited, remembered
+from webhook.edit import Edit, Edited, edited, remembered_edit
 from webhook.effective import aggregate, limits_of, requests_of
 from webhook.pod import Pod, Resources
 from webhook.resource_list import HUGEPAGES
@@ -24,7 +24,7 @@ def default(pod: Pod) -> tuple[Pod, list[Change]]:
     return pod, changes + level
 
 
-@remembered
+@remembered_edit
 def _default(pointer: str, resources: Resources | None) -> Edited:
     edit = Edit(pointer, resources, "api-default")
     _round_up(edit)

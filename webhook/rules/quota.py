@@ -8,7 +8,10 @@ random, all of them are named here, by name.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Final
+
+from msgspec import Struct
 
 from webhook import pod as pods
 from webhook import resource_list
@@ -20,12 +23,20 @@ from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.snapshot import Charges, ResourceQuota, ScopeRequirement
 
 ONE: Final = Quantity(10**9)
+_BY_NAME: Final = attrgetter("name")
 COMPUTE: Final = ("cpu", "memory", "ephemeral-storage")
 # What a quota may demand of every container. "It was a mistake", says kubernetes, and stays with these six.
 DEMANDED: Final = frozenset(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
 CHARGED: Final = frozenset(
     {"count/pods", "pods", *(f"{side}{name}" for side in ("", "requests.", "limits.") for name in COMPUTE)}
 )
+
+
+class Taken(Struct, frozen=True, gc=False):
+    """What a quota takes of a Pod: its names that Pods are charged for, sorted, and the amounts."""
+
+    tracked: Mapping[str, None]
+    charges: ResourceList
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +53,10 @@ class Asked:
         return sorted(name for name, quantity in self.usage.items() if quantity.nano < 0)
 
     @cached_property
-    def taken(self) -> Callable[[tuple[str, ...]], ResourceList]:
-        """What a quota with these names charges for it."""
+    def taken(self) -> Callable[[tuple[str, ...]], Taken]:
+        """What a quota with these names takes of it."""
         usage = self.usage  # not self, which would hold itself
-        return lru_cache(maxsize=64)(lambda names: _positive(resource_list.only(usage, names)))
+        return lru_cache(maxsize=64)(lambda names: Taken(_tracked(names), _positive(resource_list.only(usage, names))))
 
 
 def asked(pod: Pod) -> Asked:
@@ -55,23 +66,35 @@ def asked(pod: Pod) -> Asked:
     return Asked(usage(pod), qos(pod), unstated if any(unstated) else ())
 
 
+class Counting(Struct, frozen=True, gc=False):
+    """A quota that counts the Pod."""
+
+    name: str
+    hard: ResourceList
+    used: ResourceList
+    taken: Taken
+
+
 def check(pod: Pod, asks: Asked, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
     """Whether the Pod, which asks for so much, fits; with `old`, only what it asks for beyond that (pods/resize)."""
-    relevant = sorted(filter(_counting(pod, asks.qos), quotas), key=lambda quota: quota.name)
-    if not relevant:
+    counting = _counting(pod, asks.qos, asks, quotas)
+    if not counting:
         return Verdict((), {})
-    if flaws := _flaws(pod, asks, relevant):
+    if flaws := _flaws(pod, asks, counting):
         return Verdict(tuple(flaws), {})
     if asks.negative:
         return Verdict((NegativeUsage(asks.negative),), {})
-    charges = _charges(asks, relevant, old)
-    if exceeded := tuple(_exceeded(relevant, charges)):
-        held = usage(old) if old is not None and old.metadata.resource_version else EMPTY
-        return Verdict(exceeded, charges, *_left(relevant, charges, held))
+    charges, held = {quota.name: quota.taken.charges for quota in counting}, EMPTY
+    if old is not None and old.metadata.resource_version:
+        held = usage(old)
+        counted = {quota.name for quota in _counting(old, qos(old), asks, quotas)}
+        charges |= _grown(asks, held, [quota for quota in counting if quota.name in counted])
+    if exceeded := _exceeded(counting, charges):
+        return Verdict(tuple(exceeded), charges, *_left(counting, charges, held))
     return Verdict((), charges)
 
 
-def _left(quotas: Sequence[ResourceQuota], charges: Charges, held: ResourceList) -> tuple[ResourceList, ResourceList]:
+def _left(quotas: Sequence[Counting], charges: Charges, held: ResourceList) -> tuple[ResourceList, ResourceList]:
     """What is free, and what there is in all besides what a resized Pod holds already: the least of all quotas.
 
     Of the names that are charged.
@@ -87,12 +110,12 @@ def _left(quotas: Sequence[ResourceQuota], charges: Charges, held: ResourceList)
     return free, whole
 
 
-def _flaws(pod: Pod, asks: Asked, quotas: Sequence[ResourceQuota]) -> list[Violation]:
+def _flaws(pod: Pod, asks: Asked, quotas: Sequence[Counting]) -> list[Violation]:
     """What kube-apiserver refuses before it adds anything up."""
     flaws: list[Violation] = []
     missing = _missing(pod, asks) if asks.unstated else {}
     for quota in quotas:
-        tracked = _tracked(tuple(quota.hard))
+        tracked = quota.taken.tracked
         if lacking := missing and {name: missing[name] for name in tracked if name in missing}:
             flaws.append(Unspecified(quota.name, lacking))
         elif not quota.used.keys() >= tracked.keys():
@@ -109,26 +132,24 @@ def _missing(pod: Pod, asks: Asked) -> Mapping[str, list[str]]:
     return {name: sorted(missing[name]) for name in sorted(missing)}
 
 
-def _charges(asks: Asked, quotas: Sequence[ResourceQuota], old: Pod | None) -> Charges:
-    """What the Pod takes of each quota: all it asks for, or what is more than before where that was counted too."""
-    charges = {quota.name: asks.taken(tuple(quota.hard)) for quota in quotas}
-    if old is not None and old.metadata.resource_version:
-        more = resource_list.subtract(asks.usage, usage(old))
-        for quota in filter(_counting(old, qos(old)), quotas):
-            charges[quota.name] = _positive(resource_list.only(more, quota.hard))
-    return charges
+def _grown(asks: Asked, held: ResourceList, quotas: Iterable[Counting]) -> Charges:
+    """What the Pod asks for beyond what it held, of quotas that counted it before."""
+    more = resource_list.subtract(asks.usage, held)
+    return {quota.name: _positive(resource_list.only(more, quota.hard)) for quota in quotas}
 
 
 def _positive(resources: ResourceList) -> ResourceList:
     return {name: quantity for name, quantity in resources.items() if quantity.nano > 0}
 
 
-def _exceeded(quotas: Sequence[ResourceQuota], charges: Charges) -> Iterable[Violation]:
+def _exceeded(quotas: Sequence[Counting], charges: Charges) -> list[Violation]:
+    exceeded: list[Violation] = []
     for quota in quotas:
         requested, used, hard = charges[quota.name], quota.used, quota.hard
         over = [name for name, more in requested.items() if used.get(name, ZERO).nano + more.nano > hard[name].nano]
         if over:
-            yield Exceeded(quota.name, sorted(over), requested, used, hard)
+            exceeded.append(Exceeded(quota.name, sorted(over), requested, used, hard))
+    return exceeded
 
 
 def usage(pod: Pod) -> ResourceList:
@@ -173,17 +194,30 @@ def _tracked(names: tuple[str, ...]) -> Mapping[str, None]:
     return dict.fromkeys(sorted(filter(is_charged, names)))
 
 
-def _counting(pod: Pod, qos_class: str) -> Callable[[ResourceQuota], bool]:
-    """Which quotas count the Pod; each scope is looked into once, however many quotas have it."""
+def _counting(pod: Pod, qos_class: str, asks: Asked, quotas: Iterable[ResourceQuota]) -> list[Counting]:
+    """The quotas that count the Pod, by name; each scope is looked into once, however many quotas have it."""
     known: dict[tuple[str, ...], bool] = {}
+    counting = []
+    for quota in quotas:
+        hard, scopes = quota.hard, quota.scopes
+        taken = asks.taken(tuple(hard))
+        if taken.tracked and (not scopes or _in_scopes(scopes, pod, qos_class, known)):
+            counting.append(Counting(quota.name, hard, quota.used, taken))
+    counting.sort(key=_BY_NAME)
+    return counting
 
-    def matches(scope: ScopeRequirement) -> bool:
+
+def _in_scopes(
+    scopes: Iterable[ScopeRequirement], pod: Pod, qos_class: str, known: dict[tuple[str, ...], bool]
+) -> bool:
+    """Whether all of the scopes count the Pod; `known` are those that have been looked into."""
+    for scope in scopes:
         key = (scope.scope_name, scope.operator, *(scope.values or ()))
         if key not in known:
             known[key] = in_scope(scope, pod, qos_class)
-        return known[key]
-
-    return lambda quota: bool(_tracked(tuple(quota.hard))) and all(map(matches, quota.scopes))
+        if not known[key]:
+            return False
+    return True
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod, qos_class: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from webhook import pod as pods
 from webhook import resource_list
 from webhook.decision import Change, Context
-from webhook.edit import Edit, Edited, edited, remembered
+from webhook.edit import Edit, Edited, edited, remembered_edit
 from webhook.effective import aggregate, requests_of
 from webhook.pod import Container, Pod, Resources
 from webhook.quantity import NANO, Quantity
@@ -42,7 +42,7 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     )
 
 
-@remembered
+@remembered_edit
 def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governed: frozenset[str]) -> Edited:
     edit = Edit(pointer, resources, "fill")
     for name in sorted({*edit.requests, *edit.limits, *defaults.amounts, *defaults.bounds}):
@@ -71,7 +71,7 @@ def clamp(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     return (pod, changes) if pod.spec.resources is None else _clamp_pod_level(pod, settings, changes)
 
 
-@remembered
+@remembered_edit
 def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> Edited:
     edit = Edit(pointer, resources, "clamp")
     for name in edit.names:
