@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
 
 from webhook.decision import Allowed, Decision, Denied
+from webhook.tally import Durations, Tally
 
 # A review takes some 0.1 ms here; the API server's patience is seconds.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
@@ -19,32 +19,25 @@ class Metrics:
     def __init__(self) -> None:
         """All at zero."""
         self.registry = CollectorRegistry()
-        self._requests = Counter(
+        self._requests = Tally(
             "flyte_admission_requests",
             "Reviews answered, by endpoint and by what came out: allowed, changed, denied, bad_request, "
             "and would_be_changed and would_be_denied where the mode is warn or audit.",
             ["endpoint", "decision"],
-            registry=self.registry,
         )
-        self._duration = Histogram(
-            "flyte_admission_duration_seconds",
-            "Time from the body's last byte to the answer.",
-            ["endpoint"],
-            buckets=BUCKETS,
-            registry=self.registry,
+        self._durations = Durations(
+            "flyte_admission_duration_seconds", "Time from the body's last byte to the answer.", "endpoint", BUCKETS
         )
-        self._changes = Counter(
-            "flyte_admission_changes",
-            "Values changed in Pods, by rule: fill, clamp, tolerate.",
-            ["rule"],
-            registry=self.registry,
+        self._changes = Tally(
+            "flyte_admission_changes", "Values changed in Pods, by rule: fill, clamp, tolerate.", ["rule"]
         )
-        self._denials = Counter(
+        self._denials = Tally(
             "flyte_admission_quota_denials",
             "Pods refused for a ResourceQuota, by outlook: fits-later, never-fits.",
             ["outlook"],
-            registry=self.registry,
         )
+        for collector in (self._requests, self._durations, self._changes, self._denials):
+            self.registry.register(collector)
         self._policies = Counter(
             "flyte_admission_policy_reloads",
             "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
@@ -84,26 +77,20 @@ class Metrics:
             "0 if there is a ca.crt and it does not verify the certificate that is served, else 1.",
             registry=self.registry,
         )
-        self._outcome = lru_cache(self._requests.labels)
-        self._seconds = lru_cache(self._duration.labels)
-        self._rule = lru_cache(self._changes.labels)
 
     def bad_request(self, endpoint: str) -> None:
         """Count one request that was no review."""
-        self._outcome(endpoint, "bad_request").inc()
+        self._requests.counts[endpoint, "bad_request"] += 1
 
     def answered(self, endpoint: str, word: str, seconds: float, decision: Decision) -> None:
         """Count one review, under the word for what came out of it."""
-        self._outcome(endpoint, word).inc()
-        self._seconds(endpoint).observe(seconds)
+        self._requests.counts[endpoint, word] += 1
+        self._durations.observe(endpoint, seconds)
         if isinstance(decision, Allowed):
-            counts: dict[str, int] = {}
             for change in decision.changes:
-                counts[change.rule] = counts.get(change.rule, 0) + 1
-            for rule, count in counts.items():
-                self._rule(rule).inc(count)
+                self._changes.counts[change.rule,] += 1
         elif isinstance(decision, Denied) and decision.outlook:
-            self._denials.labels(decision.outlook).inc()
+            self._denials.counts[decision.outlook,] += 1
 
     def policy_read(self, digest: str) -> None:
         """Count a policy that is used from now on."""
