@@ -7,7 +7,7 @@ from its shape too; whether its quotas have that, from nothing that could be rem
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 
@@ -28,7 +28,7 @@ _IS_SIDECAR: Final = attrgetter("is_sidecar")
 LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the characters of its tolerations
 
 
-class Shape(NamedTuple):
+class Shape(Struct, frozen=True, gc=False):
     """All that a rule reads of a new Pod and its task; `sidecars` says of each init container whether it is one."""
 
     settings: Settings
