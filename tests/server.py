@@ -149,6 +149,11 @@ class Server:
         self.clients.append(Client(self.listening["health"]))
         return self.clients[-1]
 
+    def disconnect(self) -> None:
+        """Close all connections: a peer that is idle and does not read delays the end."""
+        for client in self.clients:
+            client.connection.close()
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """The exit code after the signal."""
         self.process.send_signal(number)
@@ -171,8 +176,7 @@ def running(
             server.listening = server.wait_for("listening")
             yield server
         finally:
-            for client in server.clients:
-                client.connection.close()
+            server.disconnect()
             process.terminate()
             try:
                 process.wait(PATIENCE)

@@ -85,7 +85,7 @@ def serving(server: FakeApiServer, certificate: tuple[Path, Path], folder: Path)
     pair = f"--tls-cert-file={certificate[0]}", f"--tls-private-key-file={certificate[1]}"
     with running("--policy", EXAMPLES / "policy.yaml", "--kubeconfig", file, *pair) as webhook:
         yield Serving(server, webhook)
-        webhook.clients[0].connection.close()
+        webhook.disconnect()
         assert webhook.stop() == 0
 
 

@@ -188,9 +188,11 @@ def one_line(stderr: str) -> str:
 def test_a_log_that_nobody_reads_any_more_stops_nobody() -> None:
     with running(*examples()) as server:
         server.unread()
+        client = server.client()
         for _ in range(20):
-            assert server.client().post("/mutate", REVIEW).status == 200
-            assert server.client().post("/mutate", b"{}").status == 400
+            assert client.post("/mutate", REVIEW).status == 200
+            assert client.post("/mutate", b"{}").status == 400
+        server.disconnect()
         assert server.stop() == 0
 
 
