@@ -153,7 +153,7 @@ def test_tls_1_1_is_refused(webhook: Webhook) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")  # OpenSSL itself offers it only so
-    with pytest.raises(ssl.SSLError, match=r"(?i)alert protocol version|EOF occurred"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert protocol version|EOF"):
         webhook.connect(context)
 
 
