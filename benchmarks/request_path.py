@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
+from msgspec import Raw
 
 from benchmarks import samples, servers, throughput
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
@@ -12,15 +13,49 @@ from webhook import pod as pods
 from webhook.admission_review import Request
 from webhook.decision import Allowed, Context
 from webhook.flyte import identify
+from webhook.pod import NO_RESOURCES, Pod, Resources, Wire
 from webhook.policy import Policy
 from webhook.policy_file import load
+from webhook.quantity import ZERO, Quantity
 from webhook.rules import quota
 from webhook.shape import ruled
 from webhook.snapshot import ResourceQuota
 
 TODAY = "2026-11-25"
+WHOLE, LIBRARY = "whole decision", "of it, msgspec alone"
 ROUNDS, BODIES, REQUESTS = 15, 300, 1500
 MANY = 10**6  # shapes, which is to say that no Pod is like another
+
+
+class AskedAbout(Wire, frozen=True):
+    """The request of a review, as far as it is a Pod."""
+
+    uid: str
+    object: Pod
+
+
+class Review(Wire, frozen=True):
+    """An AdmissionReview that asks."""
+
+    request: AskedAbout
+
+
+class Answered(Wire, frozen=True):
+    """The response of a review."""
+
+    uid: str
+    allowed: bool
+    audit_annotations: dict[str, Raw]
+    patch_type: str
+    patch: bytes
+
+
+class Answer(Wire, frozen=True):
+    """An AdmissionReview that answers."""
+
+    response: Answered
+    api_version: str
+    kind: str
 
 
 def some_policy() -> Policy:
@@ -43,9 +78,18 @@ def whole(body: bytes, policy: Policy, quotas: Sequence[ResourceQuota]) -> bytes
     return admission_review.encode(request, decision)
 
 
-def pod_of(request: Request) -> pods.Pod:
+def pod_of(request: Request) -> Pod:
     """The Pod under review, which all of the samples have."""
-    return request.pod or pods.Pod()
+    return request.pod or Pod()
+
+
+def libraries_part(bodies: Sequence[bytes], answers: Sequence[bytes]) -> Callable[[int], object]:
+    """What msgspec does for one decision: read a review, without what is ours in it, and write its answer."""
+    ours = {Resources: NO_RESOURCES, Quantity: ZERO}
+    decode = msgspec.json.Decoder(Review, dec_hook=lambda kind, _: ours[kind], float_hook=str).decode
+    encode = msgspec.json.Encoder().encode
+    read = [msgspec.json.decode(answer, type=Answer) for answer in answers]
+    return lambda i: (decode(bodies[i]), encode(read[i]))
 
 
 def stages(count: int) -> dict[str, Callable[[], Found]]:
@@ -59,6 +103,8 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     rulings = [ruled(pod_of(r), c) for r, c in zip(requests, contexts, strict=True)]
     decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, quotas, TODAY), Allowed)]
 
+    answers = [whole(body, policy, quotas) for body in bodies]
+
     def unlike() -> Found:
         fresh = [samples.review(next(others), shapes=MANY) for _ in range(count)]
         return microseconds(lambda i: whole(fresh[i], policy, quotas), count)
@@ -71,24 +117,28 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
         "rules, a known shape": lambda i: ruled(pod_of(requests[i]), contexts[i]),
         "quota": lambda i: quota.check(pod_of(requests[i]), rulings[i].asks, quotas),
         "encode, with the patch": lambda i: admission_review.encode(requests[i], decisions[i]),
-        "whole decision": lambda i: whole(bodies[i], policy, quotas),
+        LIBRARY: libraries_part(bodies, answers),
+        WHOLE: lambda i: whole(bodies[i], policy, quotas),
     }
     turns: dict[str, Callable[[], Found]] = {
         name: lambda step=step: microseconds(step, count)  # type: ignore[misc] # a default has no type of its own
         for name, step in steps.items()
     }
-    return {**turns, "whole decision, a new shape": unlike}
+    return {**turns, f"{WHOLE}, a new shape": unlike}
 
 
 def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
     """The stages in this process, the whole request in two servers."""
     rounds, count, asked = (1, 10, 10) if quick else (ROUNDS, BODIES, REQUESTS)
-    yield from against("control", in_turns(stages(count), rounds))
+    found = in_turns(stages(count), rounds)
+    both = zip(found[WHOLE], found[LIBRARY], strict=True)
+    found["of it, Python of our own"] = [{"us": whole["us"] - library["us"]} for whole, library in both]
+    yield from against("control", found)
     bodies = [samples.review(number) for number in range(asked)]
     with servers.control() as control, servers.ours() as ours:
         ours.seconds_to_ready()
-        both = {"control": control, "whole request": ours}
-        turns = {name: throughput.closed(server, bodies, 1) for name, server in both.items()}
+        servers_of = {"control": control, "whole request": ours}
+        turns = {name: throughput.closed(server, bodies, 1) for name, server in servers_of.items()}
         yield from against("control", in_turns(turns, rounds))
 
 
