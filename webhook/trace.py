@@ -19,7 +19,7 @@ PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
 MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
 _CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
-_IN_JSON: Final = re.compile(f'(?<="path":"){_CONTAINER.pattern}')  # quoted like this it is no part of a text
+_IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WHY: Final = 500  # characters; ours are shorter
@@ -50,9 +50,9 @@ def write(pod: Pod, changes: tuple[Change, ...], policy: str) -> Written:
     places = {pointer: place for place, (pointer, _) in enumerate(pods.containers(pod))}
     named: list[int] = []
 
-    def unnamed(pointer: re.Match[str]) -> str:
-        named.append(places[pointer[0]])
-        return f"{pointer[0].rpartition('/')[0]}/%b"
+    def unnamed(path: re.Match[str]) -> str:
+        named.append(places[path[1]])
+        return f"{path[0].rpartition('/')[0]}/%b"
 
     record = _IN_JSON.sub(unnamed, _encode(Record(policy, changes)).decode().replace("%", "%%"))
     operations = _encode(patch.build(changes, pods.absent(pod)))[1:-1]
