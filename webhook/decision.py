@@ -107,7 +107,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def refuses(self) -> bool:
-        """Whether this is ours to refuse: a negative amount gets an error of the API server's own before any quota."""
+        """Whether this is ours to refuse: a negative amount, told alone, gets the API server's own error before that."""
         return self.violations != () and not isinstance(self.violations[0], NegativeUsage)
 
 

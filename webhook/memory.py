@@ -30,7 +30,8 @@ def remembered(most: int, is_small: Callable[[*Ts], bool]) -> Callable[[Callable
             try:
                 return known(*args)
             except _TooLargeError:
-                return make(*args)
+                pass
+            return make(*args)
 
         return recalled
 
