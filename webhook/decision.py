@@ -107,7 +107,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def refuses(self) -> bool:
-        """Whether this is ours to refuse: a negative amount, told alone, gets the API server's own error before that."""
+        """Whether this is ours to refuse: a negative amount, told alone, gets the API server's own error."""
         return self.violations != () and not isinstance(self.violations[0], NegativeUsage)
 
 
