@@ -21,15 +21,18 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
     "namespaces": (1, 100, 10_000),
     "containers": (1, 10, 100),
     "overrides": (10, 500, 5_000),
+    "projects with an override": (10, 100, 500),
 }
+IN_USE: Final = 10  # projects whose Pods come, of those with an override
 QUICK = (1, 3)
-POOLS = {"namespaces": 5000, "containers": 300, "overrides": 5000}  # different reviews; more than any cache holds
+# Different reviews, more than any cache holds.
+POOLS = {"namespaces": 5000, "containers": 300, "overrides": 5000, "projects with an override": 5000}
 ROUNDS, SERVERS, REVIEWS = 25, 3, 300
 
 
 def decisions(size: str, count: int, pool: int, reviews: int) -> Callable[[], Found]:
     """A turn: the next so many reviews of a pool, in this process."""
-    policy = load(policy_with(count if size == "overrides" else 0), "policy.yaml").policy
+    policy = load(policy_with(count if size in OVERRIDING else 0), "policy.yaml").policy
     quotas = (msgspec.convert(it, ResourceQuota, dec_hook=pods.decode_hook) for it in some_namespaces(count))
     snapshot = Snapshot(quotas if size == "namespaces" else ())
     always = some_quotas(2)
@@ -62,17 +65,17 @@ def of_containers(number: int, count: int) -> bytes:
 
 
 def in_a_project(number: int, count: int) -> bytes:
-    """A review for one of so many projects."""
-    review = json.loads(samples.review(number))
-    review["request"]["object"]["metadata"]["labels"]["project"] = f"p{number * 7919 % count}"
-    return json.dumps(review).encode()
+    """A review for one of a few projects, of so many that have an override."""
+    return samples.review(number, f"p{number % IN_USE * (count // IN_USE)}-development")
 
 
 BODIES: Final[dict[str, Callable[[int, int], bytes]]] = {
     "namespaces": in_a_namespace,
     "containers": of_containers,
     "overrides": in_a_project,
+    "projects with an override": in_a_namespace,
 }
+OVERRIDING: Final = ("overrides", "projects with an override")
 
 
 def some_namespaces(count: int) -> list[samples.Json]:

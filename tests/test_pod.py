@@ -140,6 +140,8 @@ def test_blocks_of_resources_are_equal_by_what_they_print() -> None:
     assert hash(one) == hash(Resources(requests={"cpu": parse("1")}))
     assert one == thousand
     assert one not in (k, {"cpu": "1"}, Resources(limits={"cpu": parse("1")}))
+    binary, decimal = (Resources(requests={"memory": parse(text)}) for text in ("0.5Ki", "512"))
+    assert binary != decimal, "both print 512, but twice of it 1Ki and 1024"
     assert repr(one) == "Resources({'cpu': Quantity('1')}, None)"
 
 

@@ -124,6 +124,11 @@ class Written(Struct, frozen=True, gc=False):
     named: tuple[int, ...]
     changes: Raw
 
+    @property
+    def size(self) -> int:
+        """The bytes of all of it."""
+        return len(self.operations) + len(self.record) + len(bytes(self.changes))
+
 
 class Allowed(Struct, frozen=True):
     """The Pod may be created, with these changes; `charges` is what it takes of each quota, by name."""

@@ -19,8 +19,8 @@ def remembered_edit(
 ) -> Callable[[str, Resources | None, *Ts], Edited]:
     """Remember what became of a block, by its pointer, its content and whatever else decides, as far as it is small."""
 
-    def is_small(_: str, resources: Resources | None, *_others: *Ts) -> bool:
-        return resources is None or resources.is_small
+    def is_small(_edited: Edited, _pointer: str, resources: Resources | None, *others: *Ts) -> bool:
+        return all(it.is_small for it in (resources, *others) if isinstance(it, Resources))
 
     return remembered(512, is_small)(edit)
 

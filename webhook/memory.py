@@ -1,37 +1,41 @@
-"""What was worked out before, remembered: no more than so much of it, and nothing for what is large."""
+"""What was worked out before, remembered: no more than so much of it, and nothing that is large."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
-class _TooLargeError(Exception):
-    """These arguments are none to remember."""
+class _LargeError(Exception):
+    """A result that is not remembered, for lru_cache remembers no error."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
 
 
-def remembered(most: int, is_small: Callable[[*Ts], bool]) -> Callable[[Callable[[*Ts], T]], Callable[[*Ts], T]]:
-    """Remember up to `most` results of a pure function by its arguments, as far as they are small.
+def remembered(most: int, is_small: Callable[[T, *Ts], bool]) -> Callable[[Callable[[*Ts], T]], Callable[[*Ts], T]]:
+    """Remember up to `most` results of a pure function by its arguments.
 
-    Whether they are is asked only where they are not found: the question may cost more than the look.
+    `is_small` says of a result and its arguments whether they may stay in memory; what others send us often may not.
     """
 
     def decorated(make: Callable[[*Ts], T]) -> Callable[[*Ts], T]:
         @lru_cache(maxsize=most)
         def known(*args: *Ts) -> T:
-            if not is_small(*args):
-                raise _TooLargeError  # and an error is not remembered
-            return make(*args)
+            result = make(*args)
+            if not is_small(result, *args):
+                raise _LargeError(result)
+            return result
 
         @wraps(make)
         def recalled(*args: *Ts) -> T:
             try:
                 return known(*args)
-            except _TooLargeError:
-                pass
-            return make(*args)
+            except _LargeError as error:
+                large: T = error.result
+                return large
 
         return recalled
 

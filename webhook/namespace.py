@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from webhook.memory import remembered
+
 PROJECT: Final = "{{ project }}"
 DOMAIN: Final = "{{ domain }}"
+LONGEST: Final = 63  # characters that a namespace may have: it is a DNS label
 _PLACEHOLDER: Final = re.compile(f"({re.escape(PROJECT)}|{re.escape(DOMAIN)})")
 
 
@@ -28,7 +31,7 @@ class NamespaceMapping:
         return _read(namespace, self.template, self.domains)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096, lambda _found, namespace, *_: len(namespace) <= LONGEST)
 def _read(namespace: str, template: str, domains: tuple[str, ...]) -> tuple[str, str]:
     match = _pattern(template, domains).fullmatch(namespace)
     found = match.groupdict() if match else {}

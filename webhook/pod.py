@@ -38,7 +38,7 @@ class Resources:
     requests: Mapping[str, Quantity] | None
     limits: Mapping[str, Quantity] | None
     used: frozenset[str]  # the names with a quantity other than zero
-    size: int  # what it takes to remember: its characters, and 32 for each entry
+    size: int  # what it takes to remember: its names and digits, and 32 for each entry
 
     def __init__(
         self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
@@ -48,14 +48,15 @@ class Resources:
         self.limits = limits
         maps = requests or EMPTY, limits or EMPTY
         self.used = frozenset(name for values in maps for name, value in values.items() if value)
-        # By their texts, so that 1000m and 1 do not stand for each other in what people read.
+        # By more than their values, so that 1000m and 1 do not stand for each other in what people read.
         # An absent map is not an empty one: a patch has to add it.
         self._key = tuple(
-            None if values is None else frozenset((name, str(value)) for name, value in values.items())
+            None if values is None else frozenset((name, value.identity) for name, value in values.items())
             for values in (requests, limits)
         )
         self._hash = hash(self._key)
-        self.size = sum(len(name) + len(text) + 32 for values in self._key if values for name, text in values)
+        entries = (entry for values in (requests, limits) for entry in (values or EMPTY).items())
+        self.size = sum(len(name) + value.size + 32 for name, value in entries)
 
     @property
     def is_small(self) -> bool:
@@ -236,7 +237,7 @@ class _Block(Struct):
     limits: dict[str, Any] | None = None
 
 
-@remembered(2048, lambda block: len(block) <= LARGEST_SHARED)
+@remembered(2048, lambda resources, block: resources.is_small and len(block) <= LARGEST_SHARED)
 def _resources(block: bytes) -> Resources:
     try:
         found = _decode_block(block)

@@ -6,8 +6,9 @@ The rules are those of k8s.io/apimachinery `pkg/api/resource` (quantity.go, suff
 
 import re
 from enum import Enum
-from functools import lru_cache
 from typing import Final
+
+from webhook.memory import remembered
 
 
 class Format(Enum):
@@ -94,6 +95,16 @@ class Quantity:
         """False for zero."""
         return self.nano != 0
 
+    @property
+    def identity(self) -> tuple[str, Format, int]:
+        """What tells it from every other, of the same value too: what it prints as, alone and in a sum."""
+        return str(self), self.format, self._scale
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its digits take in memory."""
+        return self.nano.bit_length() // 4
+
     def __add__(self, other: "Quantity") -> "Quantity":
         """The sum, in the format of the left operand unless that is zero."""
         return Quantity(self.nano + other.nano, self.format if self.nano else other.format)
@@ -129,7 +140,11 @@ class Quantity:
 ZERO: Final = Quantity(0)
 
 
-@lru_cache(maxsize=8192)
+def _is_small(quantity: Quantity, text: str) -> bool:
+    return len(text) <= LONGEST_SHOWN and quantity.size <= LONGEST_SHOWN
+
+
+@remembered(8192, _is_small)
 def parse(text: str) -> Quantity:
     """The Quantity that `text` stands for; QuantityError where Kubernetes takes no such text."""
     match = _SYNTAX.fullmatch(text)
@@ -151,8 +166,7 @@ def parse(text: str) -> Quantity:
 def from_json(value: object) -> Quantity:
     """As `Quantity.UnmarshalJSON`: a text trimmed of blanks, a bare number, or null for zero."""
     if isinstance(value, str):
-        text = value.strip(" ")
-        return parse(text) if len(text) <= LONGEST_SHOWN else parse.__wrapped__(text)  # what is so long is not kept
+        return parse(value.strip(" "))
     if value is None:
         return ZERO
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -214,18 +228,13 @@ def _canonical(nano: int, format: Format) -> str:
     if nano == 0:
         return "0"
     if format is Format.BINARY_SI and abs(nano) >= 1024 * NANO and nano % NANO == 0:
-        amount, power = _without_factors(nano // NANO, 1024, MAX_DIGITS)
+        whole = nano // NANO
+        power = ((whole & -whole).bit_length() - 1) // 10  # zeros at its end, ten bits at a time
+        amount = whole >> 10 * power
         return f"{amount}{_BINARY_SUFFIX[power] if power < len(_BINARY_SUFFIX) else ''}"
-    amount, power = _without_factors(nano, 1000, MAX_DIGITS)
-    exponent = 3 * power - 9
+    digits = str(nano)
+    power = (len(digits) - len(digits.rstrip("0"))) // 3
+    amount, exponent = digits[: len(digits) - 3 * power], 3 * power - 9
     if format is Format.DECIMAL_EXPONENT:
-        return f"{amount}e{exponent}" if exponent else str(amount)
+        return f"{amount}e{exponent}" if exponent else amount
     return f"{amount}{_DECIMAL_SUFFIX.get(exponent, '')}"
-
-
-def _without_factors(number: int, factor: int, most: int) -> tuple[int, int]:
-    times = 0
-    while times < most and number % factor == 0:
-        number //= factor
-        times += 1
-    return number, times

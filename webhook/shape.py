@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from webhook import pod as pods
@@ -21,11 +22,13 @@ from webhook.rules.quota import Asked, asked
 from webhook.settings import Settings
 from webhook.trace import merged, write
 
-MOST_REMEMBERED: Final = 512  # shapes
+MOST_REMEMBERED: Final = 1024  # shapes
 MOST_PARTS: Final = 32  # containers, and tolerations, of a Pod whose shape is remembered
+MOST_BYTES: Final = 16 * 1024  # of its changes as they are written
+_encode: Final = msgspec.json.Encoder().encode
 _RESOURCES: Final = attrgetter("resources")
 _IS_SIDECAR: Final = attrgetter("is_sidecar")
-LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the characters of its tolerations
+LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the bytes of its tolerations
 
 
 class Shape(Struct, frozen=True, gc=False):
@@ -41,18 +44,15 @@ class Shape(Struct, frozen=True, gc=False):
     overhead: Resources | None
     tolerations: tuple[Toleration, ...] | None
 
+    @property
     def is_small(self) -> bool:
         """Whether it may be the key of a cache."""
         blocks = (*self.containers, *self.init_containers, self.pod, self.overhead)
         tolerations = self.tolerations or ()
         if len(blocks) > MOST_PARTS or len(tolerations) > MOST_PARTS:
             return False
-        size = 0
-        for block in blocks:
-            size += block.size if block else 0
-        for toleration in tolerations:
-            size += len(toleration.key or "") + len(toleration.value or "")
-        return size <= LARGEST_REMEMBERED
+        sizes = (*(block.size for block in blocks if block), *(len(_encode(it)) for it in tolerations))
+        return sum(sizes) <= LARGEST_REMEMBERED
 
 
 class Ruled(Struct, frozen=True, gc=False):
@@ -96,7 +96,15 @@ def _shape(pod: Pod, context: Context) -> Shape:
     )
 
 
-@remembered(MOST_REMEMBERED, Shape.is_small)
+def _is_small_ruled(made: Ruled, shape: Shape) -> bool:
+    return shape.is_small and (made.written is None or made.written.size <= MOST_BYTES)
+
+
+def _is_small_standing(_: Standing, shape: Shape) -> bool:
+    return shape.is_small
+
+
+@remembered(MOST_REMEMBERED, _is_small_ruled)
 def _ruled(shape: Shape) -> Ruled:
     before = pod = _pod_of(shape)
     context = _context_of(shape)
@@ -110,7 +118,7 @@ def _ruled(shape: Shape) -> Ruled:
     return Ruled(_different(before, pod), all_changes, written, asked(default(pod)[0]))
 
 
-@remembered(MOST_REMEMBERED, Shape.is_small)
+@remembered(MOST_REMEMBERED, _is_small_standing)
 def _standing(shape: Shape) -> Standing:
     pod = _pod_of(shape)
     return Standing(tuple(clamp(pod, _context_of(shape))[1]), asked(default(pod)[0]))

@@ -27,7 +27,6 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
     if context.old is not None:
         return pod, []
     settings, level = context.settings, pods.pod_resources(pod)
-    governed = frozenset({*(level.requests or ()), *(level.limits or ())})
     return edited(
         pod,
         (
@@ -35,7 +34,7 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
                 pointer,
                 container.resources,
                 settings.defaults if pointer == context.task.primary else settings.secondary_defaults,
-                governed,
+                level,
             )
             for pointer, container in pods.containers(pod)
         ),
@@ -43,8 +42,9 @@ def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
 
 
 @remembered_edit
-def _fill(pointer: str, resources: Resources | None, defaults: Defaults, governed: frozenset[str]) -> Edited:
+def _fill(pointer: str, resources: Resources | None, defaults: Defaults, level: Resources) -> Edited:
     edit = Edit(pointer, resources, "fill")
+    governed = {*(level.requests or ()), *(level.limits or ())}
     for name in sorted({*edit.requests, *edit.limits, *defaults.amounts, *defaults.bounds}):
         request, limit = edit.requests.get(name), edit.limits.get(name)
         completes = name in defaults.completes or is_extended(name)
