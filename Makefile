@@ -14,7 +14,7 @@ help: ## Say what the targets do
 setup: $(SETUP) ## Put the program and its tools into .venv
 
 $(SETUP): requirements-dev.txt pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

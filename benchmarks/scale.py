@@ -21,7 +21,7 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
     "namespaces": (1, 100, 10_000),
     "containers": (1, 10, 100),
     "overrides": (10, 500, 5_000),
-    "projects with an override": (10, 100, 500),
+    "projects with an override": (10, 50, 500),
 }
 IN_USE: Final = 10  # projects whose Pods come, of those with an override
 QUICK = (1, 3)
