@@ -230,8 +230,7 @@ def _canonical(nano: int, format: Format) -> str:
     if format is Format.BINARY_SI and abs(nano) >= 1024 * NANO and nano % NANO == 0:
         whole = nano // NANO
         power = ((whole & -whole).bit_length() - 1) // 10  # zeros at its end, ten bits at a time
-        amount = whole >> 10 * power
-        return f"{amount}{_BINARY_SUFFIX[power] if power < len(_BINARY_SUFFIX) else ''}"
+        return f"{whole >> 10 * power}{_BINARY_SUFFIX[power] if power < len(_BINARY_SUFFIX) else ''}"
     digits = str(nano)
     power = (len(digits) - len(digits.rstrip("0"))) // 3
     amount, exponent = digits[: len(digits) - 3 * power], 3 * power - 9
