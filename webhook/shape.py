@@ -25,10 +25,10 @@ from webhook.trace import merged, write
 MOST_REMEMBERED: Final = 1024  # shapes
 MOST_PARTS: Final = 32  # containers, and tolerations, of a Pod whose shape is remembered
 MOST_BYTES: Final = 16 * 1024  # of its changes as they are written
+LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the bytes of its tolerations
 _encode: Final = msgspec.json.Encoder().encode
 _RESOURCES: Final = attrgetter("resources")
 _IS_SIDECAR: Final = attrgetter("is_sidecar")
-LARGEST_REMEMBERED: Final = 3072  # the size of all its blocks, and the bytes of its tolerations
 
 
 class Shape(Struct, frozen=True, gc=False):
