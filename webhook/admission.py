@@ -1,21 +1,24 @@
 """What becomes of a Pod: the pure core, from a Request to a Decision, without HTTP, clock, or I/O."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
-from webhook import patch, refusal
+from webhook import earlier, patch, refusal
 from webhook.admission_review import Request
 from webhook.decision import Allowed, Change, Context, Decision, Denied, Told, Verdict, Written
 from webhook.effective import computed_qos
-from webhook.flyte import identify
+from webhook.flyte import identify, of_namespace
 from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
 from webhook.rules import clamp, default, unclampable
 from webhook.rules.quota import Asked, asked, check
 from webhook.shape import ruled, standing
 from webhook.snapshot import ResourceQuota
-from webhook.trace import merged
+from webhook.trace import by_name, merged
+
+MOST_NAMED: Final = 20  # values over a maximum that a message names
 
 
 def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
@@ -23,6 +26,8 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
     `quotas` are those of the namespace; `today` is YYYY-MM-DD in UTC, for exemptions end.
     """
+    if request.problem:
+        return _unreadable(request, policy, today)
     pod, context = request.pod, _context(request, policy, today)
     if pod is None or context is None:
         return Allowed()
@@ -32,7 +37,17 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     made = ruled(pod, context)
-    return _judged(request, context, check(pod, made.asks, quotas), made.changes, made.written)
+    decided = _judged(request, context, check(pod, made.asks, quotas), made.changes, made.written)
+    found = _earlier(pod, context)
+    return replace(decided, earlier=found) if found else decided
+
+
+def _earlier(pod: Pod, context: Context) -> tuple[Change, ...]:
+    """Return what an earlier review has changed: what the rules would do again to the Pod as it was before that."""
+    if not (claimed := earlier.claims(pod)):
+        return ()
+    before, claimed = earlier.undone(pod, claimed)
+    return earlier.confirmed(claimed, by_name(before, ruled(before, context).changes))
 
 
 def _resized(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
@@ -44,6 +59,8 @@ def _resized(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], contex
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
     """Refuse what came in after /mutate: anything over a maximum, or over a quota."""
+    if request.problem:
+        return _unreadable(request, policy, today)
     pod, context = request.pod, _context(request, policy, today)
     if pod is None or context is None:
         return Allowed()
@@ -61,6 +78,20 @@ def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], cont
     if over and "clamp" not in context.settings.skips:
         return _forbidden(request, _over(over), context)
     return _judged(request, context, check(pod, asks, quotas, request.old))
+
+
+def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
+    """Refuse what no rule can look at: 413, which either Flyte takes for final.
+
+    How strictly goes by the namespace alone, for such a Pod does not say whose it is.
+    """
+    task = of_namespace(request.namespace, policy.identification)
+    settings = policy.settings(task, request.namespace, today)
+    if "clamp" in settings.skips:
+        return Allowed(settings=settings)
+    message = f'pods "{request.pod_name}" is forbidden: {request.problem}'
+    denied = Denied(413, refusal.REASONS[413], message, settings=settings)
+    return denied if settings.mode == "enforce" else Told(denied)
 
 
 def _context(request: Request, policy: Policy, today: str) -> Context | None:
@@ -92,8 +123,12 @@ def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequ
 
 def _over(changes: Sequence[Change]) -> str:
     """What is too much, by its place in the Pod."""
-    places = (patch.unescape(change.path.removeprefix("/spec/")) for change in changes)
-    return "; ".join(f"{where} is {change.before}, {change.why}" for where, change in zip(places, changes, strict=True))
+    found = [
+        f"{patch.unescape(change.path.removeprefix('/spec/'))} is {change.before}, {change.why}"
+        for change in changes[:MOST_NAMED]
+    ]
+    left_out = len(changes) - len(found)
+    return "; ".join([*found, *([f"and {left_out} more"] if left_out else [])])
 
 
 def _forbidden(request: Request, why: str, context: Context) -> Denied:

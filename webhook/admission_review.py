@@ -1,19 +1,19 @@
 """The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request, from a Decision to bytes."""
 
-from collections.abc import Callable
+import re
 from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
+from webhook import limits, trace
 from webhook import pod as pods
-from webhook import trace
 from webhook.decision import Allowed, Decision, Denied, outcome
+from webhook.nesting import TooNestedError, shallow
 from webhook.pod import Pod, Wire
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
-T = TypeVar("T")
 R = TypeVar("R", bound="_Request")
 
 
@@ -52,7 +52,10 @@ class _Review(Wire, Generic[R], frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """One review, parsed: `pod` is there for what we decide about, `old` for a resize."""
+    """One review, parsed: `pod` is there for what we decide about, `old` for a resize.
+
+    `problem` says why the object is not one that rules can look at: it is larger than a Pod can be, or no Pod.
+    """
 
     uid: str
     name: str = ""
@@ -60,6 +63,7 @@ class Request(Struct, frozen=True):
     dry_run: bool = False
     pod: Pod | None = None
     old: Pod | None = None
+    problem: str = ""
 
     @property
     def meta(self) -> pods.ObjectMeta:
@@ -69,7 +73,8 @@ class Request(Struct, frozen=True):
     @property
     def pod_name(self) -> str:
         """The name the API server's own messages use: of the request, the Pod, or its generateName."""
-        return self.name or self.meta.name or self.meta.generate_name or "Unknown"
+        name = self.name or self.meta.name or self.meta.generate_name or "Unknown"
+        return name if len(name) <= limits.TEXT else f"{name[: limits.TEXT]}…"
 
     @property
     def resize(self) -> bool:
@@ -77,35 +82,91 @@ class Request(Struct, frozen=True):
         return self.old is not None
 
 
-def decode(body: bytes) -> Request:
-    """The review in `body`; BadReviewError says what it is instead, and where."""
-    request, pod = _in_one_go(body) or _piece_by_piece(body)
+def decode(body: bytes | bytearray) -> Request:
+    """Decode the review in `body`; BadReviewError says what it is instead, and where.
+
+    Whatever the object holds, the review can be answered: see `Request.problem`.
+    """
+    try:
+        return _decode(body)
+    except RecursionError:
+        pass
+    try:
+        return _decode(shallow(body))
+    except TooNestedError as error:
+        uid = _UID.search(body[:_HEAD])
+        if uid is None:
+            raise BadReviewError(f"{error} - at `$`") from None
+        return Request(uid[1].decode(), problem=str(error))
+
+
+_HEAD: Final = 4096
+_UID: Final = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([-\w]{1,256})"')  # where Go writes it: first of all
+
+
+def _decode(body: bytes | bytearray) -> Request:
+    request, pod, problem = _in_one_go(body) or _piece_by_piece(body)
     handled, resize = _handled(request)
+    old: Pod | None = None
+    if handled and resize and not problem:
+        old, problem = _pod(request.old_object, "oldObject")
     if pod is not None and pod.status is not None and not resize:
         pod = Pod(pod.metadata, pod.spec)  # its status is the user's word; the API server resets it after us
+    namespace = request.namespace or (pod and pod.metadata.namespace) or ""
+    if len(namespace) > limits.TEXT:
+        namespace, problem = "", problem or f"metadata.namespace: more than {limits.TEXT} characters"
     return Request(
         uid=request.uid,
         name=request.name or "",
-        namespace=request.namespace or (pod and pod.metadata.namespace) or "",
+        namespace=namespace,
         dry_run=bool(request.dry_run),
-        pod=pod if handled else None,
-        old=_decoded(pods.decode, request.old_object, "$.request.oldObject") if resize else None,
+        pod=pod if handled and not problem else None,
+        old=old,
+        problem=problem if handled else "",
     )
 
 
-def _in_one_go(body: bytes) -> tuple[_Request, Pod] | None:
-    """The request and its Pod, where all of it is as it is in nearly every review."""
+def _in_one_go(body: bytes | bytearray) -> tuple[_Request, Pod, str] | None:
+    """Return the request and its Pod, where all of it is as it is in nearly every review."""
     try:
         request = _request(_decode_of_pod(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadReviewError):
+    except (msgspec.DecodeError, UnicodeDecodeError, BadReviewError):
         return None
-    return (request, request.object) if request.object else None
+    return (request, request.object, "") if request.object else None
 
 
-def _piece_by_piece(body: bytes) -> tuple[_Request, Pod | None]:
-    """The request, with a Pod only if we decide about it: nothing else has to be as we expect it."""
-    request = _request(_decoded(_decode_of_anything, body, "$"))
-    return request, _decoded(pods.decode, request.object, "$.request.object") if any(_handled(request)) else None
+def _piece_by_piece(body: bytes | bytearray) -> tuple[_Request, Pod | None, str]:
+    """Return the request, and its Pod or problem if we decide about it: nothing else has to be as expected."""
+    try:
+        request = _request(_decode_of_anything(body))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        text = str(error)
+        raise BadReviewError(text if "`$" in text else f"{text} - at `$`") from error
+    return request, *(_pod(request.object, "object") if any(_handled(request)) else (None, ""))
+
+
+def _pod(data: Raw, field: str) -> tuple[Pod | None, str]:
+    """Return the Pod of that field of the request, or what is wrong with it."""
+    try:
+        return pods.decode(data), ""
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        text = _plainly(str(error))
+        return None, f"of the {field}, {text}" if field == "oldObject" else text
+
+
+_UNITS: Final = {"array": "items", "object": "names", "str": "characters"}
+_TOO_LONG: Final = re.compile(
+    r"(?:(?P<part>\w+): )?Expected `(?P<kind>\w+)` of length <= (?P<most>\d+) - at `\$\.(?P<at>.*)`"
+)
+
+
+def _plainly(problem: str) -> str:
+    """Return what msgspec says of a Pod in the words of its author: the place first, `spec.containers: …`."""
+    if match := _TOO_LONG.fullmatch(problem):
+        where = f"{match['at']}.{match['part']}" if match["part"] else match["at"]
+        return f"{where}: more than {match['most']} {_UNITS[match['kind']]}"
+    what, _, where = problem.rpartition(" - at `$")
+    return f"{where.strip('.`') or 'the object'}: {what}" if what else problem
 
 
 def _request(review: _Review[R]) -> R:
@@ -129,17 +190,6 @@ def _handled(request: _Request) -> tuple[bool, bool]:
 
 _decode_of_pod: Final = msgspec.json.Decoder(_Review[_OfPod], dec_hook=pods.decode_hook, float_hook=str).decode
 _decode_of_anything: Final = msgspec.json.Decoder(_Review[_OfAnything]).decode
-
-
-def _decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, root: str) -> T:
-    """What `decode` makes of the data; `root` is where in the review the data stands."""
-    try:
-        return decode(data)
-    except RecursionError:
-        raise BadReviewError(f"nested too deeply - at `{root}`") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = str(error).replace("`$", f"`{root}")
-        raise BadReviewError(text if "`$" in text else f"{text} - at `{root}`") from error
 
 
 class _Details(Wire, frozen=True):
@@ -174,19 +224,19 @@ def encode(request: Request, decision: Decision) -> bytes:
 
     Changes are in the audit annotation `changes`, and on the Pod in an annotation; see `webhook.trace`.
     """
-    if request.pod is None:
+    if request.pod is None and not request.problem:
         return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
-    decided = outcome(decision)
-    told = trace.record(request.pod, decided)
+    decided, pod = outcome(decision), request.pod or Pod()
+    told = trace.record(pod, decided)
     operations = _patch(request, decision, told) if isinstance(decision, Allowed) and told else None
     response = _Response(
         request.uid,
         allowed=not isinstance(decision, Denied),
-        audit_annotations=trace.audit(request.pod, decision, told),
+        audit_annotations=trace.audit(decision, told),
         patch_type="JSONPatch" if operations else None,
         patch=operations,
         status=_status(decision) if isinstance(decision, Denied) else None,
-        warnings=trace.warnings(request.pod, decision) or None,
+        warnings=trace.warnings(pod, decision) or None,
     )
     return _encode(_Answer(response, API_VERSION, KIND))
 

@@ -137,6 +137,7 @@ class Allowed(Struct, frozen=True):
     charges: Mapping[str, ResourceList] = {}
     settings: Settings = Settings()  # what held for it
     written: Written | None = None  # the changes, where they have been written before
+    earlier: tuple[Change, ...] = ()  # what an earlier review of the same Pod has changed, containers by their names
 
 
 class Denied(Struct, frozen=True):
@@ -150,6 +151,7 @@ class Denied(Struct, frozen=True):
     outlook: Outlook | None = None  # of a Pod that its quotas have no room for
     retry_after_seconds: int | None = None
     written: Written | None = None
+    earlier: tuple[Change, ...] = ()
 
 
 class Told(Struct, frozen=True):

@@ -70,6 +70,12 @@ def identify(pod: Pod, namespace: str, how: Identification) -> Task | None:
     )
 
 
+def of_namespace(namespace: str, how: Identification) -> Task:
+    """Return what the namespace alone says of a task: its project and domain."""
+    project, domain = how.namespaces.read(namespace)
+    return Task(generation=1, project=project, domain=domain)
+
+
 def is_flytes(pod: Pod) -> bool:
     """Whether the Pod is one that we decide about."""
     return _generation(pod.metadata.labels or {}) is not None

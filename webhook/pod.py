@@ -5,14 +5,15 @@ Unknown fields are skipped here and never written back; a patch touches only wha
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook import quantity
-from webhook.memory import remembered
+from webhook import limits, quantity
+from webhook.limits import Amounts, Containers, References, Text, Tolerations
 from webhook.quantity import Quantity, QuantityError
 from webhook.resource_list import EMPTY, ResourceList
 
@@ -21,10 +22,7 @@ class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A Kubernetes object as JSON: camelCase names, absent fields left out."""
 
 
-# Bytes of a block as it comes, and its size (see Resources), up to which it is remembered: more is no task's, and would
-# only fill the memory.
-LARGEST_SHARED: Final = 2048
-LARGEST_REMEMBERED: Final = 1024
+LARGEST_REMEMBERED: Final = 1024  # the size of a block (see Resources) that is memoised
 
 
 class Resources:
@@ -38,7 +36,7 @@ class Resources:
     requests: Mapping[str, Quantity] | None
     limits: Mapping[str, Quantity] | None
     used: frozenset[str]  # the names with a quantity other than zero
-    size: int  # what it takes to remember: its names and digits, and 32 for each entry
+    size: int  # what it takes to remember: its names and amounts, and 32 for each entry
 
     def __init__(
         self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
@@ -56,7 +54,7 @@ class Resources:
         )
         self._hash = hash(self._key)
         entries = (entry for values in (requests, limits) for entry in (values or EMPTY).items())
-        self.size = sum(len(name) + value.size + 32 for name, value in entries)
+        self.size = sum(len(name) + len(str(value)) + 32 for name, value in entries)
 
     @property
     def is_small(self) -> bool:
@@ -80,7 +78,7 @@ POD_LEVEL: Final = "/spec"  # the pointer of the Pod as a whole, where container
 class Container(Wire, frozen=True):
     """A container of either list."""
 
-    name: str | None = None
+    name: Text | None = None
     resources: Resources | None = None
     restart_policy: str | None = None
 
@@ -103,10 +101,10 @@ class Container(Wire, frozen=True):
 class Toleration(Wire, frozen=True):
     """A toleration; `identity` is what Kubernetes compares."""
 
-    key: str | None = None
-    operator: str | None = None
-    value: str | None = None
-    effect: str | None = None
+    key: Text | None = None
+    operator: Text | None = None
+    value: Text | None = None
+    effect: Text | None = None
     toleration_seconds: int | None = None
 
     @property
@@ -131,8 +129,8 @@ class WeightedAffinityTerm(Wire, frozen=True):
 class PodAffinity(Wire, frozen=True):
     """`podAffinity` or `podAntiAffinity`."""
 
-    required_during_scheduling_ignored_during_execution: list[AffinityTerm] | None = None
-    preferred_during_scheduling_ignored_during_execution: list[WeightedAffinityTerm] | None = None
+    required_during_scheduling_ignored_during_execution: References[AffinityTerm] | None = None
+    preferred_during_scheduling_ignored_during_execution: References[WeightedAffinityTerm] | None = None
 
 
 class Affinity(Wire, frozen=True):
@@ -145,58 +143,63 @@ class Affinity(Wire, frozen=True):
 class PodSpec(Wire, frozen=True):
     """`spec` of a Pod."""
 
-    containers: list[Container] = []
-    init_containers: list[Container] | None = None
+    app_containers: Containers[Container] | None = msgspec.field(default=None, name="containers")
+    init_containers: Containers[Container] | None = None
     resources: Resources | None = None
-    overhead: dict[str, Quantity] | None = None
-    tolerations: list[Toleration] | None = None
+    overhead: Amounts[Quantity] | None = None
+    tolerations: Tolerations[Toleration] | None = None
     active_deadline_seconds: int | None = None
-    priority_class_name: str | None = None
+    priority_class_name: Text | None = None
     affinity: Affinity | None = None
+
+    @property
+    def containers(self) -> list[Container]:
+        """The app containers; none where Go has written null."""
+        return self.app_containers or []
 
 
 class OwnerReference(Wire, frozen=True):
     """An owner; the controlling one created the Pod."""
 
-    kind: str | None = None
+    kind: Text | None = None
     controller: bool | None = None
 
 
 class ObjectMeta(Wire, frozen=True):
     """`metadata` of a Pod."""
 
-    name: str | None = None
-    generate_name: str | None = None
-    namespace: str | None = None
-    resource_version: str | None = None
+    name: Text | None = None
+    generate_name: Text | None = None
+    namespace: Text | None = None
+    resource_version: Text | None = None
     labels: dict[str, str | None] | None = None
     annotations: dict[str, str | None] | None = None
-    owner_references: list[OwnerReference] | None = None
+    owner_references: References[OwnerReference] | None = None
 
 
 class ContainerStatus(Wire, frozen=True):
     """What the kubelet says a container has, and was allocated, while its Pod is resized."""
 
-    name: str | None = None
+    name: Text | None = None
     resources: Resources | None = None
-    allocated_resources: dict[str, Quantity] | None = None
+    allocated_resources: Amounts[Quantity] | None = None
 
 
 class PodCondition(Wire, frozen=True):
     """One of `status.conditions`."""
 
-    type: str | None = None
-    reason: str | None = None
+    type: Text | None = None
+    reason: Text | None = None
 
 
 class PodStatus(Wire, frozen=True):
     """`status` of a Pod; on CREATE whatever stands there is the user's, and reset later."""
 
-    phase: str | None = None
-    qos_class: str | None = None
-    conditions: list[PodCondition] | None = None
-    container_statuses: list[ContainerStatus] | None = None
-    init_container_statuses: list[ContainerStatus] | None = None
+    phase: Text | None = None
+    qos_class: Text | None = None
+    conditions: References[PodCondition] | None = None
+    container_statuses: Containers[ContainerStatus] | None = None
+    init_container_statuses: Containers[ContainerStatus] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -233,12 +236,14 @@ def decode_hook(kind: type, value: object) -> object:
 
 
 class _Block(Struct):
-    requests: dict[str, Any] | None = None
-    limits: dict[str, Any] | None = None
+    requests: Amounts[Any] | None = None
+    limits: Amounts[Any] | None = None
 
 
-@remembered(2048, lambda resources, block: resources.is_small and len(block) <= LARGEST_SHARED)
+@lru_cache(maxsize=1024)
 def _resources(block: bytes) -> Resources:
+    if len(block) > limits.RESOURCES_BYTES:
+        raise ValueError(f"more than {limits.RESOURCES_BYTES} bytes")
     try:
         found = _decode_block(block)
     except msgspec.ValidationError as error:
@@ -289,7 +294,7 @@ def with_resources(pod: Pod, changed: Mapping[str, Resources]) -> Pod:
     apps = len(pod.spec.containers)
     spec = replace(
         pod.spec,
-        containers=fresh[:apps],
+        app_containers=fresh[:apps],
         init_containers=fresh[apps:] or pod.spec.init_containers,
         resources=changed.get(POD_LEVEL, pod.spec.resources),
     )

@@ -6,9 +6,8 @@ The rules are those of k8s.io/apimachinery `pkg/api/resource` (quantity.go, suff
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import Final
-
-from webhook.memory import remembered
 
 
 class Format(Enum):
@@ -21,8 +20,11 @@ class Format(Enum):
 
 NANO: Final = 10**9  # nanos in one unit
 MAX_INT64: Final = 2**63 - 1
-# The longest number that is computed with. Kubernetes takes longer ones; CPython refuses to print them.
-MAX_DIGITS: Final = 4000
+LONGEST: Final = 4096  # characters of a text; CPython converts no more than 4300 digits
+# Digits before the point up to which a number is exact. Kubernetes computes with any number of them; a larger one is
+# larger than any that is exact, and as large as any other, here.
+EXACT_DIGITS: Final = 512
+BEYOND: Final = 10**EXACT_DIGITS * NANO  # nanos of a number with more digits
 LONGEST_SHOWN: Final = 100  # characters of a text in a message
 
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -100,11 +102,6 @@ class Quantity:
         """What tells it from every other, of the same value too: what it prints as, alone and in a sum."""
         return str(self), self.format, self._scale
 
-    @property
-    def size(self) -> int:
-        """About how many bytes its digits take in memory."""
-        return self.nano.bit_length() // 4
-
     def __add__(self, other: "Quantity") -> "Quantity":
         """The sum, in the format of the left operand unless that is zero."""
         return Quantity(self.nano + other.nano, self.format if self.nano else other.format)
@@ -140,13 +137,14 @@ class Quantity:
 ZERO: Final = Quantity(0)
 
 
-def _is_small(quantity: Quantity, text: str) -> bool:
-    return len(text) <= LONGEST_SHOWN and quantity.size <= LONGEST_SHOWN
-
-
-@remembered(8192, _is_small)
 def parse(text: str) -> Quantity:
-    """The Quantity that `text` stands for; QuantityError where Kubernetes takes no such text."""
+    """Return the Quantity that `text` stands for; QuantityError where Kubernetes accepts no such text."""
+    return (_memoised if len(text) <= LONGEST_SHOWN else _parse)(text)
+
+
+def _parse(text: str) -> Quantity:
+    if len(text) > LONGEST:
+        raise QuantityError(text, f"too long; at most {LONGEST} characters are accepted")
     match = _SYNTAX.fullmatch(text)
     if match is None or text == "":
         raise QuantityError(text)
@@ -156,11 +154,19 @@ def parse(text: str) -> Quantity:
         if not (match["zeros"] or match["fraction"]) and not _reads_no_digits(match, exponent):
             raise QuantityError(text)
         return Quantity(0, _format(match))
-    if max(len(whole) + len(fraction), len(whole) + exponent) > MAX_DIGITS:
-        raise QuantityError(text, f"too long; at most {MAX_DIGITS} digits are accepted")
+    if not match["binary"] and _whole_digits(whole, fraction, exponent) > EXACT_DIGITS:
+        return Quantity(-BEYOND if match["sign"] == "-" else BEYOND, _format(match), text)
     nano, format, echo = (_binary if match["binary"] else _decimal)(whole, fraction, exponent)
     nano, format = -nano if match["sign"] == "-" else nano, format or _format(match)
     return Quantity(nano, format) if echo is None else Quantity(nano, format, text, echo)
+
+
+_memoised: Final = lru_cache(maxsize=8192)(_parse)
+
+
+def _whole_digits(whole: str, fraction: str, exponent: int) -> int:
+    """Return how many digits the decimal number has before its point, negative for zeros behind it."""
+    return len((whole + fraction).lstrip("0")) - len(fraction) + exponent
 
 
 def from_json(value: object) -> Quantity:
@@ -204,7 +210,7 @@ def _nanos(amount: int, shift: int) -> int:
     """amount x 10^shift, rounded up: what is not zero never becomes zero."""
     if shift >= 0:
         return amount * int(10**shift)
-    return _away_from_zero(amount, 10**-shift) if -shift <= MAX_DIGITS else 1
+    return _away_from_zero(amount, 10**-shift) if -shift <= LONGEST else 1
 
 
 def _binary(whole: str, fraction: str, exponent: int) -> tuple[int, Format | None, int | None]:

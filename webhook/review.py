@@ -36,7 +36,7 @@ class Report:
 
         With "would be " before it where the mode is not to enforce.
         """
-        if self.request.pod is None or not is_flytes(self.request.pod):
+        if not self.request.problem and (self.request.pod is None or not is_flytes(self.request.pod)):
             return "ignored"
         decided = outcome(self.decision)
         word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
@@ -86,7 +86,8 @@ def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
         },
     }
     request = admission_review.decode(msgspec.json.encode(review))
-    assert request.pod is not None  # noqa: S101 - a CREATE of pods always has one
+    if request.pod is None:
+        raise manifest.problem(request.problem)
     pod, defaults = default(request.pod)
     operations = msgspec.json.encode(patch.build(defaults, absent(request.pod)))
     return replace(request, pod=pod), _patched(manifest.data, operations)

@@ -136,7 +136,7 @@ def _pod_of(shape: Shape) -> Pod:
         for resources, sidecar in zip(shape.init_containers, shape.sidecars, strict=True)
     ]
     spec = PodSpec(
-        containers=[Container(resources=resources) for resources in shape.containers],
+        app_containers=[Container(resources=resources) for resources in shape.containers],
         init_containers=init,
         resources=shape.pod,
         overhead=dict(shape.overhead.requests or ()) if shape.overhead else None,

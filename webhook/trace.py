@@ -8,21 +8,18 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from webhook import patch
+from webhook import limits, patch
 from webhook import pod as pods
 from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, Written, outcome
 from webhook.patch import escape, unescape
 from webhook.pod import Container, Pod
-from webhook.quantity import Quantity, QuantityError, parse
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
-MOST_BYTES: Final = 256 * 1024  # of all annotations of an object: ValidateAnnotationsSize in kubernetes' apimachinery
 _CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
 _IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
-LONGEST_WHY: Final = 500  # characters; ours are shorter
 LONGEST_WARNING: Final = 120
 
 
@@ -41,7 +38,7 @@ _PLAIN: Final = re.compile("[-a-z0-9]*")  # in need of no escapes
 _FIRST_NOTE: Final = b'{"op":"add","path":"/metadata/annotations","value":{"%b":%%b}}' % CHANGES.encode()
 _NOTE: Final = b'{"op":"add","path":"/metadata/annotations/%b","value":%%b}' % escape(CHANGES).encode()
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Record).decode
+_decode: Final = msgspec.json.Decoder(Record).decode  # of what we have written
 _decode_string: Final = msgspec.json.Decoder(str).decode
 
 
@@ -60,18 +57,15 @@ def write(pod: Pod, changes: tuple[Change, ...], policy: str) -> Written:
 
 
 def record(pod: Pod, decided: Allowed | Denied) -> bytes:
-    """What was changed, as a JSON string of JSON; what an earlier review left on the Pod is kept.
-
-    Empty without changes.
-    """
+    """What was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
     if not decided.changes:
         return b""
-    if earlier := _earlier(pod):
-        both = merged((*earlier.changes, *by_name(pod, decided.changes)))
-        return _encode(_encode(Record(decided.settings.policy, both, earlier.omitted)).decode())
+    if decided.earlier:
+        both = merged((*decided.earlier, *by_name(pod, decided.changes)))
+        return _encode(_encode(Record(decided.settings.policy, both)).decode())
     written = decided.written or write(pod, decided.changes, decided.settings.policy)
-    names = [*_steps(pod.spec.containers), *_steps(pod.spec.init_containers or ())]
-    return written.record % tuple([names[place] for place in written.named])
+    steps = [*_steps(pod.spec.containers), *_steps(pod.spec.init_containers or ())]
+    return written.record % tuple([steps[place] for place in written.named])
 
 
 def _steps(containers: Sequence[Container]) -> list[bytes]:
@@ -88,7 +82,7 @@ def _step(name: str) -> bytes:
 def noted(pod: Pod, told: bytes) -> bytes:
     """The operation that puts the record on the Pod, as JSON; empty where the Pod's annotations leave no room."""
     others = pod.metadata.annotations
-    room = MOST_BYTES - len(CHANGES)
+    room = limits.ANNOTATIONS_BYTES - len(CHANGES)
     for name, text in (others or {}).items():
         if name != CHANGES:
             room -= len(name.encode()) + len((text or "").encode())
@@ -107,19 +101,19 @@ def _fits(told: bytes, room: int) -> bool:
 def _in_short(told: bytes) -> bytes:
     """The record without its changes, which the audit log has, but how many there are."""
     whole = _decode(_decode_string(told))
-    return _encode(_encode(Record(whole.policy, omitted=whole.omitted + len(whole.changes))).decode())
+    return _encode(_encode(Record(whole.policy, omitted=len(whole.changes))).decode())
 
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
     """The changes with containers by name where the path has their index, which other webhooks may shift."""
-    names = _names(pod)
+    known = names(pod)
     return tuple(
-        replace(change, path=_CONTAINER.sub(lambda path: names.get(path[0], path[0]), change.path))
+        replace(change, path=_CONTAINER.sub(lambda path: known.get(path[0], path[0]), change.path))
         for change in changes
     )
 
 
-def _names(pod: Pod) -> Mapping[str, str]:
+def names(pod: Pod) -> Mapping[str, str]:
     """The pointers of containers, and the same with the container's name in place of its index."""
     return {
         pointer: f"{pointer.rpartition('/')[0]}/{escape(container.name)}"
@@ -136,61 +130,17 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
         if change.path.endswith("/-"):
             appended[change.path, _encode(change.after)] = change
         elif first := merged.get(change.path):
-            merged[change.path] = replace(change, before=first.before, why=f"{first.why}; {change.why}")
+            why = first.why if first.why == change.why else f"{first.why}; {change.why}"
+            merged[change.path] = replace(change, before=first.before, why=why)
         else:
             merged[change.path] = change
     return (*merged.values(), *appended.values())
 
 
-def _earlier(pod: Pod) -> Record | None:
-    """What an earlier review left on the Pod, as far as it is what the Pod has now: its author may write there too."""
-    text = (pod.metadata.annotations or {}).get(CHANGES)
-    try:
-        found = _decode(text) if text else None
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if found is None:
-        return None
-    now = _values(pod)
-    kept = tuple(
-        change
-        for change in found.changes
-        if len(change.why) <= LONGEST_WHY and (_has(now.get(change.path), change.after) or _is_there(pod, change))
-    )
-    return replace(found, changes=kept) if kept or found.omitted else None
-
-
-def _has(value: Quantity | None, text: object) -> bool:
-    """Whether the amount is the one that the text says, in whatever spelling."""
-    try:
-        return value is not None and isinstance(text, str) and parse(text) == value
-    except QuantityError:
-        return False
-
-
-def _is_there(pod: Pod, change: Change) -> bool:
-    """Whether a change is a toleration that the Pod has."""
-    return change.path.endswith("/-") and change.after in msgspec.to_builtins(pod.spec.tolerations or [])
-
-
-def _values(pod: Pod) -> Mapping[str, Quantity]:
-    """What the Pod asks for, by the path that a record has for it."""
-    names = _names(pod)
-    blocks = [(names.get(at, at), container.resources) for at, container in pods.containers(pod)]
-    blocks.append((pods.POD_LEVEL, pod.spec.resources))
-    return {
-        f"{at}/resources/{side}/{escape(name)}": value
-        for at, block in blocks
-        if block
-        for side, values in (("requests", block.requests), ("limits", block.limits))
-        for name, value in (values or {}).items()
-    }
-
-
-def audit(pod: Pod, decision: Decision, told: bytes) -> dict[str, str | Raw] | None:
+def audit(decision: Decision, told: bytes) -> dict[str, str | Raw] | None:
     """The audit annotations, `told` being the record; the API server puts the name of the webhook before each key.
 
-    `changes` is the record, `more-changes` where an earlier review of the Pod has left one, for the API server drops
+    `changes` is the record, `more-changes` where an earlier review of the Pod has changed it, for the API server drops
     a second value of a key; `mode` and `refusal` say what would have been, `outlook` whether a refused Pod may fit
     later, `exempted` what it was spared and why.
     """
@@ -206,7 +156,7 @@ def audit(pod: Pod, decision: Decision, told: bytes) -> dict[str, str | Raw] | N
         if decided.outlook:
             notes["outlook"] = decided.outlook
     if told:
-        notes["more-changes" if CHANGES in (pod.metadata.annotations or {}) else "changes"] = Raw(told)
+        notes["more-changes" if decided.earlier else "changes"] = Raw(told)
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None

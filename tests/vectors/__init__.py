@@ -41,9 +41,8 @@ def params(selected: Iterable[Data]) -> list[pytest.ParameterSet]:
 
 
 def pod_of(data: Data) -> Pod:
-    """A Pod of the vectors, where Go's nil slice of containers stands as null."""
-    spec = data.get("spec", {})
-    return pod.decode(msgspec.json.encode(data | {"spec": spec | {"containers": spec.get("containers") or []}}))
+    """A Pod of the vectors."""
+    return pod.decode(msgspec.json.encode(data))
 
 
 def quota_of(data: Data) -> ResourceQuota:

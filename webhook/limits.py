@@ -1,0 +1,31 @@
+"""How large a Pod may be: bounds far above what runs, so that no Pod costs the webhook more than an ordinary one.
+
+The API server accepts objects of 3 MiB, which could hold a million containers. What is over a bound is refused before
+any rule looks at it.
+"""
+
+from typing import Annotated, Final, TypeAlias, TypeVar
+
+from msgspec import Meta
+
+T = TypeVar("T")
+
+# A Pod with all its sidecars has some ten containers; a node runs 110 Pods.
+CONTAINERS: Final = 100  # app containers and init containers, each
+# cpu, memory, ephemeral-storage, a few kinds of hugepages and devices.
+RESOURCE_NAMES: Final = 32  # in the requests or limits of one container
+RESOURCES_BYTES: Final = 2048  # of the `resources` of one container, as JSON; an ordinary one has 200
+TOLERATIONS: Final = 256  # the DaemonSet controller adds seven
+REFERENCES: Final = 256  # owners, affinity terms, status conditions
+# Names are at most 253 or 317 characters, once the API server has validated them; we see them before that.
+TEXT: Final = 512  # characters of a name, key, value or effect
+ANNOTATIONS_BYTES: Final = 256 * 1024  # of an object: TotalAnnotationSizeLimitB in apimachinery
+NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
+BRACKETS: Final = 200_000  # objects and lists of a review that is nested deeper than that
+
+# The same as types, which the decoder holds the Pod against.
+Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
+Containers: TypeAlias = Annotated[list[T], Meta(max_length=CONTAINERS)]
+Tolerations: TypeAlias = Annotated[list[T], Meta(max_length=TOLERATIONS)]
+References: TypeAlias = Annotated[list[T], Meta(max_length=REFERENCES)]
+Amounts: TypeAlias = Annotated[dict[str, T], Meta(max_length=RESOURCE_NAMES)]
