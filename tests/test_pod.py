@@ -8,7 +8,7 @@ import pytest
 from tests.vectors import Data, cases, params, pod_of, texts
 from webhook import effective
 from webhook import pod as pods
-from webhook.pod import Pod, Resources, Toleration, decode
+from webhook.pod import Resources, Toleration, decode
 from webhook.quantity import parse
 
 NULLS: Data = {

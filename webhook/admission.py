@@ -14,6 +14,7 @@ from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
 from webhook.rules import clamp, default, unclampable
 from webhook.rules.quota import Asked, asked, check
+from webhook.settings import Settings
 from webhook.shape import ruled, standing
 from webhook.snapshot import ResourceQuota
 from webhook.trace import by_name, merged
@@ -37,6 +38,8 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     made = ruled(pod, context)
+    if made.outgrown:
+        return _too_large(request, made.outgrown, context.settings)
     decided = _judged(request, context, check(pod, made.asks, quotas), made.changes, made.written)
     found = _earlier(pod, context)
     return replace(decided, earlier=found) if found else decided
@@ -81,7 +84,7 @@ def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], cont
 
 
 def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
-    """Refuse what no rule can look at: 413, which either Flyte takes for final.
+    """Refuse what no rule can look at.
 
     How strictly goes by the namespace alone, for such a Pod does not say whose it is.
     """
@@ -89,9 +92,13 @@ def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
     settings = policy.settings(task, request.namespace, today)
     if "clamp" in settings.skips:
         return Allowed(settings=settings)
-    message = f'pods "{request.pod_name}" is forbidden: {request.problem}'
-    denied = Denied(413, refusal.REASONS[413], message, settings=settings)
+    denied = _too_large(request, request.problem, settings)
     return denied if settings.mode == "enforce" else Told(denied)
+
+
+def _too_large(request: Request, why: str, settings: Settings) -> Denied:
+    """Refuse for good: either Flyte takes 413 for final."""
+    return Denied(413, refusal.REASONS[413], f'pods "{request.pod_name}" is forbidden: {why}', settings=settings)
 
 
 def _context(request: Request, policy: Policy, today: str) -> Context | None:

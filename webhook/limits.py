@@ -14,7 +14,6 @@ T = TypeVar("T")
 CONTAINERS: Final = 100  # app containers and init containers, each
 # cpu, memory, ephemeral-storage, a few kinds of hugepages and devices.
 RESOURCE_NAMES: Final = 32  # in the requests or limits of one container
-RESOURCES_BYTES: Final = 2048  # of the `resources` of one container, as JSON; an ordinary one has 200
 TOLERATIONS: Final = 256  # the DaemonSet controller adds seven
 REFERENCES: Final = 256  # owners, affinity terms, status conditions
 # Names are at most 253 or 317 characters, once the API server has validated them; we see them before that.
@@ -28,4 +27,4 @@ Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
 Containers: TypeAlias = Annotated[list[T], Meta(max_length=CONTAINERS)]
 Tolerations: TypeAlias = Annotated[list[T], Meta(max_length=TOLERATIONS)]
 References: TypeAlias = Annotated[list[T], Meta(max_length=REFERENCES)]
-Amounts: TypeAlias = Annotated[dict[str, T], Meta(max_length=RESOURCE_NAMES)]
+Amounts: TypeAlias = Annotated[dict[Text, T], Meta(max_length=RESOURCE_NAMES)]

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook import limits, quantity
+from webhook import quantity
 from webhook.limits import Amounts, Containers, References, Text, Tolerations
 from webhook.quantity import Quantity, QuantityError
 from webhook.resource_list import EMPTY, ResourceList
@@ -22,7 +22,8 @@ class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """A Kubernetes object as JSON: camelCase names, absent fields left out."""
 
 
-LARGEST_REMEMBERED: Final = 1024  # the size of a block (see Resources) that is memoised
+LARGEST_MEMOISED: Final = 2048  # bytes of a block of `resources`; an ordinary one has 200
+LARGEST_REMEMBERED: Final = 1024  # the size of a block (see Resources) that is remembered
 
 
 class Resources:
@@ -229,7 +230,8 @@ class Pod(Wire, frozen=True):
 def decode_hook(kind: type, value: object) -> object:
     """msgspec's hook for our own types on the wire; floats reach it as their text."""
     if kind is Resources:
-        return _resources(_encode(value))
+        block = _encode(value)
+        return (_memoised if len(block) <= LARGEST_MEMOISED else _resources)(block)
     if kind is Quantity:
         return quantity.from_json(value)
     raise NotImplementedError(kind)
@@ -240,10 +242,7 @@ class _Block(Struct):
     limits: Amounts[Any] | None = None
 
 
-@lru_cache(maxsize=1024)
 def _resources(block: bytes) -> Resources:
-    if len(block) > limits.RESOURCES_BYTES:
-        raise ValueError(f"more than {limits.RESOURCES_BYTES} bytes")
     try:
         found = _decode_block(block)
     except msgspec.ValidationError as error:
@@ -252,6 +251,7 @@ def _resources(block: bytes) -> Resources:
     return Resources(_quantities("requests", found.requests), _quantities("limits", found.limits))
 
 
+_memoised: Final = lru_cache(maxsize=1024)(_resources)
 _encode: Final = msgspec.json.Encoder().encode
 _decode_block: Final = msgspec.json.Decoder(_Block, float_hook=str).decode
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from webhook import limits
 from webhook import pod as pods
 from webhook.decision import Change, Context, Written
 from webhook.flyte import Task
@@ -62,6 +63,7 @@ class Ruled(Struct, frozen=True, gc=False):
     changes: tuple[Change, ...]
     written: Written | None
     asks: Asked
+    outgrown: str = ""  # what the rules have made larger than a Pod may be
 
 
 class Standing(Struct, frozen=True, gc=False):
@@ -115,7 +117,22 @@ def _ruled(shape: Shape) -> Ruled:
             changes += made
     all_changes = merged(changes)
     written = write(before, all_changes, shape.settings.policy) if changes else None
-    return Ruled(_different(before, pod), all_changes, written, asked(default(pod)[0]))
+    return Ruled(_different(before, pod), all_changes, written, asked(default(pod)[0]), _outgrown(pod))
+
+
+def _outgrown(pod: Pod) -> str:
+    """Return what the rules have made larger than a Pod may be, which nobody could review again; empty for nothing."""
+    if len(pod.spec.tolerations or ()) > limits.TOLERATIONS:
+        return f"spec.tolerations: more than {limits.TOLERATIONS} items, with those of the policy"
+    for pointer, block in (
+        (pods.POD_LEVEL, pod.spec.resources),
+        *((at, it.resources) for at, it in pods.containers(pod)),
+    ):
+        for side, amounts in (("requests", block.requests), ("limits", block.limits)) if block else ():
+            if len(amounts or ()) > limits.RESOURCE_NAMES:
+                where = pointer.removeprefix("/").replace("/", ".")
+                return f"{where}.resources.{side}: more than {limits.RESOURCE_NAMES} names, with those of the policy"
+    return ""
 
 
 @remembered(MOST_REMEMBERED, _is_small_standing)
