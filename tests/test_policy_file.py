@@ -551,7 +551,10 @@ def test_what_is_no_text_at_all_is_told(value: str) -> None:
 
 def test_an_amount_too_long_to_compute_with_is_told() -> None:
     assert problems(f"secondary_defaults: {{cpu: '{'9' * 5000}'}}") == [
-        f"p.yaml:1:27: secondary_defaults.cpu: '{'9' * 100}…' is too long; at most 4000 digits are accepted"
+        f"p.yaml:1:27: secondary_defaults.cpu: '{'9' * 100}…' is too long; at most 4096 characters are accepted"
+    ]
+    assert problems("secondary_defaults: {cpu: 1e512}") == [
+        "p.yaml:1:27: secondary_defaults.cpu: '1e512' is too large; at most 512 digits are accepted"
     ]
 
 

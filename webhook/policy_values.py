@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook import quantity
-from webhook.quantity import NANO, Quantity, QuantityError
+from webhook.quantity import BEYOND, EXACT_DIGITS, NANO, Quantity, QuantityError
 from webhook.resource_list import DEVICE_CLASS, is_extended, is_qualified_name
 from webhook.yaml_text import Path
 
@@ -67,6 +67,8 @@ def _amount(value: object) -> Quantity | None:
     amount = quantity.from_json(value)
     if amount.nano < 0:
         raise ValueError(f"{value} is negative; write 0 for none")
+    if amount.nano >= BEYOND:
+        raise QuantityError(str(value), f"too large; at most {EXACT_DIGITS} digits are accepted")
     return amount.round_up(-3)  # as the API server will
 
 
