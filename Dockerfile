@@ -25,6 +25,9 @@ FROM ${BASE}
 RUN stdlib=$(python3 -c "import sysconfig; print(sysconfig.get_path('stdlib'))") \
     && rm -rf /usr/local/bin/pip* /usr/local/bin/wheel "$stdlib"/ensurepip "$stdlib"/site-packages/* \
     && python3 -c "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2)" "$stdlib"
+LABEL org.opencontainers.image.title="flyte-admission" \
+      org.opencontainers.image.description="A Kubernetes admission webhook for the Pods of Flyte tasks" \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/flyte-admission /opt/flyte-admission
 ENV PATH=/opt/flyte-admission/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
