@@ -4,6 +4,7 @@
     throughput           requests a second and latency over TLS, closed and open loop
     through_api_server   Pod creates through a real kube-apiserver: no webhook, a constant one, ours, its CEL policies
     scale                how cost grows with namespaces, containers, overrides
+    hostile              what Pods cost that are made to be slow
     quota                how the cost of a quota decision grows with quotas and containers
     start                from the start of the process to ready
 
