@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook import quantity
-from webhook.quantity import NANO, Quantity, QuantityError
+from webhook.quantity import Quantity, QuantityError
 from webhook.resource_list import HUGEPAGES, is_device, is_extended, is_qualified_name, page_size, unit
 from webhook.yaml_text import Path
 
@@ -33,6 +33,7 @@ SPELLINGS: Final = {
     "storage": "ephemeral-storage",
     "gpu": "gpu",
 }
+NATIVE: Final = ("cpu", "memory", "ephemeral-storage")
 Finding: TypeAlias = tuple[Path, str]
 
 
@@ -99,11 +100,15 @@ def _unfit(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iter
         if name in spelled:
             yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
         spelled[name] = key
-        if name.startswith(HUGEPAGES) and not _is_multiple(value, unit(name)):
-            parts = f"pages of {name.removeprefix(HUGEPAGES)}" if page_size(name) else "bytes"
-            yield (key,), f"{value} is not a whole number of {parts}; write one such as 1Gi"
-        elif name not in ("cpu", "memory", "ephemeral-storage") and not _is_multiple(value, NANO):
-            yield (key,), f"{value} is no whole number of devices; write one such as 1 or 8"
+        if name not in NATIVE and not _is_multiple(value, unit(name)):
+            yield (key,), f"{value} is no whole number of {_units(name)}"
+
+
+def _units(name: str) -> str:
+    """What a resource other than cpu, memory and ephemeral storage is counted in, and an example."""
+    if name.startswith(HUGEPAGES):
+        return f"pages of {name.removeprefix(HUGEPAGES)}; write one such as 1Gi" if page_size(name) else "bytes"
+    return "devices; write one such as 1 or 8"
 
 
 def _is_multiple(value: object, of: int) -> bool:

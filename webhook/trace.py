@@ -131,7 +131,7 @@ def _names(pod: Pod) -> Mapping[str, str]:
 def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
     """One Change a value: what it was at first, what it is in the end, and every reason in between.
 
-    None where it is in the end what it was at first.
+    A value that is in the end what it was at first is left out.
     """
     merged: dict[str, Change] = {}
     appended: dict[tuple[str, bytes], Change] = {}
