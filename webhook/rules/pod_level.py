@@ -26,11 +26,13 @@ class Sums(NamedTuple):
 
 
 def complete(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
-    """The Pod with requests and limits of cpu and memory where `spec.resources` would leave them unlimited."""
+    """The Pod with requests and limits of the cpu and memory that `spec.resources` states and leaves unlimited."""
     if not _states(pod):
         return pod, []
     edit, sums = Edit(pods.POD_LEVEL, pod.spec.resources, "fill"), _sums(pod)
     for name in COMPUTE:
+        if name not in edit.requests and name not in edit.limits:
+            continue
         if name in edit.requests or _is_unlimited(edit, pod, name, sums):
             _complete_request(edit, name, context.settings.defaults, sums.requests.get(name))
         request, largest = edit.requests.get(name), _largest_limit(pod, name)
@@ -100,7 +102,8 @@ def _clamped(pod: Pod, settings: Settings, sums: Sums) -> Edited:
         most = settings.most_of_pod(name)
         if most is not None and _is_unlimited(edit, pod, name, sums):
             used = max(edit.requests.get(name, ZERO), sums.requests.get(name, ZERO), _largest_limit(pod, name))
-            edit.limit(name, min(used or most, most), f"unlimited; the maximum is {most}")
+            limit = min(used or most, most) if name in edit.names else most
+            edit.limit(name, limit, f"unlimited; the maximum is {most}")
     for name in edit.names:
         edit.lower(name, settings.most_of_pod(name))
     _anticipate(edit, pod, settings, sums)
