@@ -111,10 +111,14 @@ def _is_divisible(name: str) -> bool:
 
 def _in_proportion(name: str, parts: Sequence[Part], most: int) -> None:
     total, kept = sum(part.amount for part in parts), sum(part.kept for part in parts)
-    if total > most and total > kept:
+    if total <= max(most, kept):
+        return
+    shares = [max(part.kept, whole(name, part.amount * most // total)) for part in parts]
+    if sum(shares) > most:  # for what is kept: then the rest alone is shared
         room = max(most - kept, 0)
-        for part in parts:
-            part.amount = part.kept + whole(name, (part.amount - part.kept) * room // (total - kept))
+        shares = [part.kept + whole(name, (part.amount - part.kept) * room // (total - kept)) for part in parts]
+    for part, share in zip(parts, shares, strict=True):
+        part.amount = share
 
 
 def _in_turn(name: str, parts: Sequence[Part], most: int) -> None:
@@ -124,10 +128,13 @@ def _in_turn(name: str, parts: Sequence[Part], most: int) -> None:
 
 
 def _put(part: Part, name: str, side: Side, most: Quantity) -> None:
-    """Write down what the container has now; a request follows its limit."""
-    values, put = (part.edit.limits, part.edit.limit) if side == "limits" else (part.edit.requests, part.edit.request)
-    if part.amount < values[name].nano:
-        share = "what is left" if part.is_init or not _is_divisible(name) else "its share"
-        amount = Quantity(part.amount, values[name].format)
-        put(name, amount, f"{share} of the {most} that the Pod as a whole may have")
-        part.edit.lower(name, None)
+    """Write down what the container has now; a request is never over its limit."""
+    edit, asked = part.edit, (part.edit.limits if side == "limits" else part.edit.requests)[name]
+    if part.amount == asked.nano:
+        return
+    share = "what is left" if part.is_init or not _is_divisible(name) else "its share"
+    why = f"{share} of the {most} that the Pod as a whole may have"
+    if side == "limits":
+        edit.limit(name, Quantity(part.amount, asked.format), why)
+    if name in edit.requests and edit.requests[name].nano > part.amount:
+        edit.request(name, Quantity(part.amount, asked.format), why)
