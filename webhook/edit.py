@@ -78,15 +78,18 @@ class Edit:
         return self._set("limits", self.limits, name, value, why)
 
     def lower(self, name: str, most: Quantity | None, why: str = "over the maximum") -> None:
-        """Lower the limit and the request to `most`, and a request that is over its limit to the limit."""
+        """Lower the limit and the request to `most`, and a request that is over its limit to the limit, if any."""
         request, limit = self.requests.get(name), self.limits.get(name)
         if most is not None:
             if limit and limit > most:
                 limit = self.limit(name, most, f"{why} {most}")
             if request and request > most:
                 request = self.request(name, most, f"{why} {most}")
-        if request and limit and request > limit:
-            self.request(name, limit, f"over the limit {limit}")
+        if request and limit is not None and request > limit:
+            if limit:
+                self.request(name, limit, f"over the limit {limit}")
+            else:
+                self.limit(name, request, "zero; same as the request")
 
     def done(self) -> Edited:
         """What has become of the block, and how; a block in order stays what it was."""

@@ -31,7 +31,7 @@ def complete(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
         return pod, []
     edit, sums = Edit(pods.POD_LEVEL, pod.spec.resources, "fill"), _sums(pod)
     for name in COMPUTE:
-        if name not in edit.requests and name not in edit.limits:
+        if not _is_stated(edit, name, sums):
             continue
         if name in edit.requests or _is_unlimited(edit, pod, name, sums):
             _complete_request(edit, name, context.settings.defaults, sums.requests.get(name))
@@ -41,6 +41,13 @@ def complete(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
             why = "not set; the largest limit of its containers" if is_largest else "not set; same as the request"
             edit.limit(name, largest if is_largest else request, why)
     return edited(pod, [edit.done()])
+
+
+def _is_stated(edit: Edit, name: str, sums: Sums) -> bool:
+    """Whether the author states it: a request that is the sum of the containers' may be the API server's own."""
+    request = edit.requests.get(name)
+    is_sum = bool(request) and request == sums.requests.get(name)
+    return name in edit.limits or (request is not None and not is_sum)
 
 
 def _complete_request(edit: Edit, name: str, defaults: Defaults, total: Quantity | None) -> None:

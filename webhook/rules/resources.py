@@ -69,7 +69,4 @@ def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> Edi
         return edit.done()
     for name in edit.names:
         edit.lower(name, settings.limits.get(name))
-        request, limit = edit.requests.get(name), edit.limits.get(name)
-        if request and limit is not None and not limit:
-            edit.limit(name, request, "zero; same as the request")
     return edit.done()
