@@ -12,7 +12,7 @@ from webhook.effective import computed_qos
 from webhook.flyte import identify, of_namespace
 from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
-from webhook.rules import clamp, default, unclampable
+from webhook.rules import clamp, default, refused_claims, unclampable
 from webhook.rules.quota import Asked, asked, check
 from webhook.settings import Settings
 from webhook.shape import ruled, standing
@@ -37,6 +37,8 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 
 def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
+    if why := refused_claims(pod, context):
+        return refusal.not_allowed(request.pod_name, refusal.creator(context.task), context.settings, why)
     made = ruled(pod, context)
     if made.outgrown:
         return _too_large(request, made.outgrown, context.settings)
@@ -74,7 +76,9 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], 
 
 def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     if request.resize:
-        over, asks = (*clamp(pod, context)[1], *unclampable(pod, context)), _asked(pod)
+        over, asks = (*merged(clamp(pod, context)[1]), *unclampable(pod, context)), _asked(pod)
+    elif why := refused_claims(pod, context):
+        return refusal.not_allowed(request.pod_name, refusal.creator(context.task), context.settings, why)
     else:
         stands = standing(pod, context)
         over, asks = stands.over, stands.asks
@@ -131,7 +135,7 @@ def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequ
 def _over(changes: Sequence[Change]) -> str:
     """What is too much, by its place in the Pod."""
     found = [
-        f"{patch.unescape(change.path.removeprefix('/spec/'))} is {change.before}, {change.why}"
+        f"{patch.unescape(change.path.removeprefix('/spec/'))} is {change.before or 'not set'}, {change.why}"
         for change in changes[:MOST_NAMED]
     ]
     left_out = len(changes) - len(found)

@@ -149,6 +149,7 @@ class PodSpec(Wire, frozen=True):
     resources: Resources | None = None
     overhead: Amounts[Quantity] | None = None
     tolerations: Tolerations[Toleration] | None = None
+    resource_claims: References[msgspec.Raw] | None = None
     active_deadline_seconds: int | None = None
     priority_class_name: Text | None = None
     affinity: Affinity | None = None

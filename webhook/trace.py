@@ -123,7 +123,10 @@ def names(pod: Pod) -> Mapping[str, str]:
 
 
 def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """One Change a value: what it was at first, what it is in the end, and every reason in between."""
+    """One Change a value: what it was at first, what it is in the end, and every reason in between.
+
+    A value that is in the end what it was at first is left out.
+    """
     merged: dict[str, Change] = {}
     appended: dict[tuple[str, bytes], Change] = {}
     for change in changes:
@@ -134,7 +137,7 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
             merged[change.path] = replace(change, before=first.before, why=why)
         else:
             merged[change.path] = change
-    return (*merged.values(), *appended.values())
+    return (*(change for change in merged.values() if change.before != change.after), *appended.values())
 
 
 def audit(decision: Decision, told: bytes) -> dict[str, str | Raw] | None:
