@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests import workloads as effective
 from tests.vectors import Data, amounts, cases, params, pod_of, texts
-from webhook import effective
+from webhook.rules.effective import BEST_EFFORT, BURSTABLE, GUARANTEED
 
 AGGREGATES = cases("quota.json", "aggregateRequestsLimits")
 
@@ -93,37 +94,37 @@ ONE_OF_EACH = {"cpu": "1", "memory": "1Gi"}
 @pytest.mark.parametrize(
     ("spec", "expect"),
     [
-        ({}, effective.BEST_EFFORT),
-        ({"containers": [{}]}, effective.BEST_EFFORT),
-        ({"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}, effective.BEST_EFFORT),
-        ({"containers": [{"resources": {"requests": {"cpu": "0"}, "limits": {"cpu": "0"}}}]}, effective.BEST_EFFORT),
-        ({"containers": [{"resources": {"requests": {"cpu": "1"}}}]}, effective.BURSTABLE),
-        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, effective.BURSTABLE),
-        ({"containers": [{"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}, effective.BURSTABLE),
-        ({"containers": [{"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}}]}, effective.GUARANTEED),
-        ({"containers": [{"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}}, {}]}, effective.BURSTABLE),
+        ({}, BEST_EFFORT),
+        ({"containers": [{}]}, BEST_EFFORT),
+        ({"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}, BEST_EFFORT),
+        ({"containers": [{"resources": {"requests": {"cpu": "0"}, "limits": {"cpu": "0"}}}]}, BEST_EFFORT),
+        ({"containers": [{"resources": {"requests": {"cpu": "1"}}}]}, BURSTABLE),
+        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, BURSTABLE),
+        ({"containers": [{"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}, BURSTABLE),
+        ({"containers": [{"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}}]}, GUARANTEED),
+        ({"containers": [{"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}}, {}]}, BURSTABLE),
         (
             {"containers": [{"resources": {"requests": ONE_OF_EACH, "limits": {"cpu": "1000m", "memory": "1024Mi"}}}]},
-            effective.GUARANTEED,
+            GUARANTEED,
         ),
         (
             {"containers": [{"resources": {"requests": ONE_OF_EACH, "limits": {"cpu": "2", "memory": "1Gi"}}}]},
-            effective.BURSTABLE,
+            BURSTABLE,
         ),
         (
             {
                 "containers": [{"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}}],
                 "initContainers": [{"resources": {"requests": {"cpu": "1"}}}],
             },
-            effective.BURSTABLE,
+            BURSTABLE,
         ),
         (
             {"resources": {}, "containers": [{"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}}]},
-            effective.BEST_EFFORT,
+            BEST_EFFORT,
         ),
-        ({"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}, "containers": [{}]}, effective.GUARANTEED),
-        ({"resources": {"limits": {"cpu": "1"}}, "containers": [{}]}, effective.BURSTABLE),
-        ({"resources": {"requests": ONE_OF_EACH}, "containers": [{}]}, effective.BURSTABLE),
+        ({"resources": {"requests": ONE_OF_EACH, "limits": ONE_OF_EACH}, "containers": [{}]}, GUARANTEED),
+        ({"resources": {"limits": {"cpu": "1"}}, "containers": [{}]}, BURSTABLE),
+        ({"resources": {"requests": ONE_OF_EACH}, "containers": [{}]}, BURSTABLE),
     ],
 )
 def test_the_qos_class_is_that_of_kubernetes(spec: Data, expect: str) -> None:

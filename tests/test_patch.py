@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tests.rules import context, numbers
 from tests.vectors import Data, pod_of
+from tests.workloads import RULES, workload
 from webhook import patch
-from webhook import pod as pods
-from webhook.decision import Change
-from webhook.rules import MUTATING
+from webhook.applied import absent
+from webhook.rules.findings import Change
 
 
 def change(path: str, after: Any) -> Change:
@@ -98,10 +98,10 @@ def test_the_patched_object_is_the_pod_that_the_rules_decided_on(spec: Data) -> 
     review = {"metadata": {"labels": {"execution-id": "x"}}, "spec": spec, "status": {"phase": "kept"}}
     pod = original = pod_of(review)
     changes: list[Change] = []
-    for _, rule in MUTATING:
+    for rule in RULES.values():
         pod, made = rule(pod, context(POLICY, original))
         changes += made
-    built = json.loads(json.dumps(operations(changes, pods.absent(original))))
+    built = json.loads(json.dumps(operations(changes, absent(workload(original)))))
     patched = jsonpatch.apply_patch(review, built)
     assert numbers(pod_of(patched)) == numbers(pod)
     assert (patched["metadata"], patched["status"]) == (review["metadata"], review["status"])

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests import workloads
 from tests.vectors import Data, cases, params, pod_of, texts
-from webhook import effective
 from webhook import pod as pods
 from webhook.pod import Resources, Toleration, decode
 from webhook.quantity import parse
@@ -43,10 +43,10 @@ SPECS_OF_NULLS: list[Data] = [
 @pytest.mark.parametrize("data", [NULLS, *({"spec": spec} for spec in SPECS_OF_NULLS)])
 def test_null_says_as_much_as_absence(data: Data) -> None:
     pod = pod_of(data)
-    asked = (effective.effective_requests(pod), effective.effective_limits(pod))
-    everything = (*asked, effective.has_pod_level_resources(pod))
+    asked = (workloads.effective_requests(pod), workloads.effective_limits(pod))
+    everything = (*asked, workloads.has_pod_level_resources(pod))
     assert ({k: v for side in everything[:2] for k, v in side.items() if v}, everything[2]) == ({}, False)
-    assert effective.qos(pod) is effective.BEST_EFFORT
+    assert workloads.qos(pod) == "BestEffort"
 
 
 def test_null_labels_and_annotations_are_read_as_they_are() -> None:
@@ -184,30 +184,3 @@ def test_a_pod_without_init_containers_stays_without(init: str) -> None:
     pod = decode(f'{{"spec": {{"containers": [{{}}], "initContainers": {init}}}}}'.encode())
     fresh = pods.with_resources(pod, {"/spec": Resources(limits={"cpu": parse("1")})})
     assert fresh.spec.init_containers == pod.spec.init_containers
-
-
-@pytest.mark.parametrize(
-    ("spec", "expect"),
-    [
-        (
-            {"containers": [{}], "tolerations": None},
-            {
-                "/metadata/annotations", "/spec/tolerations",
-                "/spec/resources", "/spec/resources/requests", "/spec/resources/limits",
-                "/spec/containers/0/resources", "/spec/containers/0/resources/requests",
-                "/spec/containers/0/resources/limits",
-            },
-        ),
-        (
-            {
-                "tolerations": [],
-                "resources": {"requests": {}, "limits": None},
-                "containers": [{"resources": {"limits": {"cpu": "1"}}}],
-                "initContainers": [{"resources": {"requests": {}, "limits": {}}}],
-            },
-            {"/metadata/annotations", "/spec/resources/limits", "/spec/containers/0/resources/requests"},
-        ),
-    ],
-)  # fmt: skip
-def test_parents_that_are_absent_or_null_are_named(spec: Data, expect: set[str]) -> None:
-    assert pods.absent(pod_of({"spec": spec})) == expect

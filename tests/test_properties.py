@@ -28,10 +28,11 @@ from tests.apiserver import (
 )
 from tests.golden import cases
 from tests.rules import numbers
-from webhook import admission, admission_review, manifests, review, rules, trace
+from tests.workloads import RULES, Context
+from webhook import admission, admission_review, manifests, review, trace
 from webhook import pod as pods
 from webhook.admission_review import BadReviewError, Request
-from webhook.decision import Allowed, Context, Decision, Denied, outcome
+from webhook.decision import Allowed, Decision, Denied, outcome
 from webhook.flyte import identify
 from webhook.policy import Policy, Scope
 from webhook.policy_file import load
@@ -271,7 +272,7 @@ def test_the_patched_pod_is_exactly_the_pod_that_the_rules_decided(pod: Json, po
     assert decided is not None
     task = identify(decided, "n", policy.identification)
     assert task is not None
-    for _, rule in rules.MUTATING:
+    for rule in RULES.values():
         decided, _ = rule(decided, Context(task, policy.settings(task, "n", TODAY)))
     result, _ = mutated(pod, policy)
     assert numbers(pods.decode(json.dumps(result).encode())) == numbers(decided)

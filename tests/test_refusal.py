@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests import workloads
 from tests.apiserver import amount, effective
 from tests.flyte_model import (
     Refusal,
@@ -26,7 +27,7 @@ from tests.vectors import Data, amounts, cases, params, quota_of, regexes
 from webhook import admission, admission_review
 from webhook.policy_file import load
 from webhook.quantity import QuantityError
-from webhook.rules import default, quota
+from webhook.rules import quota
 
 TODAY = "2026-11-25"
 thorough = settings(max_examples=60)
@@ -179,8 +180,8 @@ def native(metadata: Data, spec: list[Data], found: list[Data]) -> str:
     """What kube-apiserver says: `test_quota` shows that these are its words."""
     request = request_of(metadata, spec)
     assert request.pod is not None
-    pod, _ = default(request.pod)
-    verdict = quota.check(pod, quota.asked(pod), [*map(quota_of, found)])
+    pod, _ = workloads.default(request.pod)
+    verdict = workloads.check(pod, [*map(quota_of, found)])
     return f'pods "p" is forbidden: {"; ".join(map(str, verdict.violations))}'
 
 

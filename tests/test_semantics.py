@@ -9,9 +9,9 @@ import msgspec
 import pytest
 import yaml
 
+from tests.workloads import check, default, usage
 from webhook import quantity
 from webhook.pod import Pod, decode, decode_hook
-from webhook.rules import default, quota
 from webhook.snapshot import ResourceQuota
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "semantics.md"
@@ -32,12 +32,12 @@ def quotas(example: dict[str, Any]) -> list[ResourceQuota]:
 
 @pytest.mark.parametrize("example", [example for example in EXAMPLES if "charged" in example])
 def test_a_pod_is_charged_what_the_page_says(example: dict[str, Any]) -> None:
-    assert quota.usage(pod(example)) == {name: quantity.from_json(value) for name, value in example["charged"].items()}
+    assert usage(pod(example)) == {name: quantity.from_json(value) for name, value in example["charged"].items()}
 
 
 @pytest.mark.parametrize("example", [example for example in EXAMPLES if "refused" in example])
 def test_a_pod_is_refused_with_the_words_of_the_page(example: dict[str, Any]) -> None:
-    violations = quota.check(pod(example), quota.asked(pod(example)), quotas(example)).violations
+    violations = check(pod(example), quotas(example)).violations
     assert "; ".join(map(str, violations)) == example["refused"]
 
 

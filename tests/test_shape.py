@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
-from tests.vectors import Data
+from tests.vectors import Data, pod_of
+from tests.workloads import workload
 from webhook import admission, admission_review
+from webhook.applied import absent
 from webhook.flyte import Task
 from webhook.namespace import NamespaceMapping
 from webhook.policy_file import load
@@ -157,3 +159,30 @@ def test_long_labels_are_not_kept_in_memory() -> None:
 
 def test_long_namespaces_are_not_kept_in_memory() -> None:
     assert kept(lambda index: NamespaceMapping().read(f"{index}-{'a' * MIB}-development")) < MIB
+
+
+@pytest.mark.parametrize(
+    ("spec", "expect"),
+    [
+        (
+            {"containers": [{}], "tolerations": None},
+            {
+                "/spec/tolerations",
+                "/spec/resources", "/spec/resources/requests", "/spec/resources/limits",
+                "/spec/containers/0/resources", "/spec/containers/0/resources/requests",
+                "/spec/containers/0/resources/limits",
+            },
+        ),
+        (
+            {
+                "tolerations": [],
+                "resources": {"requests": {}, "limits": None},
+                "containers": [{"resources": {"limits": {"cpu": "1"}}}],
+                "initContainers": [{"resources": {"requests": {}, "limits": {}}}],
+            },
+            {"/spec/resources/limits", "/spec/containers/0/resources/requests"},
+        ),
+    ],
+)  # fmt: skip
+def test_parents_that_are_absent_or_null_are_named(spec: Data, expect: set[str]) -> None:
+    assert absent(workload(pod_of({"spec": spec}))) == expect

@@ -1,25 +1,50 @@
 """What becomes of a Pod: the pure core, from a Request to a Decision, without HTTP, clock, or I/O."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from webhook import earlier, patch, refusal
 from webhook.admission_review import Request
-from webhook.decision import Allowed, Change, Context, Decision, Denied, Told, Verdict, Written
-from webhook.effective import computed_qos
-from webhook.flyte import identify, of_namespace
-from webhook.pod import Pod, with_resources
+from webhook.applied import applied, operations, standing
+from webhook.decision import Allowed, Decision, Denied, Told
+from webhook.flyte import Task, identify, of_namespace
+from webhook.pod import Pod
 from webhook.policy import Policy
-from webhook.rules import clamp, default, refused_claims, unclampable
-from webhook.rules.quota import Asked, asked, check
+from webhook.rules import changed, refused
+from webhook.rules.defaulting import default
+from webhook.rules.effective import computed_qos
+from webhook.rules.findings import Change, Verdict
+from webhook.rules.quota import check, cost
+from webhook.rules.resize import unclampable
+from webhook.rules.workload import Workload, workload_of
 from webhook.settings import Settings
-from webhook.shape import ruled, standing
 from webhook.snapshot import ResourceQuota
 from webhook.trace import by_name, merged
 
 MOST_NAMED: Final = 20  # values over a maximum that a message names
+
+
+class Subject(NamedTuple):
+    """A Pod of Flyte's that is to be decided about."""
+
+    request: Request
+    pod: Pod
+    task: Task
+    workload: Workload
+    quotas: Sequence[ResourceQuota]
+
+    @property
+    def settings(self) -> Settings:
+        """What the policy says for the task."""
+        return self.workload.settings
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its containers, app containers first."""
+        spec = self.pod.spec
+        return [container.name or "" for container in (*spec.containers, *(spec.init_containers or ()))]
 
 
 def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
@@ -29,62 +54,86 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
     """
     if request.problem:
         return _unreadable(request, policy, today)
-    pod, context = request.pod, _context(request, policy, today)
-    if pod is None or context is None:
+    subject = _subject(request, policy, quotas, today)
+    if subject is None:
         return Allowed()
-    decision = _resized(request, pod, quotas, context) if request.resize else _created(request, pod, quotas, context)
-    return _in_its_mode(decision, request, quotas, context)
+    return _in_its_mode(subject, _resized(subject) if request.resize else _created(subject))
 
 
-def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
-    if why := refused_claims(pod, context):
-        return refusal.not_allowed(request.pod_name, refusal.creator(context.task), context.settings, why)
-    made = ruled(pod, context)
+def _created(subject: Subject) -> Allowed | Denied:
+    if why := refused(subject.workload):
+        return _not_allowed(subject, why)
+    made = applied(subject.workload)
     if made.outgrown:
-        return _too_large(request, made.outgrown, context.settings)
-    decided = _judged(request, context, check(pod, made.asks, quotas), made.changes, made.written)
-    found = _earlier(pod, context)
+        return _too_large(subject.request, made.outgrown, subject.settings)
+    verdict = check(made.workload, made.cost, subject.quotas, subject.names)
+    decided = _judged(subject, verdict, made.changes, made.patch)
+    found = _earlier(subject)
     return replace(decided, earlier=found) if found else decided
 
 
-def _earlier(pod: Pod, context: Context) -> tuple[Change, ...]:
+def _earlier(subject: Subject) -> tuple[Change, ...]:
     """Return what an earlier review has changed: what the rules would do again to the Pod as it was before that."""
-    if not (claimed := earlier.claims(pod)):
+    if not (claimed := earlier.claims(subject.pod)):
         return ()
-    before, claimed = earlier.undone(pod, claimed)
-    return earlier.confirmed(claimed, by_name(before, ruled(before, context).changes))
+    before, claimed = earlier.undone(subject.pod, claimed)
+    made = applied(workload_of(before, subject.task, subject.settings))
+    return earlier.confirmed(claimed, by_name(before, made.changes))
 
 
-def _resized(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
-    pod, changes = (pod, []) if "clamp" in context.settings.skips else clamp(pod, context)
-    if why := _unresizable(request, pod, context, changes):
-        return _forbidden(request, why, context)
-    return _judged(request, context, check(pod, _asked(pod), quotas, request.old), merged(changes))
+def _resized(subject: Subject) -> Allowed | Denied:
+    clamped, made = changed(subject.workload)
+    changes = merged(made)
+    if why := _unresizable(subject, clamped, changes):
+        return _forbidden(subject, why)
+    verdict = check(clamped, cost(default(clamped)[0]), subject.quotas, subject.names)
+    return _judged(subject, verdict, changes, operations(subject.workload, changes))
 
 
 def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
     """Refuse what came in after /mutate: anything over a maximum, or over a quota."""
     if request.problem:
         return _unreadable(request, policy, today)
-    pod, context = request.pod, _context(request, policy, today)
-    if pod is None or context is None:
+    subject = _subject(request, policy, quotas, today)
+    if subject is None:
         return Allowed()
-    if context.settings.mode != "enforce":  # then nothing was clamped before, that would have been
-        pod = clamp(pod, context)[0] if request.resize else with_resources(pod, ruled(pod, context).blocks)
-    return _in_its_mode(_validated(request, pod, quotas, context), request, quotas, context)
+    if subject.settings.mode == "enforce":
+        return _validated(subject)
+    # Nothing was changed before, that would have been.
+    after = changed(subject.workload)[0] if request.resize else applied(subject.workload).workload
+    return _in_its_mode(subject, _validated(subject._replace(workload=after)))
 
 
-def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
-    if request.resize:
-        over, asks = (*merged(clamp(pod, context)[1]), *unclampable(pod, context)), _asked(pod)
-    elif why := refused_claims(pod, context):
-        return refusal.not_allowed(request.pod_name, refusal.creator(context.task), context.settings, why)
+def _validated(subject: Subject) -> Allowed | Denied:
+    workload = subject.workload
+    if not subject.request.resize:
+        if why := refused(workload):
+            return _not_allowed(subject, why)
+        stands = standing(workload)
+        over, asks = stands.over, stands.cost
     else:
-        stands = standing(pod, context)
-        over, asks = stands.over, stands.asks
-    if over and "clamp" not in context.settings.skips:
-        return _forbidden(request, _over(over), context)
-    return _judged(request, context, check(pod, asks, quotas, request.old))
+        over, asks = (*merged(changed(workload)[1]), *_unclampable(workload)), cost(default(workload)[0])
+    if over:
+        return _forbidden(subject, _over(over))
+    return _judged(subject, check(workload, asks, subject.quotas, subject.names))
+
+
+def _subject(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Subject | None:
+    """Return None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
+    pod = request.pod
+    task = identify(pod, request.namespace, policy.identification) if pod else None
+    if pod is None or task is None:
+        return None
+    settings = policy.settings(task, request.namespace, today)
+    return Subject(request, pod, task, workload_of(pod, task, settings, request.old), quotas)
+
+
+def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
+    """Return the decision, or only word of it where the mode is not to enforce; the Pod is charged as it came then."""
+    if subject.settings.mode == "enforce":
+        return decision
+    workload = subject.workload
+    return Told(decision, check(workload, cost(default(workload)[0]), subject.quotas, subject.names).charges)
 
 
 def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
@@ -105,35 +154,25 @@ def _too_large(request: Request, why: str, settings: Settings) -> Denied:
     return Denied(413, refusal.REASONS[413], f'pods "{request.pod_name}" is forbidden: {why}', settings=settings)
 
 
-def _context(request: Request, policy: Policy, today: str) -> Context | None:
-    """None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
-    task = identify(request.pod, request.namespace, policy.identification) if request.pod else None
-    return Context(task, policy.settings(task, request.namespace, today), request.old) if task else None
-
-
-def _in_its_mode(
-    decision: Allowed | Denied, request: Request, quotas: Sequence[ResourceQuota], context: Context
-) -> Decision:
-    """The decision, or only word of it where the mode is not to enforce; the Pod is then charged as it came."""
-    if context.settings.mode == "enforce" or request.pod is None:
-        return decision
-    return Told(decision, check(request.pod, _asked(request.pod), quotas, request.old).charges)
-
-
-def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequence[Change]) -> str:
-    """Why a resize cannot be clamped to the maxima, if so: it may not change the QoS class, nor is all of it ours."""
-    if "clamp" not in context.settings.skips and (over := unclampable(clamped, context)):
+def _unresizable(subject: Subject, clamped: Workload, changes: Sequence[Change]) -> str:
+    """Return why a resize cannot be clamped: it may not change the QoS class, nor is all of it ours to change."""
+    if over := _unclampable(clamped):
         return _over(over)
-    if request.old is None or request.pod is None or not changes:
+    workload = subject.workload
+    if workload.old is None or not changes:
         return ""
-    before, asked, after = map(computed_qos, (request.old, request.pod, clamped))
+    before, asked, after = map(computed_qos, (workload.old, workload, clamped))
     if not before == asked != after:
         return ""
     return f"{_over(changes)}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
 
 
+def _unclampable(workload: Workload) -> tuple[Change, ...]:
+    return () if "clamp" in workload.settings.skips else unclampable(workload)
+
+
 def _over(changes: Sequence[Change]) -> str:
-    """What is too much, by its place in the Pod."""
+    """Return what is too much, by its place in the Pod."""
     found = [
         f"{patch.unescape(change.path.removeprefix('/spec/'))} is {change.before or 'not set'}, {change.why}"
         for change in changes[:MOST_NAMED]
@@ -142,28 +181,25 @@ def _over(changes: Sequence[Change]) -> str:
     return "; ".join([*found, *([f"and {left_out} more"] if left_out else [])])
 
 
-def _forbidden(request: Request, why: str, context: Context) -> Denied:
-    """As the API server's own plugins refuse."""
-    return Denied(403, "Forbidden", f'pods "{request.pod_name}" is forbidden: {why}', settings=context.settings)
+def _forbidden(subject: Subject, why: str) -> Denied:
+    """Refuse as the API server's own plugins do."""
+    message = f'pods "{subject.request.pod_name}" is forbidden: {why}'
+    return Denied(403, "Forbidden", message, settings=subject.settings)
+
+
+def _not_allowed(subject: Subject, why: str) -> Denied:
+    return refusal.not_allowed(subject.request.pod_name, refusal.creator(subject.task), subject.settings, why)
 
 
 def _judged(
-    request: Request,
-    context: Context,
-    verdict: Verdict,
-    changes: tuple[Change, ...] = (),
-    written: Written | None = None,
+    subject: Subject, verdict: Verdict, changes: tuple[Change, ...] = (), operations: bytes = b""
 ) -> Allowed | Denied:
-    """Allowed or Denied, by what the API server would charge for the Pod after the changes."""
-    settings = context.settings
-    if verdict.refuses and "quota" not in settings.skips:
-        # No Flyte resizes Pods: whoever does is answered as the API server would.
-        asked_by = "operator" if request.resize else refusal.creator(context.task)
-        denied = refusal.refused(request.pod_name, asked_by, settings, verdict, grows=request.resize)
-        return replace(denied, changes=changes, written=written)
-    return Allowed(changes, verdict.charges, settings, written)
-
-
-def _asked(pod: Pod) -> Asked:
-    """What the Pod is charged for once the API server has filled in its own defaults."""
-    return asked(default(pod)[0])
+    """Return Allowed or Denied, by what the API server would charge for the Pod after the changes."""
+    settings = subject.settings
+    if not verdict.refuses or "quota" in settings.skips:
+        return Allowed(changes, verdict.charges, settings, operations)
+    # No Flyte resizes Pods: whoever does is answered as the API server would.
+    resize = subject.request.resize
+    asked_by = "operator" if resize else refusal.creator(subject.task)
+    denied = refusal.refused(subject.request.pod_name, asked_by, settings, verdict, grows=resize)
+    return replace(denied, changes=changes)

@@ -250,13 +250,11 @@ def _status(denied: Denied) -> _Status:
 
 
 def patch_of(request: Request, decision: Allowed) -> bytes:
-    """The JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
+    """Return the JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
     return _patch(request, decision, trace.record(request.pod or Pod(), decision))
 
 
 def _patch(request: Request, decision: Allowed, told: bytes) -> bytes:
-    pod = request.pod or Pod()
-    written = decision.written or trace.write(pod, decision.changes, decision.settings.policy)
     # pods/resize drops annotations: nothing is noted there.
-    note = b"" if request.resize else trace.noted(pod, told)
-    return b"[%b%b%b]" % (written.operations, b"," if note else b"", note)
+    note = b"" if request.resize else trace.noted(request.pod or Pod(), told)
+    return b"[%b%b%b]" % (decision.patch, b"," if note else b"", note)

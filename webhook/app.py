@@ -202,7 +202,7 @@ class Endpoint:
             pod=request.pod_name,
             dry_run=request.dry_run,
             milliseconds=round(seconds * 1000, 3),
-            changes=decided.written.changes if decided.written else decided.changes,
+            changes=decided.changes,
             **refusal,
         )
 

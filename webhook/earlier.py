@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from webhook import limits
 from webhook import pod as pods
-from webhook.decision import Change
 from webhook.patch import unescape
 from webhook.pod import Pod, Resources, Toleration
 from webhook.quantity import Quantity, QuantityError, parse
+from webhook.rules.findings import Change
 from webhook.trace import CHANGES, Record, names
 
 APPENDED: Final = "/spec/tolerations/-"

@@ -84,11 +84,6 @@ class Container(Wire, frozen=True):
     restart_policy: str | None = None
 
     @property
-    def is_sidecar(self) -> bool:
-        """Whether, as an init container, it is a native sidecar."""
-        return self.restart_policy == "Always"
-
-    @property
     def requests(self) -> ResourceList:
         """Its requests, empty when absent."""
         return (self.resources and self.resources.requests) or EMPTY
@@ -309,19 +304,3 @@ def _with(container: Container, resources: Resources | None) -> Container:
 def pod_resources(pod: Pod) -> Resources:
     """`spec.resources`, empty when absent."""
     return pod.spec.resources or NO_RESOURCES
-
-
-def absent(pod: Pod) -> set[str]:
-    """The JSON Pointers of the parents that a patch may have to add first: absent in the object, or null there."""
-    pointers = {"/spec/tolerations"} if pod.spec.tolerations is None else set()
-    if pod.metadata.annotations is None:
-        pointers.add("/metadata/annotations")
-    blocks = [(pointer, container.resources) for pointer, container in containers(pod)]
-    for pointer, block in (*blocks, (POD_LEVEL, pod.spec.resources)):
-        if block is None:
-            pointers.add(f"{pointer}/resources")
-        if block is None or block.requests is None:
-            pointers.add(f"{pointer}/resources/requests")
-        if block is None or block.limits is None:
-            pointers.add(f"{pointer}/resources/limits")
-    return pointers

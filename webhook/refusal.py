@@ -13,10 +13,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from webhook import resource_list
-from webhook.decision import Denied, Exceeded, Unspecified, Verdict, Violation
+from webhook.decision import Denied
 from webhook.flyte import Task
 from webhook.quantity import NANO, ZERO, Format, Quantity
 from webhook.resource_list import ResourceList
+from webhook.rules.findings import Exceeded, Unspecified, Verdict, Violation
 from webhook.settings import Creator, Outlook, Settings
 
 REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid", 429: "TooManyRequests"}

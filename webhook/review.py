@@ -8,15 +8,18 @@ import jsonpatch
 import msgspec
 from msgspec.structs import replace
 
-from webhook import admission, admission_review, manifests, patch
+from webhook import admission, admission_review, manifests
 from webhook.admission_review import BadReviewError, Request
+from webhook.applied import operations
 from webhook.decision import Allowed, Decision, Denied, Told, outcome
-from webhook.flyte import is_flytes
+from webhook.flyte import Task, is_flytes
 from webhook.manifests import Manifest
-from webhook.pod import Pod, absent, containers, decode
+from webhook.pod import Pod, containers, decode
 from webhook.policy import Policy
 from webhook.resource_list import text
-from webhook.rules import default
+from webhook.rules.defaulting import default
+from webhook.rules.workload import workload_of
+from webhook.settings import Settings
 from webhook.snapshot import Ledger
 
 KINDS = ("Pod", "AdmissionReview")
@@ -88,13 +91,13 @@ def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
     request = admission_review.decode(msgspec.json.encode(review))
     if request.pod is None:
         raise manifest.problem(request.problem)
-    pod, defaults = default(request.pod)
-    operations = msgspec.json.encode(patch.build(defaults, absent(request.pod)))
-    return replace(request, pod=pod), _patched(manifest.data, operations)
+    workload = workload_of(request.pod, Task(1), Settings())
+    stored = _patched(manifest.data, b"[%b]" % operations(workload, default(workload)[1]))
+    return replace(request, pod=decode(msgspec.json.encode(stored))), stored
 
 
-def _patched(pod: dict[str, Any], operations: bytes) -> dict[str, Any]:
-    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(operations))
+def _patched(pod: dict[str, Any], patch: bytes) -> dict[str, Any]:
+    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(patch))
     return patched
 
 

@@ -1,6 +1,5 @@
 """What is left where people look: on the Pod, in the audit log, in warnings. All of it is told from the Changes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -8,16 +7,15 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from webhook import limits, patch
+from webhook import limits
 from webhook import pod as pods
-from webhook.decision import Allowed, Change, Decision, Denied, Rule, Told, Written, outcome
+from webhook.decision import Allowed, Decision, Denied, Told, outcome
 from webhook.patch import escape, unescape
-from webhook.pod import Container, Pod
+from webhook.pod import Pod
+from webhook.rules.findings import Change, Rule
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
-_CONTAINER: Final = re.compile("/spec/(?:containers|initContainers)/[0-9]+(?=/resources/)")
-_IN_JSON: Final = re.compile(f'"path":"({_CONTAINER.pattern})')  # quoted like this it is no part of a text
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
@@ -34,7 +32,6 @@ class Record(Struct, frozen=True, omit_defaults=True):
     omitted: int = 0  # changes that were too many for an annotation: the audit log has them
 
 
-_PLAIN: Final = re.compile("[-a-z0-9]*")  # in need of no escapes
 _FIRST_NOTE: Final = b'{"op":"add","path":"/metadata/annotations","value":{"%b":%%b}}' % CHANGES.encode()
 _NOTE: Final = b'{"op":"add","path":"/metadata/annotations/%b","value":%%b}' % escape(CHANGES).encode()
 _encode: Final = msgspec.json.Encoder().encode
@@ -42,41 +39,14 @@ _decode: Final = msgspec.json.Decoder(Record).decode  # of what we have written
 _decode_string: Final = msgspec.json.Decoder(str).decode
 
 
-def write(pod: Pod, changes: tuple[Change, ...], policy: str) -> Written:
-    """The changes to the Pod, or to any other of its shape: no container has a name yet."""
-    places = {pointer: place for place, (pointer, _) in enumerate(pods.containers(pod))}
-    named: list[int] = []
-
-    def unnamed(path: re.Match[str]) -> str:
-        named.append(places[path[1]])
-        return f"{path[0].rpartition('/')[0]}/%b"
-
-    record = _IN_JSON.sub(unnamed, _encode(Record(policy, changes)).decode().replace("%", "%%"))
-    operations = _encode(patch.build(changes, pods.absent(pod)))[1:-1]
-    return Written(operations, _encode(record), tuple(named), Raw(_encode(changes)))
-
-
 def record(pod: Pod, decided: Allowed | Denied) -> bytes:
-    """What was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
+    """Return what was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
     if not decided.changes:
         return b""
+    changes = by_name(pod, decided.changes)
     if decided.earlier:
-        both = merged((*decided.earlier, *by_name(pod, decided.changes)))
-        return _encode(_encode(Record(decided.settings.policy, both)).decode())
-    written = decided.written or write(pod, decided.changes, decided.settings.policy)
-    steps = [*_steps(pod.spec.containers), *_steps(pod.spec.init_containers or ())]
-    return written.record % tuple([steps[place] for place in written.named])
-
-
-def _steps(containers: Sequence[Container]) -> list[bytes]:
-    """Each container's name, or its index for want of one, as a step of a path in JSON in a JSON string."""
-    return [_step(it.name) if it.name else b"%d" % at for at, it in enumerate(containers)]
-
-
-def _step(name: str) -> bytes:
-    if _PLAIN.fullmatch(name):
-        return name.encode()
-    return _encode(_encode(escape(name)).decode()[1:-1])[1:-1]
+        changes = merged((*decided.earlier, *changes))
+    return _encode(_encode(Record(decided.settings.policy, changes)).decode())
 
 
 def noted(pod: Pod, told: bytes) -> bytes:
@@ -105,12 +75,14 @@ def _in_short(told: bytes) -> bytes:
 
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
-    """The changes with containers by name where the path has their index, which other webhooks may shift."""
+    """Return the changes with containers by name where the path has their index, which other webhooks may shift."""
     known = names(pod)
-    return tuple(
-        replace(change, path=_CONTAINER.sub(lambda path: known.get(path[0], path[0]), change.path))
-        for change in changes
-    )
+    return tuple(_named(change, known) for change in changes)
+
+
+def _named(change: Change, known: Mapping[str, str]) -> Change:
+    pointer, slash, rest = change.path.partition("/resources/")
+    return replace(change, path=f"{known[pointer]}{slash}{rest}") if pointer in known else change
 
 
 def names(pod: Pod) -> Mapping[str, str]:

@@ -3,12 +3,11 @@
 from typing import Any
 
 from tests.vectors import Data, pod_of
+from tests.workloads import Context, clamp, fill
 from webhook import pod as pods
-from webhook.decision import Context
 from webhook.flyte import identify
 from webhook.pod import NO_RESOURCES, Pod
 from webhook.policy_file import load
-from webhook.rules import clamp, fill
 
 NAMESPACE = "flytesnacks-development"
 TODAY = "2026-11-25"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from tests import workloads as effective
 from tests.vectors import Data, cases, params, pod_of, texts
-from webhook import effective
+from tests.workloads import default
 from webhook import pod as pods
 from webhook.pod import Resources
-from webhook.rules import default
 
 CASES = cases("quota.json", "defaultingAndValidation")
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.rules import clamped, container, context, spec, task_pod
 from tests.vectors import Data
+from tests.workloads import aggregate, clamp, default, fill
 from webhook import pod as pods
-from webhook.effective import aggregate, limits_of, requests_of
 from webhook.quantity import ZERO
-from webhook.rules import clamp, default, fill
+from webhook.rules.effective import limits_of, requests_of
 
 GPU = "nvidia.com/gpu"
 MIG = "nvidia.com/mig-1g.5gb"

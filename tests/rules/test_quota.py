@@ -5,22 +5,23 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests import workloads
 from tests.vectors import Data, amounts, cases, params, pod_of, quota_of, texts
-from webhook import effective, resource_list
-from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
+from webhook import resource_list
 from webhook.pod import Pod
-from webhook.rules import default, quota
+from webhook.rules import quota
+from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.snapshot import ResourceQuota, ScopeRequirement
 
 FILE = "quota.json"
 
 
 def checked(pod: Pod, quotas: list[ResourceQuota], old: Pod | None = None) -> Verdict:
-    return quota.check(pod, quota.asked(pod), quotas, old)
+    return workloads.check(pod, quotas, old)
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
-    return quota.in_scope(scope, pod, effective.qos(pod))
+    return workloads.in_scope(scope, pod)
 
 
 def dying(case: Data) -> bool:
@@ -42,8 +43,8 @@ def left_out(case: Data) -> bool:
 def test_usage_and_qos_are_those_of_kubernetes(given: Data, expect: Data) -> None:
     pod = pod_of(given["pod"])
     if given.get("applyDefaults"):
-        pod, _ = default(pod)
-    assert (texts(quota.usage(pod)), effective.qos(pod)) == (expect["usage"], expect["qos"])
+        pod, _ = workloads.default(pod)
+    assert (texts(workloads.usage(pod)), workloads.qos(pod)) == (expect["usage"], expect["qos"])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_usage_and_qos_are_those_of_kubernetes(given: Data, expect: Data) -> Non
     params(c for c in cases(FILE, "aggregateRequestsLimits") if "quotaUsage" in c["expect"]),
 )
 def test_effective_resources_are_charged(given: Data, expect: Data) -> None:
-    assert texts(quota.usage(pod_of(given["pod"]))) == expect["quotaUsage"]
+    assert texts(workloads.usage(pod_of(given["pod"]))) == expect["quotaUsage"]
 
 
 @pytest.mark.parametrize(("given", "expect"), params(cases(FILE, "constraints")))
@@ -98,7 +99,7 @@ def test_the_usage_of_a_namespace_is_the_sum_over_its_pods(given: Data, expect: 
     for data in given["pods"]:
         pod = pod_of(data)
         if all(in_scope(scope, pod) for scope in scopes):
-            used = resource_list.add(used, quota.usage(pod))
+            used = resource_list.add(used, workloads.usage(pod))
     assert texts(used) == expect["used"]
 
 

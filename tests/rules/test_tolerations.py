@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.rules import context, task_pod
 from tests.vectors import Data, cases, params
-from webhook.decision import Change, Context
+from tests.workloads import Context, tolerate
 from webhook.flyte import Task
 from webhook.pod import Pod, Toleration
-from webhook.rules import tolerate
+from webhook.rules.findings import Change
 from webhook.settings import Settings, Tolerations
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

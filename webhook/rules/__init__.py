@@ -1,43 +1,46 @@
 """The rules, one file each; none imports another.
 
-MUTATING lists those that change a Pod in their order, each by the name that exemptions have for it.
+CHANGING lists those that change a Pod in their order, each by the name that exemptions have for it. A rule reads the
+Workload that the one before has left, and nothing else.
 """
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from webhook.decision import Change, Context
-from webhook.pod import Pod
-from webhook.rules import pod_level, pod_limits, resize, resources
-from webhook.rules.claims import refused_claims
-from webhook.rules.defaulting import default
-from webhook.rules.resize import unclampable
-from webhook.rules.tolerations import tolerate
+from webhook.rules import claims, clamp, fill, pod_level, pod_limits, resize, tolerations
+from webhook.rules.findings import Change
+from webhook.rules.workload import Workload
 from webhook.settings import Skipped
 
-Mutating: TypeAlias = Callable[[Pod, Context], tuple[Pod, list[Change]]]
+Changing: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
 
-__all__ = ["MUTATING", "clamp", "default", "fill", "refused_claims", "tolerate", "unclampable"]
+CHANGING: Final[tuple[tuple[Skipped, Changing], ...]] = (
+    ("fill", fill.fill),
+    ("fill", pod_level.complete),
+    ("clamp", clamp.clamp),
+    ("clamp", pod_limits.bound),
+    ("clamp", pod_level.clamp),
+    ("tolerate", tolerations.tolerate),
+)
+# What holds for a resize of a running Pod: only what grows is looked at.
+CHANGING_RESIZES: Final[tuple[tuple[Skipped, Changing], ...]] = (
+    ("clamp", resize.clamp_growth),
+    ("clamp", pod_limits.bound),
+)
+# Each returns why the policy does not allow the Pod, whatever is free; empty if it does.
+REFUSING: Final[tuple[Callable[[Workload], str], ...]] = (claims.refused_claims,)
 
 
-def fill(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
-    """The Pod with the defaults of what its containers, and `spec.resources`, leave open."""
-    return (pod, []) if context.old else _one_after_another(pod, context, resources.fill, pod_level.complete)
-
-
-def clamp(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
-    """The Pod with nothing over a maximum; of a resize, with nothing grown over one."""
-    if context.old:
-        return _one_after_another(pod, context, resize.clamp_growth, pod_limits.bound)
-    return _one_after_another(pod, context, resources.clamp, pod_limits.bound, pod_level.clamp)
-
-
-def _one_after_another(pod: Pod, context: Context, *rules: Mutating) -> tuple[Pod, list[Change]]:
+def changed(workload: Workload, only: Skipped | None = None) -> tuple[Workload, list[Change]]:
+    """Return what the rules make of the Workload, but for those that it is exempted from; `only` those of one name."""
     changes: list[Change] = []
-    for rule in rules:
-        pod, made = rule(pod, context)
-        changes += made
-    return pod, changes
+    for name, rule in CHANGING if workload.old is None else CHANGING_RESIZES:
+        if name not in workload.settings.skips and only in (None, name):
+            workload, made = rule(workload)
+            changes += made
+    return workload, changes
 
 
-MUTATING: Final[tuple[tuple[Skipped, Mutating], ...]] = (("fill", fill), ("clamp", clamp), ("tolerate", tolerate))
+def refused(workload: Workload) -> str:
+    """Return the first reason for which the policy does not allow the Workload; empty where there is none."""
+    return next(filter(None, (rule(workload) for rule in REFUSING)), "")

@@ -4,27 +4,26 @@ SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/def
 `spec.resources` lacks is summed up after /mutate only (PodLevelResourcesFixDefaulting); quotas count the same anyway.
 """
 
-from webhook import pod as pods
-from webhook.decision import Change
-from webhook.edit import Edit, Edited, edited, remembered_edit
-from webhook.effective import aggregate, limits_of, requests_of
-from webhook.pod import Pod, Resources
+from webhook.pod import Resources
 from webhook.resource_list import HUGEPAGES
+from webhook.rules.edit import Edit, Edited, edited
+from webhook.rules.effective import aggregate, limits_of, requests_of
+from webhook.rules.findings import Change
+from webhook.rules.workload import LEVEL, Workload
 
 COPIED = "the API server copies a limit into a missing request"
 ROUNDED = "the API server rounds up to thousandths"
 
 
-def default(pod: Pod) -> tuple[Pod, list[Change]]:
+def default(workload: Workload) -> tuple[Workload, list[Change]]:
     """The Pod as admission sees it."""
-    pod, changes = edited(pod, (_default(pointer, container.resources) for pointer, container in pods.containers(pod)))
-    if pod.spec.resources is None:
-        return pod, changes
-    pod, level = edited(pod, [_pod_level(pod)])
-    return pod, changes + level
+    workload, changes = edited(workload, (_default(block.pointer, block.resources) for block in workload.blocks))
+    if workload.level is None:
+        return workload, changes
+    workload, level = edited(workload, [_pod_level(workload)])
+    return workload, changes + level
 
 
-@remembered_edit
 def _default(pointer: str, resources: Resources | None) -> Edited:
     edit = Edit(pointer, resources, "api-default")
     _round_up(edit)
@@ -45,16 +44,16 @@ def _copy_limits(edit: Edit) -> None:
             edit.request(name, limit, COPIED)
 
 
-def _pod_level(pod: Pod) -> Edited:
+def _pod_level(workload: Workload) -> Edited:
     """defaultHugePagePodLimits, then defaultPodRequests."""
-    edit = Edit(pods.POD_LEVEL, pod.spec.resources, "api-default")
+    edit = Edit(LEVEL, workload.level, "api-default")
     _round_up(edit)
     if edit.limits or edit.requests:
-        for name, value in aggregate(pod, limits_of).items():
+        for name, value in aggregate(workload, limits_of).items():
             if name.startswith(HUGEPAGES) and name not in edit.requests and name not in edit.limits:
                 edit.limit(name, value, "the API server sums up the containers' hugepages")
     if edit.limits:
-        for name, value in aggregate(pod, requests_of).items():
+        for name, value in aggregate(workload, requests_of).items():
             if name in ("cpu", "memory") and name not in edit.requests:
                 edit.request(name, value, "the API server sums up the containers' requests")
         _copy_limits(edit)

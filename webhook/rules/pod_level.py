@@ -7,14 +7,14 @@ there no request is under the sum of the containers' requests, and no limit unde
 
 from typing import NamedTuple
 
-from webhook import pod as pods
 from webhook import resource_list
-from webhook.decision import Change, Context
-from webhook.edit import Edit, Edited, edited, has_negative
-from webhook.effective import COMPUTE, aggregate, limits_of, requests_of
-from webhook.pod import Container, Pod, Resources
+from webhook.pod import Resources
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.rules.edit import Edit, Edited, edited, has_negative
+from webhook.rules.effective import COMPUTE, aggregate, limits_of, requests_of
+from webhook.rules.findings import Change
+from webhook.rules.workload import LEVEL, Block, Workload
 from webhook.settings import Defaults, Settings
 
 
@@ -25,22 +25,22 @@ class Sums(NamedTuple):
     limits: ResourceList
 
 
-def complete(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
+def complete(workload: Workload) -> tuple[Workload, list[Change]]:
     """The Pod with requests and limits of the cpu and memory that `spec.resources` states and leaves unlimited."""
-    if not _states(pod):
-        return pod, []
-    edit, sums = Edit(pods.POD_LEVEL, pod.spec.resources, "fill"), _sums(pod)
+    if not _states(workload):
+        return workload, []
+    edit, sums = Edit(LEVEL, workload.level, "fill"), _sums(workload)
     for name in COMPUTE:
         if not _is_stated(edit, name, sums):
             continue
-        if name in edit.requests or _is_unlimited(edit, pod, name, sums):
-            _complete_request(edit, name, context.settings.defaults, sums.requests.get(name))
-        request, largest = edit.requests.get(name), _largest_limit(pod, name)
-        if request and _is_unlimited(edit, pod, name, sums):
+        if name in edit.requests or _is_unlimited(edit, workload, name, sums):
+            _complete_request(edit, name, workload.settings.defaults, sums.requests.get(name))
+        request, largest = edit.requests.get(name), _largest_limit(workload, name)
+        if request and _is_unlimited(edit, workload, name, sums):
             is_largest = largest > request
             why = "not set; the largest limit of its containers" if is_largest else "not set; same as the request"
             edit.limit(name, largest if is_largest else request, why)
-    return edited(pod, [edit.done()])
+    return edited(workload, [edit.done()])
 
 
 def _is_stated(edit: Edit, name: str, sums: Sums) -> bool:
@@ -63,17 +63,17 @@ def _complete_request(edit: Edit, name: str, defaults: Defaults, total: Quantity
         edit.request(name, most, "not set, and there is no default; the maximum")
 
 
-def _states(pod: Pod) -> bool:
+def _states(workload: Workload) -> bool:
     """Whether `spec.resources` states anything, and nothing in the Pod is refused by the API server anyway."""
-    level = pods.pod_resources(pod)
-    return bool(level.requests or level.limits) and not has_negative(pod)
+    level = workload.stated
+    return bool(level.requests or level.limits) and not has_negative(workload)
 
 
-def _sums(pod: Pod) -> Sums:
-    return Sums(aggregate(pod, requests_of), aggregate(pod, limits_of))
+def _sums(workload: Workload) -> Sums:
+    return Sums(aggregate(workload, requests_of), aggregate(workload, limits_of))
 
 
-def _is_unlimited(edit: Edit, pod: Pod, name: str, sums: Sums) -> bool:
+def _is_unlimited(edit: Edit, workload: Workload, name: str, sums: Sums) -> bool:
     """Whether nothing limits what the Pod uses of a resource that `spec.resources` states, or will state.
 
     The API server states the sum of the containers' requests. Limits that all containers have are a limit for the Pod.
@@ -81,43 +81,43 @@ def _is_unlimited(edit: Edit, pod: Pod, name: str, sums: Sums) -> bool:
     request = edit.requests.get(name) or sums.requests.get(name)
     if edit.limits.get(name) or not (request or name in edit.names):
         return False
-    covered = all(container.limits.get(name) for _, container in pods.containers(pod))
+    covered = all(block.limits.get(name) for block in workload.blocks)
     return name in edit.limits or not covered or bool(request and request > sums.limits.get(name, ZERO))
 
 
-def _largest_limit(pod: Pod, name: str) -> Quantity:
+def _largest_limit(workload: Workload, name: str) -> Quantity:
     """The largest limit of an app container: the API server wants none over that of the Pod."""
-    return max((container.limits.get(name, ZERO) for container in pod.spec.containers), default=ZERO)
+    return max((block.limits.get(name, ZERO) for block in workload.blocks if not block.is_init), default=ZERO)
 
 
-def clamp(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
+def clamp(workload: Workload) -> tuple[Workload, list[Change]]:
     """The Pod with nothing in `spec.resources` over a maximum, and its containers within what was lowered there."""
-    if not _states(pod):
-        return pod, []
-    before, sums = pods.pod_resources(pod), _sums(pod)
-    pod, level = edited(pod, [_clamped(pod, context.settings, sums)])
+    if not _states(workload):
+        return workload, []
+    before, sums = workload.stated, _sums(workload)
+    workload, level = edited(workload, [_clamped(workload, workload.settings, sums)])
     if not level:
-        return pod, []
-    bounds = _bounds(before, pods.pod_resources(pod))
-    pod, within = edited(pod, (_within(*at, bounds, sums) for at in pods.containers(pod)))
-    return pod, [*level, *within]
+        return workload, []
+    bounds = _bounds(before, workload.stated)
+    workload, within = edited(workload, (_within(block, bounds, sums) for block in workload.blocks))
+    return workload, [*level, *within]
 
 
-def _clamped(pod: Pod, settings: Settings, sums: Sums) -> Edited:
-    edit = Edit(pods.POD_LEVEL, pod.spec.resources, "clamp")
+def _clamped(workload: Workload, settings: Settings, sums: Sums) -> Edited:
+    edit = Edit(LEVEL, workload.level, "clamp")
     for name in COMPUTE:
         most = settings.most_of_pod(name)
-        if most is not None and _is_unlimited(edit, pod, name, sums):
-            used = max(edit.requests.get(name, ZERO), sums.requests.get(name, ZERO), _largest_limit(pod, name))
+        if most is not None and _is_unlimited(edit, workload, name, sums):
+            used = max(edit.requests.get(name, ZERO), sums.requests.get(name, ZERO), _largest_limit(workload, name))
             limit = min(used or most, most) if name in edit.names else most
             edit.limit(name, limit, f"unlimited; the maximum is {most}")
     for name in edit.names:
         edit.lower(name, settings.most_of_pod(name))
-    _anticipate(edit, pod, settings, sums)
+    _anticipate(edit, workload, settings, sums)
     return edit.done()
 
 
-def _anticipate(edit: Edit, pod: Pod, settings: Settings, sums: Sums) -> None:
+def _anticipate(edit: Edit, workload: Workload, settings: Settings, sums: Sums) -> None:
     """State what is over a maximum in the sums that the API server states where `spec.resources` leaves them out.
 
     DefaultPodLevelResources in kubernetes `pkg/api/pod`: requests, hugepages, and limits that all containers have.
@@ -127,7 +127,7 @@ def _anticipate(edit: Edit, pod: Pod, settings: Settings, sums: Sums) -> None:
         if most is None or name in edit.limits or total <= most:
             continue
         why = f"not set; the limits of its containers are {total} together, over the maximum {most}"
-        if name in COMPUTE and all(name in container.limits for _, container in pods.containers(pod)):
+        if name in COMPUTE and all(name in block.limits for block in workload.blocks):
             edit.limit(name, most, why)
         elif name.startswith(HUGEPAGES) and name not in edit.requests:
             edit.request(name, edit.limit(name, most, why), "same as the limit")
@@ -150,9 +150,9 @@ def _bounds(before: Resources, now: Resources) -> Sums:
     return Sums(resource_list.only({**limits, **requests}, touched), resource_list.only(limits, touched))
 
 
-def _within(pointer: str, container: Container, bounds: Sums, sums: Sums) -> Edited:
+def _within(block: Block, bounds: Sums, sums: Sums) -> Edited:
     """The container's requests, and hugepages, cut in proportion to what all ask for; its limits to that of the Pod."""
-    edit = Edit(pointer, container.resources, "clamp")
+    edit = Edit(block.pointer, block.resources, "clamp")
     for name, most in sorted(bounds.limits.items()):
         limit, total = edit.limits.get(name), sums.limits.get(name, ZERO)
         if limit and name.startswith(HUGEPAGES) and total > most:

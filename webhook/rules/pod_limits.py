@@ -8,14 +8,13 @@ first. On a resize the growth alone is lowered: a running container keeps what i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from webhook import pod as pods
 from webhook import resource_list
-from webhook.decision import Change, Context
-from webhook.edit import Edit, Side, edited, has_negative
-from webhook.effective import COMPUTE, Pick, aggregate, limits_of, requests_of
-from webhook.pod import Container, Pod
 from webhook.quantity import Quantity
 from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList, unit, whole
+from webhook.rules.edit import Edit, Side, edited, has_negative
+from webhook.rules.effective import COMPUTE, Pick, aggregate, limits_of, requests_of
+from webhook.rules.findings import Change
+from webhook.rules.workload import Block, Workload
 from webhook.settings import NATIVE
 
 
@@ -30,44 +29,43 @@ class Part:
     kept: int
 
 
-def bound(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
+def bound(workload: Workload) -> tuple[Workload, list[Change]]:
     """The Pod with no more in its containers than it may have as a whole, but for what `spec.resources` states."""
-    if not context.settings.pod_limits or has_negative(pod):
-        return pod, []
-    pod, limits = _bound(pod, context, "limits", limits_of)
-    pod, requests = _bound(pod, context, "requests", requests_of)
-    return pod, [*limits, *requests]
+    if not workload.settings.pod_limits or has_negative(workload):
+        return workload, []
+    workload, limits = _bound(workload, "limits", limits_of)
+    workload, requests = _bound(workload, "requests", requests_of)
+    return workload, [*limits, *requests]
 
 
-def _bound(pod: Pod, context: Context, side: Side, of: Pick) -> tuple[Pod, list[Change]]:
-    over = _over(pod, context, side, of)
+def _bound(workload: Workload, side: Side, of: Pick) -> tuple[Workload, list[Change]]:
+    over = _over(workload, side, of)
     if not over:
-        return pod, []
-    had = {pointer: of(container) for pointer, container in pods.containers(context.old)} if context.old else None
-    edits = {pointer: Edit(pointer, container.resources, "clamp") for pointer, container in pods.containers(pod)}
+        return workload, []
+    had = {block.pointer: of(block) for block in workload.old.blocks} if workload.old else None
+    edits = {block.pointer: Edit(block.pointer, block.resources, "clamp") for block in workload.blocks}
     parts: dict[str, list[Part]] = {name: [] for name in sorted(over)}
-    for pointer, container in _in_order(pod, context.task.primary):
-        for name, amount in resource_list.only(of(container), over).items():
-            kept = _kept(name, amount.nano, side, None if had is None else had.get(pointer, EMPTY))
-            is_init = pods.is_init(pointer) and not container.is_sidecar
-            is_sidecar = pods.is_init(pointer) and container.is_sidecar
-            parts[name].append(Part(edits[pointer], is_init, is_sidecar, amount.nano, kept))
+    for block in _in_order(workload):
+        for name, amount in resource_list.only(of(block), over).items():
+            kept = _kept(name, amount.nano, side, None if had is None else had.get(block.pointer, EMPTY))
+            is_init = block.is_init and not block.is_sidecar
+            parts[name].append(Part(edits[block.pointer], is_init, block.is_sidecar, amount.nano, kept))
     for name, holders in parts.items():
         _fit(name, holders, over[name].nano)
         for part in holders:
             _put(part, name, side, over[name])
-    return edited(pod, (edit.done() for edit in edits.values()))
+    return edited(workload, (edit.done() for edit in edits.values()))
 
 
-def _over(pod: Pod, context: Context, side: Side, of: Pick) -> ResourceList:
+def _over(workload: Workload, side: Side, of: Pick) -> ResourceList:
     """The most that the Pod may have of each resource that it has too much of."""
-    level = pods.pod_resources(pod)
+    level = workload.stated
     stated = (level.limits if side == "limits" else level.requests) or EMPTY
-    had = aggregate(context.old, of) if context.old else EMPTY
+    had = aggregate(workload.old, of) if workload.old else EMPTY
     over = {}
-    for name, total in aggregate(pod, of).items():
-        most = context.settings.pod_limits.get(name)
-        if most is None or stated.get(name) or (context.old and name not in COMPUTE):
+    for name, total in aggregate(workload, of).items():
+        most = workload.settings.pod_limits.get(name)
+        if most is None or stated.get(name) or (workload.old and name not in COMPUTE):
             continue
         most = max(most, had.get(name, most))
         if total > most:
@@ -75,9 +73,9 @@ def _over(pod: Pod, context: Context, side: Side, of: Pick) -> ResourceList:
     return over
 
 
-def _in_order(pod: Pod, primary: str) -> list[tuple[str, Container]]:
-    """The containers as they stand, the primary one before all others."""
-    return sorted(pods.containers(pod), key=lambda at: at[0] != primary)
+def _in_order(workload: Workload) -> list[Block]:
+    """Return the containers as they stand, the primary one before all others."""
+    return sorted(workload.blocks, key=lambda block: block.pointer != workload.primary)
 
 
 def _kept(name: str, amount: int, side: Side, had: ResourceList | None) -> int:

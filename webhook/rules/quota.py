@@ -5,7 +5,7 @@ Charges: kubernetes `pkg/quota/v1/evaluator/core/pods.go`. Order of the checks a
 random, all of them are named here, by name.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -13,14 +13,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from webhook import pod as pods
 from webhook import resource_list
-from webhook.decision import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
-from webhook.effective import BEST_EFFORT, effective_limits, effective_requests, has_pod_level_resources, qos
-from webhook.pod import NO_RESOURCES, Pod, PodAffinity, Resources
+from webhook.pod import NO_RESOURCES, Resources
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
-from webhook.snapshot import Charges, ResourceQuota, ScopeRequirement
+from webhook.rules.effective import effective_limits, effective_requests, has_pod_level_resources, qos
+from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
+from webhook.rules.quota_scopes import in_scopes
+from webhook.rules.workload import Workload
+from webhook.snapshot import Charges, ResourceQuota
 
 ONE: Final = Quantity(10**9)
 _BY_NAME: Final = attrgetter("name")
@@ -32,7 +33,7 @@ CHARGED: Final = frozenset(
 )
 
 
-class Taken(Struct, frozen=True, gc=False):
+class Charge(Struct, frozen=True, gc=False):
     """What a quota takes of a Pod: its names that Pods are charged for, sorted, and the amounts."""
 
     tracked: Mapping[str, None]
@@ -40,7 +41,7 @@ class Taken(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Cost:
     """All that a quota reads of a Pod's resources: what it is charged, its QoS class, and what containers leave out."""
 
     usage: ResourceList
@@ -52,18 +53,19 @@ class Asked:
         """The names that it asks for less than nothing of."""
         return sorted(name for name, quantity in self.usage.items() if quantity.nano < 0)
 
-    @cached_property
-    def taken(self) -> Callable[[tuple[str, ...]], Taken]:
-        """What a quota with these names takes of it."""
-        usage = self.usage  # not self, which would hold itself
-        return lru_cache(maxsize=64)(lambda names: Taken(_tracked(names), _positive(resource_list.only(usage, names))))
+    def of(self, quota: ResourceQuota) -> "Charge":
+        """Return what the quota takes of it."""
+        tracked = _tracked(tuple(quota.hard))
+        usage = self.usage
+        return Charge(tracked, {name: usage[name] for name in tracked if name in usage and usage[name].nano > 0})
 
 
-def asked(pod: Pod) -> Asked:
-    """What the Pod asks for, as the API server stores it."""
-    blocks = [container.resources or NO_RESOURCES for _, container in pods.containers(pod)]
-    unstated = () if has_pod_level_resources(pod) else tuple(DEMANDED - _stated(block) for block in blocks)
-    return Asked(usage(pod), qos(pod), unstated if any(unstated) else ())
+def cost(workload: Workload) -> Cost:
+    """Return what the Pod costs as the API server stores it."""
+    unstated: tuple[frozenset[str], ...] = ()
+    if not has_pod_level_resources(workload):
+        unstated = tuple(DEMANDED - _stated(block.resources or NO_RESOURCES) for block in workload.blocks)
+    return Cost(usage(workload), qos(workload), unstated if any(unstated) else ())
 
 
 class Counting(Struct, frozen=True, gc=False):
@@ -72,20 +74,24 @@ class Counting(Struct, frozen=True, gc=False):
     name: str
     hard: ResourceList
     used: ResourceList
-    taken: Taken
+    charge: Charge
 
 
-def check(pod: Pod, asks: Asked, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
-    """Whether the Pod, which asks for so much, fits; with `old`, only what it asks for beyond that (pods/resize)."""
-    counting = _counting(pod, asks.qos, asks, quotas)
+def check(workload: Workload, asks: Cost, quotas: Iterable[ResourceQuota], names: Sequence[str] = ()) -> Verdict:
+    """Return whether the Pod, which costs so much, fits; on a resize, what it costs beyond what it did before.
+
+    `names` are those of its containers, for messages.
+    """
+    old = workload.old
+    counting = _counting(workload, asks.qos, asks, quotas)
     if not counting:
         return Verdict((), {})
-    if flaws := _flaws(pod, asks, counting):
+    if flaws := _flaws(names, asks, counting):
         return Verdict(tuple(flaws), {})
     if asks.negative:
         return Verdict((NegativeUsage(asks.negative),), {})
-    charges, held = {quota.name: quota.taken.charges for quota in counting}, EMPTY
-    if old is not None and old.metadata.resource_version:
+    charges, held = {quota.name: quota.charge.charges for quota in counting}, EMPTY
+    if old is not None and old.is_stored:
         held = usage(old)
         counted = {quota.name for quota in _counting(old, qos(old), asks, quotas)}
         charges |= _grown(asks, held, [quota for quota in counting if quota.name in counted])
@@ -110,12 +116,12 @@ def _left(quotas: Sequence[Counting], charges: Charges, held: ResourceList) -> t
     return free, whole
 
 
-def _flaws(pod: Pod, asks: Asked, quotas: Sequence[Counting]) -> list[Violation]:
+def _flaws(names: Sequence[str], asks: Cost, quotas: Sequence[Counting]) -> list[Violation]:
     """What kube-apiserver refuses before it adds anything up."""
     flaws: list[Violation] = []
-    missing = _missing(pod, asks) if asks.unstated else {}
+    missing = _missing(names, asks) if asks.unstated else {}
     for quota in quotas:
-        tracked = quota.taken.tracked
+        tracked = quota.charge.tracked
         if lacking := missing and {name: missing[name] for name in tracked if name in missing}:
             flaws.append(Unspecified(quota.name, lacking))
         elif not quota.used.keys() >= tracked.keys():
@@ -123,16 +129,16 @@ def _flaws(pod: Pod, asks: Asked, quotas: Sequence[Counting]) -> list[Violation]
     return flaws
 
 
-def _missing(pod: Pod, asks: Asked) -> Mapping[str, list[str]]:
-    """Which of the demanded names are missing, and in which containers, by name."""
+def _missing(names: Sequence[str], asks: Cost) -> Mapping[str, list[str]]:
+    """Return which of the demanded names are missing, and in which containers, by name."""
     missing: dict[str, set[str]] = {}
-    for (_, container), names in zip(pods.containers(pod), asks.unstated, strict=True):
-        for name in names:
-            missing.setdefault(name, set()).add(container.name or "")
+    for container, lacking in zip(names, asks.unstated, strict=True):
+        for name in lacking:
+            missing.setdefault(name, set()).add(container)
     return {name: sorted(missing[name]) for name in sorted(missing)}
 
 
-def _grown(asks: Asked, held: ResourceList, quotas: Iterable[Counting]) -> Charges:
+def _grown(asks: Cost, held: ResourceList, quotas: Iterable[Counting]) -> Charges:
     """What the Pod asks for beyond what it held, of quotas that counted it before."""
     more = resource_list.subtract(asks.usage, held)
     return {quota.name: _positive(resource_list.only(more, quota.hard)) for quota in quotas}
@@ -152,11 +158,11 @@ def _exceeded(quotas: Sequence[Counting], charges: Charges) -> list[Violation]:
     return exceeded
 
 
-def usage(pod: Pod) -> ResourceList:
-    """What the Pod is charged under each name a quota may have; one that has ended, only for being there."""
-    if pod.status is not None and pod.status.is_over:
+def usage(workload: Workload) -> ResourceList:
+    """Return what the Pod is charged under each name of a quota; one that has ended, only for being there."""
+    if workload.is_over:
         return {"count/pods": ONE}
-    return {"count/pods": ONE, **_charged(effective_requests(pod), effective_limits(pod))}
+    return {"count/pods": ONE, **_charged(effective_requests(workload), effective_limits(workload))}
 
 
 def _charged(requests: ResourceList, limits: ResourceList) -> ResourceList:
@@ -194,75 +200,12 @@ def _tracked(names: tuple[str, ...]) -> Mapping[str, None]:
     return dict.fromkeys(sorted(filter(is_charged, names)))
 
 
-def _counting(pod: Pod, qos_class: str, asks: Asked, quotas: Iterable[ResourceQuota]) -> list[Counting]:
-    """The quotas that count the Pod, by name; each scope is looked into once, however many quotas have it."""
-    known: dict[tuple[str, ...], bool] = {}
+def _counting(workload: Workload, qos_class: str, asks: Cost, quotas: Iterable[ResourceQuota]) -> list[Counting]:
+    """Return the quotas that count the Pod, by name."""
     counting = []
     for quota in quotas:
-        hard, scopes = quota.hard, quota.scopes
-        taken = asks.taken(tuple(hard))
-        if taken.tracked and (not scopes or _in_scopes(scopes, pod, qos_class, known)):
-            counting.append(Counting(quota.name, hard, quota.used, taken))
+        charge = asks.of(quota)
+        if charge.tracked and in_scopes(quota.scopes, workload, qos_class):
+            counting.append(Counting(quota.name, quota.hard, quota.used, charge))
     counting.sort(key=_BY_NAME)
     return counting
-
-
-def _in_scopes(
-    scopes: Iterable[ScopeRequirement], pod: Pod, qos_class: str, known: dict[tuple[str, ...], bool]
-) -> bool:
-    """Whether all of the scopes count the Pod; `known` are those that have been looked into."""
-    for scope in scopes:
-        key = (scope.scope_name, scope.operator, *(scope.values or ()))
-        if key not in known:
-            known[key] = in_scope(scope, pod, qos_class)
-        if not known[key]:
-            return False
-    return True
-
-
-def in_scope(scope: ScopeRequirement, pod: Pod, qos_class: str) -> bool:
-    """Whether the scope counts the Pod, of this QoS class; scopes not made for Pods, or unknown, never match."""
-    terminating = pod.spec.active_deadline_seconds is not None and pod.spec.active_deadline_seconds >= 0
-    match scope.scope_name:
-        case "Terminating":
-            return terminating
-        case "NotTerminating":
-            return not terminating
-        case "BestEffort":
-            return qos_class == BEST_EFFORT
-        case "NotBestEffort":
-            return qos_class != BEST_EFFORT
-        case "PriorityClass":
-            return _in_priority_class(scope, pod.spec.priority_class_name or "")
-        case "CrossNamespacePodAffinity":
-            return _crosses_namespaces(pod)
-    return False
-
-
-def _in_priority_class(scope: ScopeRequirement, name: str) -> bool:
-    """As a label selector on {PriorityClass: name}, or on no label where the Pod has no class."""
-    match scope.operator:
-        case "Exists":
-            return name != ""
-        case "DoesNotExist":
-            return name == ""
-        case "In":
-            return name != "" and name in (scope.values or ())
-        case "NotIn":
-            return name == "" or name not in (scope.values or ())
-    return False
-
-
-def _crosses_namespaces(pod: Pod) -> bool:
-    affinity = pod.spec.affinity
-    kinds: tuple[PodAffinity | None, ...] = (affinity.pod_affinity, affinity.pod_anti_affinity) if affinity else ()
-    terms = [
-        term
-        for kind in kinds
-        if kind is not None
-        for term in (
-            *(kind.required_during_scheduling_ignored_during_execution or ()),
-            *(w.pod_affinity_term for w in kind.preferred_during_scheduling_ignored_during_execution or ()),
-        )
-    ]
-    return any(term is not None and (term.namespaces or term.namespace_selector is not None) for term in terms)

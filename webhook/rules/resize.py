@@ -4,24 +4,24 @@ A resize changes cpu and memory alone, of every container that has not ended (Va
 `pkg/apis/core/validation`). Only what grows is looked at: a running container never loses what it has.
 """
 
-from webhook import pod as pods
-from webhook.decision import Change, Context
-from webhook.edit import Edit, Edited, edited
-from webhook.effective import COMPUTE, aggregate, limits_of, requests_of
-from webhook.pod import Pod, Resources
+from webhook.pod import Resources
 from webhook.quantity import ZERO
 from webhook.resource_list import EMPTY, only
+from webhook.rules.edit import Edit, Edited, edited
+from webhook.rules.effective import COMPUTE, aggregate, limits_of, requests_of
+from webhook.rules.findings import Change
+from webhook.rules.workload import LEVEL, Workload
 from webhook.settings import Settings
 
 
-def clamp_growth(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
+def clamp_growth(workload: Workload) -> tuple[Workload, list[Change]]:
     """The Pod with no container grown over a maximum."""
-    before = dict(pods.containers(context.old or pod))
+    before = {block.pointer: block for block in (workload.old or workload).blocks}
     return edited(
-        pod,
+        workload,
         (
-            _clamp(pointer, container.resources, before.get(pointer, container).resources, context.settings)
-            for pointer, container in pods.containers(pod)
+            _clamp(block.pointer, block.resources, before.get(block.pointer, block).resources, workload.settings)
+            for block in workload.blocks
         ),
     )
 
@@ -45,14 +45,14 @@ def _clamp(pointer: str, resources: Resources | None, old: Resources | None, set
     return edit.done()
 
 
-def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
+def unclampable(workload: Workload) -> tuple[Change, ...]:
     """What a resize asks for beyond a maximum and no patch can lower: `spec.resources` of the Pod as a whole."""
-    old, level = context.old, pod.spec.resources
+    old, level = workload.old, workload.level
     if old is None or level is None:
         return ()
     # What it did not state was bounded by its containers.
-    stated = pods.pod_resources(old)
+    stated = old.stated
     requests = {**aggregate(old, requests_of), **(stated.requests or EMPTY)}
     limits = {**only(aggregate(old, limits_of), level.limits or EMPTY), **(stated.limits or EMPTY)}
-    _, _, over = _clamp(pods.POD_LEVEL, level, Resources(requests, limits), context.settings)
+    _, _, over = _clamp(LEVEL, level, Resources(requests, limits), workload.settings)
     return over

@@ -1,46 +1,39 @@
 """One `resources` block while a rule works on it: every assignment becomes a Change."""
 
-from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias, TypeVarTuple
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
-from webhook.decision import Change, Rule
-from webhook.memory import remembered
 from webhook.patch import escape
-from webhook.pod import NO_RESOURCES, Pod, Resources, containers, with_resources
+from webhook.pod import NO_RESOURCES, Resources
 from webhook.quantity import Quantity
 from webhook.resource_list import ResourceList
+from webhook.rules.findings import Change, Rule
+from webhook.rules.workload import Workload
 
-Ts = TypeVarTuple("Ts")
 Side: TypeAlias = Literal["requests", "limits"]
 Edited: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]  # pointer; the new block, if any; what was done
 
 
-def remembered_edit(
-    edit: Callable[[str, Resources | None, *Ts], Edited],
-) -> Callable[[str, Resources | None, *Ts], Edited]:
-    """Remember what became of a block, by its pointer, its content and whatever else decides, as far as it is small."""
-
-    def is_small(_edited: Edited, _pointer: str, resources: Resources | None, *others: *Ts) -> bool:
-        return all(it.is_small for it in (resources, *others) if isinstance(it, Resources))
-
-    return remembered(512, is_small)(edit)
-
-
-def edited(pod: Pod, blocks: Iterable[Edited]) -> tuple[Pod, list[Change]]:
-    """The Pod with its blocks as they were edited, and all that was done to them."""
+def edited(workload: Workload, blocks: Iterable[Edited]) -> tuple[Workload, list[Change]]:
+    """Return the Workload with its blocks as they were edited, and all that was done to them."""
     fresh: dict[str, Resources] = {}
     changes: list[Change] = []
     for pointer, resources, made in blocks:
         if resources is not None:
             fresh[pointer] = resources
             changes += made
-    return with_resources(pod, fresh), changes
+    return workload.with_resources(fresh), changes
 
 
-def has_negative(pod: Pod) -> bool:
-    """Whether the Pod or one of its containers asks for a negative amount, which the API server refuses."""
-    blocks = [pod.spec.resources, *(container.resources for _, container in containers(pod))]
-    return any(_is_negative(side) for block in blocks if block for side in (block.requests, block.limits) if side)
+def has_negative(workload: Workload) -> bool:
+    """Return whether the Pod or one of its containers asks for a negative amount, which the API server refuses."""
+    return any(
+        _is_negative(side)
+        for _, block in workload.all_blocks()
+        if block
+        for side in (block.requests, block.limits)
+        if side
+    )
 
 
 def _is_negative(side: ResourceList) -> bool:

@@ -1,0 +1,95 @@
+"""What rules make of a Pod, for tests that have Pods: each is seen as the Workload that a rule gets, and put back."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from webhook.flyte import Task
+from webhook.pod import Pod, with_resources
+from webhook.resource_list import ResourceList
+from webhook.rules import changed, defaulting, effective, quota, quota_scopes, resize
+from webhook.rules.findings import Change, Verdict
+from webhook.rules.workload import LEVEL, Workload, workload_of
+from webhook.settings import Settings, Skipped
+from webhook.snapshot import ResourceQuota, ScopeRequirement
+
+Rule = Callable[[Workload], tuple[Workload, list[Change]]]
+
+
+class Context(NamedTuple):
+    """What a rule knows besides the Pod: whose it is, what holds for it, and what it was before a resize."""
+
+    task: Task = Task(1)
+    settings: Settings = Settings()
+    old: Pod | None = None
+
+
+def workload(pod: Pod, context: Context = Context()) -> Workload:  # noqa: B008 - it is immutable
+    return workload_of(pod, *context)
+
+
+def put_back(pod: Pod, after: Workload) -> Pod:
+    """The Pod with what rules have changed."""
+    blocks = dict(after.all_blocks())
+    pod = with_resources(pod, {pointer: block for pointer, block in blocks.items() if block is not None})
+    found = None if after.tolerations is None else list(after.tolerations)
+    return replace(pod, spec=replace(pod.spec, tolerations=found, resources=blocks[LEVEL]))
+
+
+def on_pods(rule: Rule) -> Callable[[Pod, Context], tuple[Pod, list[Change]]]:
+    def applied(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
+        after, changes = rule(workload(pod, context))
+        return put_back(pod, after), changes
+
+    return applied
+
+
+def _all_of(name: Skipped) -> Rule:
+    return lambda before: changed(before, only=name)
+
+
+fill, clamp, tolerate = on_pods(_all_of("fill")), on_pods(_all_of("clamp")), on_pods(_all_of("tolerate"))
+RULES = {"fill": fill, "clamp": clamp, "tolerate": tolerate}
+
+
+def default(pod: Pod) -> tuple[Pod, list[Change]]:
+    return on_pods(defaulting.default)(pod, Context())
+
+
+def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
+    return resize.unclampable(workload(pod, context))
+
+
+def effective_requests(pod: Pod) -> ResourceList:
+    return effective.effective_requests(workload(pod))
+
+
+def effective_limits(pod: Pod) -> ResourceList:
+    return effective.effective_limits(workload(pod))
+
+
+def aggregate(pod: Pod, of: effective.Pick) -> ResourceList:
+    return effective.aggregate(workload(pod), of)
+
+
+def has_pod_level_resources(pod: Pod) -> bool:
+    return effective.has_pod_level_resources(workload(pod))
+
+
+def qos(pod: Pod) -> str:
+    return effective.qos(workload(pod))
+
+
+def usage(pod: Pod) -> ResourceList:
+    return quota.usage(workload(pod))
+
+
+def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
+    seen = workload(pod, Context(old=old))
+    names = [container.name or "" for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))]
+    return quota.check(seen, quota.cost(seen), quotas, names)
+
+
+def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:
+    return quota_scopes.in_scope(scope, workload(pod), qos(pod))

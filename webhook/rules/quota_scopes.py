@@ -1,0 +1,44 @@
+"""Which Pods a quota with scopes counts: kubernetes `pkg/quota/v1/evaluator/core/pods.go`, podMatchesScopeFunc."""
+
+from collections.abc import Iterable
+
+from webhook.rules.effective import BEST_EFFORT
+from webhook.rules.workload import Workload
+from webhook.snapshot import ScopeRequirement
+
+
+def in_scopes(scopes: Iterable[ScopeRequirement], workload: Workload, qos_class: str) -> bool:
+    """Return whether all of the scopes count the Pod, of this QoS class."""
+    return all(in_scope(scope, workload, qos_class) for scope in scopes)
+
+
+def in_scope(scope: ScopeRequirement, workload: Workload, qos_class: str) -> bool:
+    """Return whether the scope counts the Pod, of this QoS class; scopes not made for Pods, or unknown, never match."""
+    match scope.scope_name:
+        case "Terminating":
+            return workload.is_terminating
+        case "NotTerminating":
+            return not workload.is_terminating
+        case "BestEffort":
+            return qos_class == BEST_EFFORT
+        case "NotBestEffort":
+            return qos_class != BEST_EFFORT
+        case "PriorityClass":
+            return _in_priority_class(scope, workload.priority_class)
+        case "CrossNamespacePodAffinity":
+            return workload.crosses_namespaces
+    return False
+
+
+def _in_priority_class(scope: ScopeRequirement, name: str) -> bool:
+    """As a label selector on {PriorityClass: name}, or on no label where the Pod has no class."""
+    match scope.operator:
+        case "Exists":
+            return name != ""
+        case "DoesNotExist":
+            return name == ""
+        case "In":
+            return name != "" and name in (scope.values or ())
+        case "NotIn":
+            return name == "" or name not in (scope.values or ())
+    return False

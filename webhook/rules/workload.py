@@ -1,0 +1,163 @@
+"""All that a rule may read of a Pod and its task.
+
+A rule gets a Workload and nothing else, and decisions are memoised by it. So a rule that needs another field of the Pod
+does not type-check until the field is here, and is part of the key then.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from webhook.flyte import Task
+from webhook.pod import (
+    NO_RESOURCES,
+    Affinity,
+    Container,
+    ContainerStatus,
+    Pod,
+    PodAffinity,
+    PodStatus,
+    Resources,
+    Toleration,
+)
+from webhook.resource_list import EMPTY, ResourceList
+from webhook.settings import Settings
+
+LEVEL: Final = "/spec"  # the pointer of `spec.resources`, as containers have theirs
+
+
+class Block(Struct, frozen=True, gc=False):
+    """The resources of one container, and what the kubelet says of them while the Pod is resized."""
+
+    pointer: str  # JSON Pointer of the container
+    resources: Resources | None = None
+    is_init: bool = False  # of either kind of init container
+    is_sidecar: bool = False  # a native sidecar
+    allocated: ResourceList | None = None
+    actual: Resources | None = None
+
+    @property
+    def requests(self) -> ResourceList:
+        """Its requests, empty when absent."""
+        return (self.resources and self.resources.requests) or EMPTY
+
+    @property
+    def limits(self) -> ResourceList:
+        """Its limits, empty when absent."""
+        return (self.resources and self.resources.limits) or EMPTY
+
+
+class Workload(Struct, frozen=True, gc=False):
+    """A Pod and its task, as far as a rule may read them; `old` is what it was before a resize."""
+
+    settings: Settings
+    blocks: tuple[Block, ...]  # app containers, then init containers
+    level: Resources | None = None  # `spec.resources`
+    overhead: Resources | None = None  # its requests
+    tolerations: tuple[Toleration, ...] | None = None
+    primary: str = "/spec/containers/0"  # the pointer of the container that runs the task
+    is_interruptible: bool = False
+    has_claims: bool = False  # `spec.resourceClaims`
+    # What the scopes of a ResourceQuota look at.
+    is_terminating: bool = False
+    priority_class: str = ""
+    crosses_namespaces: bool = False
+    # Of the status, on a resize.
+    is_over: bool = False
+    is_resize_infeasible: bool = False
+    is_reported: bool = False  # whether there is a status
+    qos_class: str = ""
+    is_stored: bool = False
+    old: "Workload | None" = None
+
+    @property
+    def stated(self) -> Resources:
+        """`spec.resources`, empty when absent."""
+        return self.level or NO_RESOURCES
+
+    def all_blocks(self) -> Iterator[tuple[str, Resources | None]]:
+        """Yield the pointer and resources of each container, and of the Pod as a whole."""
+        for block in self.blocks:
+            yield block.pointer, block.resources
+        yield LEVEL, self.level
+
+    def with_resources(self, changed: Mapping[str, Resources]) -> "Workload":
+        """Return the Workload with other resources at these pointers."""
+        if not changed:
+            return self
+        blocks = tuple(
+            replace(block, resources=changed[block.pointer]) if block.pointer in changed else block
+            for block in self.blocks
+        )
+        return replace(self, blocks=blocks, level=changed.get(LEVEL, self.level))
+
+
+def workload_of(pod: Pod, task: Task, settings: Settings, old: Pod | None = None) -> Workload:
+    """Return what rules may read of the Pod; with `old`, of its resize. A status is there on a resize alone."""
+    spec = pod.spec
+    deadline = spec.active_deadline_seconds
+    workload = Workload(
+        settings=settings,
+        blocks=(*_apps(spec.containers), *_inits(spec.init_containers or ())),
+        level=spec.resources,
+        overhead=Resources(spec.overhead) if spec.overhead else None,
+        tolerations=None if spec.tolerations is None else tuple(spec.tolerations),
+        primary=task.primary,
+        is_interruptible=task.interruptible,
+        has_claims=bool(spec.resource_claims),
+        is_terminating=deadline is not None and deadline >= 0,
+        priority_class=spec.priority_class_name or "",
+        crosses_namespaces=spec.affinity is not None and _crosses_namespaces(spec.affinity),
+        is_stored=bool(pod.metadata.resource_version),
+        old=None if old is None else workload_of(old, task, settings),
+    )
+    return workload if pod.status is None else _with_status(workload, pod, pod.status)
+
+
+def _apps(containers: Iterable[Container]) -> Iterator[Block]:
+    for index, container in enumerate(containers):
+        yield Block(f"/spec/containers/{index}", container.resources)
+
+
+def _inits(containers: Iterable[Container]) -> Iterator[Block]:
+    for index, container in enumerate(containers):
+        pointer = f"/spec/initContainers/{index}"
+        yield Block(pointer, container.resources, is_init=True, is_sidecar=container.restart_policy == "Always")
+
+
+def _with_status(workload: Workload, pod: Pod, status: PodStatus) -> Workload:
+    known = {each.name: each for each in status.all_containers}
+    names = [container.name for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))]
+    return replace(
+        workload,
+        blocks=tuple(
+            _with_container_status(block, known.get(name)) for block, name in zip(workload.blocks, names, strict=True)
+        ),
+        is_over=status.is_over,
+        is_resize_infeasible=status.is_resize_infeasible,
+        is_reported=True,
+        qos_class=status.qos_class or "",
+    )
+
+
+def _with_container_status(block: Block, status: ContainerStatus | None) -> Block:
+    if status is None:
+        return block
+    return replace(block, allocated=status.allocated_resources, actual=status.resources)
+
+
+def _crosses_namespaces(affinity: Affinity) -> bool:
+    """Return whether a pod affinity term names namespaces (scope CrossNamespacePodAffinity)."""
+    kinds: tuple[PodAffinity | None, ...] = (affinity.pod_affinity, affinity.pod_anti_affinity)
+    terms = [
+        term
+        for kind in kinds
+        if kind is not None
+        for term in (
+            *(kind.required_during_scheduling_ignored_during_execution or ()),
+            *(w.pod_affinity_term for w in kind.preferred_during_scheduling_ignored_during_execution or ()),
+        )
+    ]
+    return any(term is not None and (term.namespaces or term.namespace_selector is not None) for term in terms)
