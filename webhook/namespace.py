@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from webhook.memory import remembered
-
 PROJECT: Final = "{{ project }}"
 DOMAIN: Final = "{{ domain }}"
 LONGEST: Final = 63  # characters that a namespace may have: it is a DNS label
@@ -28,14 +26,17 @@ class NamespaceMapping:
 
         Where two domains fit, the longer one is meant: x-pre-production is domain pre-production, not production.
         """
-        return _read(namespace, self.template, self.domains)
+        found = _memoised if len(namespace) <= LONGEST else _read
+        return found(namespace, self.template, self.domains)
 
 
-@remembered(4096, lambda _found, namespace, *_: len(namespace) <= LONGEST)
 def _read(namespace: str, template: str, domains: tuple[str, ...]) -> tuple[str, str]:
     match = _pattern(template, domains).fullmatch(namespace)
     found = match.groupdict() if match else {}
     return found.get("project", ""), found.get("domain", "")
+
+
+_memoised: Final = lru_cache(maxsize=4096)(_read)
 
 
 @lru_cache(maxsize=16)

@@ -23,53 +23,68 @@ class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
 
 
 LARGEST_MEMOISED: Final = 2048  # bytes of a block of `resources`; an ordinary one has 200
-LARGEST_REMEMBERED: Final = 1024  # the size of a block (see Resources) that is remembered
 
 
 class Resources:
-    """`resources` of a container, or of the Pod as a whole; immutable, and cheap as the key of a cache.
+    """`resources` of a container, or of the Pod as a whole; immutable, and cheap as part of the key of a memo.
 
     Clusters repeat themselves: the same few blocks come with every Pod of a task, so those from the wire are shared.
     """
 
-    __slots__ = ("_hash", "_key", "limits", "requests", "size", "used")
+    __slots__ = ("_hash", "_key", "limits", "requests")
 
     requests: Mapping[str, Quantity] | None
     limits: Mapping[str, Quantity] | None
-    used: frozenset[str]  # the names with a quantity other than zero
-    size: int  # what it takes to remember: its names and amounts, and 32 for each entry
+    _key: tuple[object, ...]  # made when it is first compared
 
     def __init__(
         self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
     ) -> None:
-        """None is an absent map, or null."""
+        """Take the two maps; None is an absent map, or null."""
         self.requests = requests
         self.limits = limits
-        maps = requests or EMPTY, limits or EMPTY
-        self.used = frozenset(name for values in maps for name, value in values.items() if value)
-        # By more than their values, so that 1000m and 1 do not stand for each other in what people read.
-        # An absent map is not an empty one: a patch has to add it.
-        self._key = tuple(
-            None if values is None else frozenset((name, value.identity) for name, value in values.items())
-            for values in (requests, limits)
-        )
-        self._hash = hash(self._key)
-        entries = (entry for values in (requests, limits) for entry in (values or EMPTY).items())
-        self.size = sum(len(name) + len(str(value)) + 32 for name, value in entries)
 
     @property
-    def is_small(self) -> bool:
-        """Whether it may be the key of a cache."""
-        return self.size <= LARGEST_REMEMBERED
+    def used(self) -> set[str]:
+        """The names with a quantity other than zero."""
+        return {
+            name for values in (self.requests, self.limits) if values for name, value in values.items() if value.nano
+        }
+
+    @property
+    def size(self) -> int:
+        """The characters of its names and amounts."""
+        sides = (self.requests or EMPTY, self.limits or EMPTY)
+        return sum(len(name) + len(str(value)) for side in sides for name, value in side.items())
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from every other: 1000m and 1 do not stand for each other in what people read.
+
+        An absent map is not an empty one: a patch has to add it.
+        """
+        try:
+            return self._key
+        except AttributeError:
+            self._key = tuple(None if side is None else _identity(side) for side in (self.requests, self.limits))
+            self._hash = hash(self._key)
+            return self._key
 
     def __eq__(self, other: object) -> bool:
-        return self._key == other._key if isinstance(other, Resources) else NotImplemented
+        return self.key == other.key if isinstance(other, Resources) else NotImplemented
 
     def __hash__(self) -> int:
-        return self._hash
+        try:
+            return self._hash
+        except AttributeError:
+            return hash(self.key)
 
     def __repr__(self) -> str:
         return f"Resources({self.requests}, {self.limits})"
+
+
+def _identity(side: ResourceList) -> frozenset[object]:
+    return frozenset([(name, value.identity) for name, value in side.items()])
 
 
 NO_RESOURCES: Final = Resources()

@@ -6,8 +6,7 @@ random, all of them are named here, by name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
@@ -40,18 +39,13 @@ class Charge(Struct, frozen=True, gc=False):
     charges: ResourceList
 
 
-@dataclass(frozen=True, eq=False)
-class Cost:
+class Cost(Struct, frozen=True, gc=False):
     """All that a quota reads of a Pod's resources: what it is charged, its QoS class, and what containers leave out."""
 
     usage: ResourceList
     qos: str
     unstated: tuple[frozenset[str], ...]  # of DEMANDED, by container; empty if that is nobody's fault
-
-    @cached_property
-    def negative(self) -> list[str]:
-        """The names that it asks for less than nothing of."""
-        return sorted(name for name, quantity in self.usage.items() if quantity.nano < 0)
+    negative: list[str]  # the names that it asks for less than nothing of
 
     def of(self, quota: ResourceQuota) -> "Charge":
         """Return what the quota takes of it."""
@@ -65,7 +59,9 @@ def cost(workload: Workload) -> Cost:
     unstated: tuple[frozenset[str], ...] = ()
     if not has_pod_level_resources(workload):
         unstated = tuple(DEMANDED - _stated(block.resources or NO_RESOURCES) for block in workload.blocks)
-    return Cost(usage(workload), qos(workload), unstated if any(unstated) else ())
+    taken = usage(workload)
+    negative = sorted([name for name, quantity in taken.items() if quantity.nano < 0])
+    return Cost(taken, qos(workload), unstated if any(unstated) else (), negative)
 
 
 class Counting(Struct, frozen=True, gc=False):
