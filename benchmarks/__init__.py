@@ -9,5 +9,6 @@
     start                from the start of the process to ready
 
 turns takes the turns, prints the table and writes the file · load is the client · servers starts what is measured ·
-constant is the control, a server of its own · samples has the reviews, Pods and quotas.
+constant is the control, a server of its own · controller/ is a webhook in Go, a second control · samples has the
+reviews, Pods and quotas.
 """

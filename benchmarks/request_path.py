@@ -24,7 +24,6 @@ from webhook.snapshot import ResourceQuota
 TODAY = "2026-11-25"
 WHOLE, LIBRARY = "whole decision", "of it, msgspec alone"
 ROUNDS, BODIES, REQUESTS = 15, 300, 1500
-MANY = 10**6  # shapes, which is to say that no Pod is like another
 
 
 class AskedAbout(Wire, frozen=True):
@@ -96,7 +95,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     """A turn each: all reviews, one after the other."""
     policy, quotas = some_policy(), some_quotas()
     bodies = [samples.review(number) for number in range(count)]
-    others = iter(range(count, MANY))
+    new = samples.new(count)
     requests = [admission_review.decode(body) for body in bodies]
     tasks = [identify(pod_of(r), r.namespace, policy.identification) for r in requests]
     contexts = [Context(task, policy.settings(task, samples.NAMESPACE, TODAY)) for task in tasks if task]
@@ -106,7 +105,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     answers = [whole(body, policy, quotas) for body in bodies]
 
     def unlike() -> Found:
-        fresh = [samples.review(next(others), shapes=MANY) for _ in range(count)]
+        fresh = new()
         return microseconds(lambda i: whole(fresh[i], policy, quotas), count)
 
     steps: dict[str, Callable[[int], object]] = {
@@ -128,18 +127,16 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
 
 
 def measure(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - the only argument
-    """The stages in this process, the whole request in two servers."""
+    """The stages in this process, the whole request in servers."""
     rounds, count, asked = (1, 10, 10) if quick else (ROUNDS, BODIES, REQUESTS)
     found = in_turns(stages(count), rounds)
     both = zip(found[WHOLE], found[LIBRARY], strict=True)
     found["of it, Python of our own"] = [{"us": whole["us"] - library["us"]} for whole, library in both]
     yield from against("control", found)
-    bodies = [samples.review(number) for number in range(asked)]
-    with servers.control() as control, servers.ours() as ours:
-        ours.seconds_to_ready()
-        servers_of = {"control": control, "whole request": ours}
-        turns = {name: throughput.closed(server, bodies, 1) for name, server in servers_of.items()}
-        yield from against("control", in_turns(turns, rounds))
+    with servers.side_by_side() as running:
+        for shapes, reviews in samples.SERIES.items():
+            turns = {name: throughput.closed(server, reviews(asked), 1) for name, server in running.items()}
+            yield from against("control", in_turns(turns, rounds), f"whole request, {shapes}: ")
 
 
 if __name__ == "__main__":

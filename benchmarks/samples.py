@@ -1,15 +1,21 @@
 """The reviews, Pods and quotas that are measured with; each number gives another one."""
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples"
 RECORDED: Final = (Path(__file__).resolve().parent / "review.json").read_text()
 NAMESPACE: Final = "flytesnacks-benchmark"
 SHAPES: Final = 7  # different amounts that Pods ask for: the Pods of a task are alike, tasks are few
+MANY: Final = 10**6  # shapes, which is to say that no Pod is like another
+GIBIBYTE: Final = 2**20  # in Ki
 HARD: Final = {"limits.cpu": "90k", "limits.memory": "900Ti", "requests.nvidia.com/gpu": "90k", "count/pods": "90k"}
+UNSEEN: Final = itertools.count(SHAPES)  # numbers of Pods that have not been reviewed yet
 Json = dict[str, Any]
+Reviews: TypeAlias = Callable[[], list[bytes]]  # gives those of one turn
 
 
 def pod(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> Json:
@@ -17,7 +23,7 @@ def pod(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> Json:
     made: Json = json.loads((EXAMPLES / "review.json").read_text())["request"]["object"]
     name = f"a{number:08x}-n0-0"
     made["metadata"] |= {"name": name, "namespace": namespace}
-    amounts = {"cpu": "6", "memory": f"{1024 + number % shapes}Mi", "nvidia.com/gpu": "1"}
+    amounts = {"cpu": "6", "memory": _memory(number, shapes), "nvidia.com/gpu": "1"}
     task = made["spec"]["containers"][0] | {
         "name": name,
         "env": [{"name": f"FLYTE_INTERNAL_{i}", "value": f"value-{number % 10}-{i}" * 3} for i in range(46)],
@@ -34,10 +40,29 @@ def review(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> byt
         RECORDED.replace("00000000-0000-0000-0000-000000000001", f"{number:08x}-0000-0000-0000-000000000001")
         .replace("a00000001-n0-0", f"a{number:08x}-n0-0")
         .replace("value-1-", f"value-{number % 10}-")
-        .replace("1025Mi", f"{1024 + number % shapes}Mi")
+        .replace("1025Mi", _memory(number, shapes))
         .replace(NAMESPACE, namespace)
         .encode()
     )
+
+
+def _memory(number: int, shapes: int) -> str:
+    """What tells the shapes apart; it is never over the maximum, so that all make the same work."""
+    return f"{GIBIBYTE + number % shapes}Ki"
+
+
+def known(count: int) -> Reviews:
+    """The same reviews in each turn, of a few shapes."""
+    made = [review(number) for number in range(count)]
+    return lambda: made
+
+
+def new(count: int) -> Reviews:
+    """Reviews of shapes that no turn before had, whichever server it was about."""
+    return lambda: [review(next(UNSEEN), shapes=MANY) for _ in range(count)]
+
+
+SERIES: Final = {"known shapes": known, "new shapes": new}
 
 
 def quota(namespace: str = NAMESPACE, name: str = "project-quota") -> Json:

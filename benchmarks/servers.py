@@ -1,4 +1,4 @@
-"""Starts what is measured: our webhook as its users run it, and the control, each a process of its own."""
+"""Starts what is measured: our webhook as its users run it, and the controls, each a process of its own."""
 
 import asyncio
 import http.client
@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 from benchmarks import constant, samples
 from benchmarks.load import Target
 from tests import fake_apiserver
+from tests.e2e.controlplane import binaries, processes
 from webhook import tls
 
 PATIENCE: Final = 120.0  # seconds
 PAUSE: Final = 0.002  # seconds between two looks
 POLICY: Final = samples.EXAMPLES / "policy.yaml"
+CONTROLLER: Final = Path(__file__).resolve().parent / "controller"
 PAGE: Final = 500  # quotas of one answer, as the webhook asks for them
 
 
@@ -80,7 +82,7 @@ def control(answer: bytes = constant.ALLOWED) -> Iterator[Server]:
         folder = Path(directory)
         (folder / "answer").write_bytes(answer)
         certificate, key = tls.make(folder, ["127.0.0.1"])
-        command = [constant.__file__, str(certificate), str(key), str(folder / "answer")]
+        command = [sys.executable, constant.__file__, str(certificate), str(key), str(folder / "answer")]
         with _running(folder, certificate, command) as server:
             yield server
 
@@ -96,10 +98,36 @@ def ours(
         if kubeconfig is None:
             cluster = stack.enter_context(fake_apiserver.in_thread(_cluster(quotas)))
             kubeconfig = fake_apiserver.kubeconfig(folder, cluster.url)
-        command = ["-m", "webhook", "serve", "--listen=127.0.0.1:0", "--health-listen=127.0.0.1:0",
+        command = [sys.executable, "-m", "webhook", "serve", "--listen=127.0.0.1:0", "--health-listen=127.0.0.1:0",
                    f"--policy={policy}", f"--kubeconfig={kubeconfig}",
                    f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"]  # fmt: skip
         yield stack.enter_context(_running(folder, certificate, command))
+
+
+@contextmanager
+def controller() -> Iterator[Server]:
+    """The webhook in Go, with controller-runtime; MissingError where it is not built and cannot be."""
+    program = binaries.from_modules(os.environ, CONTROLLER) / CONTROLLER.name
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        certificate, _ = tls.make(folder, ["127.0.0.1"])
+        (port,) = processes.free_ports(1)
+        with _running(folder, certificate, [str(program), f"--port={port}", f"--cert-dir={folder}"]) as server:
+            yield server
+
+
+@contextmanager
+def side_by_side() -> Iterator[dict[str, Server]]:
+    """The control and what is compared with it, all ready; the webhook in Go is left out where it cannot be built."""
+    with ExitStack() as stack:
+        running = {"control": stack.enter_context(control()), "webhook": stack.enter_context(ours())}
+        running["webhook"].seconds_to_ready()
+        try:
+            running["Go webhook"] = stack.enter_context(controller())
+            running["Go webhook"].seconds_to_ready()
+        except binaries.MissingError as error:
+            print(f"without the Go webhook: {error}\n")
+        yield running
 
 
 def _cluster(quotas: Sequence[samples.Json]) -> fake_apiserver.FakeApiServer:
@@ -123,7 +151,7 @@ def _running(folder: Path, certificate: Path, command: Sequence[str]) -> Iterato
     log = folder / "log"
     with log.open("wb") as output:
         start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *command], stderr=output, env=os.environ)
+        process = subprocess.Popen(command, stderr=output, env=os.environ)
         try:
             yield Server(process, log, certificate, start)
         finally:

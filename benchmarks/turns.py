@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
+BUSY: Final = 0.25  # the control's spread above which a figure says more of the machine than of the case
 Found: TypeAlias = Mapping[str, float]  # what one turn of a case measured -> its amount
 
 
@@ -31,11 +32,20 @@ class Figure:
         return sorted(amount / control for amount, control in zip(self.amounts, self.control, strict=True))
 
     @property
+    def spread(self) -> float:
+        """The interquartile range of the control, as a share of its median."""
+        if len(self.control) == 1:
+            return 0.0
+        first, median, third = statistics.quantiles(self.control, n=4, method="inclusive")
+        return (third - first) / abs(median)
+
+    @property
     def row(self) -> str:
         """Of the table."""
         control, amount, ratio = (statistics.median(values) for values in (self.control, self.amounts, self.ratios))
-        spread = f"{self.ratios[0]:.2f} to {self.ratios[-1]:.2f}"
-        return f"{self.case:34} {self.measured:30}{_short(control):>9}{_short(amount):>10}{ratio:>8.2f}   {spread}"
+        row = f"{self.case:48} {self.measured:22}{_short(control):>9}{_short(amount):>10}{ratio:>8.2f}"
+        busy = f"   not usable: the control's spread is {self.spread:.0%}" if self.spread > BUSY else ""
+        return f"{row}   {self.ratios[0]:.2f} to {self.ratios[-1]:.2f}{busy}"
 
 
 def _short(amount: float) -> str:
@@ -77,10 +87,10 @@ def run(title: str, control: str, measure: Callable[[bool], Iterable[Figure]]) -
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON is written")
     options = parser.parse_args()
     load = [round(each, 2) for each in os.getloadavg()]
-    figures = list(measure(options.quick))
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": load}
     print(f"{title}\n{machine['cpus']} cpus, Python {machine['python']}, load before: {load[0]}; control: {control}\n")
-    print(f"{'':34} {'':30}{'control':>9}{'measured':>10}{'ratio':>8}   spread")
+    figures = list(measure(options.quick))
+    print(f"{'':48} {'':22}{'control':>9}{'measured':>10}{'ratio':>8}   lowest to highest")
     print("\n".join(figure.row for figure in figures))
     options.results.mkdir(parents=True, exist_ok=True)
     content = {"title": title, "control": control, "machine": machine, "figures": [_as_data(it) for it in figures]}
@@ -90,5 +100,5 @@ def run(title: str, control: str, measure: Callable[[bool], Iterable[Figure]]) -
 
 def _as_data(figure: Figure) -> dict[str, object]:
     ratios = figure.ratios
-    spread = {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
-    return {**asdict(figure), "ratio": spread}
+    ratio = {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+    return {**asdict(figure), "ratio": ratio, "control_spread": figure.spread, "usable": figure.spread <= BUSY}

@@ -88,6 +88,16 @@ def test_each_version_is_built_into_a_folder_of_its_own(environment: dict[str, s
     assert [name.rpartition("-")[0] for name in found] == ["kubernetes-v1.37.2", "kubernetes-v1.36.3"]
 
 
+def test_a_change_of_a_source_is_built_into_another_folder(environment: dict[str, str], tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    shutil.copytree(binaries.HELM, pin)
+    (pin / "main.go").write_text("package main")
+    found = [binaries.from_modules(environment, pin) for _ in range(2)]
+    (pin / "main.go").write_text("package main // changed")
+    assert len({*found, binaries.from_modules(environment, pin)}) == 2
+    assert Path(environment["BUILDS"]).read_text() == "built\n" * 2
+
+
 def test_a_build_that_was_interrupted_is_not_taken_for_a_whole_one(environment: dict[str, str], tmp_path: Path) -> None:
     go = tmp_path / "bin" / "go"
     program(go, GO.replace("sleep 0.2", "exit 1"))

@@ -18,7 +18,7 @@ HELM = HERE / "helm"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOOLS = ("kubectl", "kustomize", "helm")
 OLDEST_GO = (1, 26)
-PINNED = re.compile(r"^\t(?:k8s\.io/(kubernetes)|helm\.sh/(helm)/v4) (v(\d+)\.(\d+)\S*)", re.MULTILINE)
+PINNED = re.compile(r"^\t\S+?/(kubernetes|helm|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)", re.MULTILINE)
 
 
 class MissingError(Exception):
@@ -57,6 +57,20 @@ def _find(environment: Mapping[str, str], pin: Path, names: tuple[str, ...]) -> 
                 f"KUBEBUILDER_ASSETS={assets}: without {', '.join(missing)}; add them, or unset it to build"
             )
         return Path(assets)
+    try:
+        return from_modules(environment, pin)
+    except MissingError as error:
+        programs = ", ".join((*COMPONENTS, *TOOLS))
+        raise MissingError(
+            f"no control plane for the e2e tests: {error}, or set KUBEBUILDER_ASSETS to a folder with {programs}"
+        ) from None
+
+
+def from_modules(environment: Mapping[str, str], pin: Path) -> Path:
+    """The folder of the tools that the pin's go.mod names, built now if need be; MissingError if they cannot be.
+
+    Read are XDG_CACHE_HOME, HOME and PATH.
+    """
     cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment["HOME"]) / ".cache") / "flyte-admission"
     built = cache / _key(pin)
     return built if built.is_dir() else _build(environment, pin, built)
@@ -70,10 +84,10 @@ def _version(pin: Path) -> re.Match[str]:
 
 
 def _key(pin: Path) -> str:
-    """A name for what the pin builds: a change of any version in it is another name."""
-    content = b"".join((pin / name).read_bytes() for name in ("go.mod", "go.sum"))
+    """A name for what the pin builds: a change of any version or source in it is another name."""
+    content = b"".join(file.read_bytes() for file in (pin / "go.mod", pin / "go.sum", *sorted(pin.glob("*.go"))))
     found = _version(pin)
-    return f"{found[1] or found[2]}-{found[3]}-{hashlib.sha256(content).hexdigest()[:12]}"
+    return f"{found[1]}-{found[2]}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _build(environment: Mapping[str, str], pin: Path, built: Path) -> Path:
@@ -99,7 +113,7 @@ def _build(environment: Mapping[str, str], pin: Path, built: Path) -> Path:
 
 def _linker_flags(pin: Path) -> str:
     """The version that the programs say they are: clients complain about one that says v0.0.0."""
-    _, _, version, major, minor = _version(pin).groups()
+    _, version, major, minor = _version(pin).groups()
     stamped = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     return " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamped.items())])
 
@@ -111,10 +125,7 @@ def _go(environment: Mapping[str, str]) -> str:
     number = re.match(r"go(\d+)\.(\d+)", version)
     if go and number and (int(number[1]), int(number[2])) >= OLDEST_GO:
         return go
-    raise MissingError(
-        f"no control plane for the e2e tests: install Go {'.'.join(map(str, OLDEST_GO))} or newer (found: {version})"
-        f" to have one built, or set KUBEBUILDER_ASSETS to a folder with {', '.join((*COMPONENTS, *TOOLS))}"
-    )
+    raise MissingError(f"install Go {'.'.join(map(str, OLDEST_GO))} or newer (found: {version}) to have it built")
 
 
 @contextmanager

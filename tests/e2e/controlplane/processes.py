@@ -136,7 +136,7 @@ def running(binaries: Binaries) -> Iterator[ControlPlane]:
     """A control plane of its own, on free ports; nothing of it is left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-")))
-        etcd, peers, secure = (f"{LOOPBACK}:{port}" for port in _free_ports(3))
+        etcd, peers, secure = (f"{LOOPBACK}:{port}" for port in free_ports(3))
         token = secrets.token_urlsafe()
         plane = ControlPlane(f"https://{secure}", folder / "certs" / "apiserver.crt", token, folder, binaries)
         plane.start(stack, "etcd", *_etcd(folder, etcd, peers))
@@ -218,7 +218,7 @@ def _scheduler(folder: Path, kubeconfig: Path) -> Iterable[str]:
     yield "--secure-port=0"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listened on just now, all different."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
