@@ -38,14 +38,14 @@ def reachable(configurations: Sequence[Json], url: str, certificate: Path, **cha
 
 @contextmanager
 def existing(admin: Client, objects: Sequence[Json]) -> Iterator[None]:
-    """These objects of the cluster, until the end of the block."""
+    """These objects, until the end of the block."""
     try:
         for each in objects:
             admin.created(each)
         yield
     finally:
         for each in objects:
-            admin.ask("DELETE", path_of(each["kind"], name=each["metadata"]["name"]))
+            admin.ask("DELETE", path_of(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]))
 
 
 def issued(admin: Client) -> dict[str, bytes]:
