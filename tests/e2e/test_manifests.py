@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tests.e2e.client import Client
+from tests.e2e.client import Client, Json
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, overlay, run, templated, values
@@ -241,16 +241,39 @@ def test_it_does_not_go_with_the_policy_that_lets_in_what_our_selectors_send_us(
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
 
-def test_the_image_may_be_pinned_by_its_digest(programs: Binaries, tmp_path: Path) -> None:
+def test_a_digest_takes_the_place_of_the_tag(programs: Binaries) -> None:
+    made = by_name(templated(programs, f"--set=image.tag=0.1.0,image.digest={DIGEST}"))
+    pods = [made["Deployment", NAMESPACE, name]["spec"]["template"] for name in (WEBHOOK, CERTS)]
+    images = {container["image"] for each in pods for container in each["spec"]["containers"]}
+    assert images == {f"flyte-admission@{DIGEST}"}
+
+
+# What docs/install.md has one add to a kustomization, and the values that are the same choice.
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE | re.DOTALL)
+SNIPPETS = {
+    "failurePolicy": {"webhook": {"failurePolicy": "Fail"}},
+    "digest:": {"image": {"repository": "registry.example.com/flyte-admission", "digest": DIGEST}},
+    "priorityClassName": {"priorityClassName": "admission-webhooks"},
+    "kind: NetworkPolicy": next(yaml.safe_load(text) for text in BLOCKS if text.startswith("networkPolicy:")),
+}
+
+
+@pytest.mark.parametrize(("snippet", "chosen"), SNIPPETS.items(), ids=[*SNIPPETS])
+def test_what_the_document_adds_to_a_kustomization_is_what_its_values_do(
+    programs: Binaries, tmp_path: Path, snippet: str, chosen: Json
+) -> None:
+    (text,) = (text for text in BLOCKS if snippet in text and text.startswith(("patches:", "images:")))
     file = overlay(tmp_path, []) / "kustomization.yaml"
-    image = {"name": "flyte-admission", "newName": "registry.example.com/flyte-admission", "digest": DIGEST}
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"images": [image]}))
-    chosen = f"--set=image.repository=registry.example.com/flyte-admission,image.tag=0.1.0,image.digest={DIGEST}"
-    for text in (run(programs.path("kustomize"), "build", tmp_path), templated(programs, chosen)):
-        made = by_name(text)
-        pods = [made["Deployment", NAMESPACE, name]["spec"]["template"] for name in (WEBHOOK, CERTS)]
-        images = {container["image"] for each in pods for container in each["spec"]["containers"]}
-        assert images == {f"registry.example.com/flyte-admission@{DIGEST}"}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | yaml.safe_load(text)))
+    ours = by_name(run(programs.path("kustomize"), "build", tmp_path))
+    del ours[OWN_NAMESPACE]
+    made = templated(programs, *(f"--set-json={name}={json.dumps(value)}" for name, value in chosen.items()))
+    assert by_name(made) == ours != by_name(templated(programs))
+
+
+def test_the_priority_class_of_the_document_is_one_that_the_api_server_takes(admin: Client) -> None:
+    (text,) = (text for text in BLOCKS if "kind: PriorityClass" in text)
+    admin.created(yaml.safe_load(text), dry_run=True)
 
 
 def test_a_client_ca_may_be_under_any_key(programs: Binaries) -> None:

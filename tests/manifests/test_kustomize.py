@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from tests.manifests import BASE, Json, named, objects
+from tests.manifests import BASE, COMPONENTS, Json, documents, named, objects
 from webhook.__main__ import main
 from webhook.flyte import Identification, identify
 from webhook.pod import ObjectMeta, Pod
@@ -129,8 +129,14 @@ def test_the_webhook_gets_the_time_that_it_takes_to_drain() -> None:
 def test_serve_knows_every_argument() -> None:
     (container,) = pod_of("flyte-admission")["spec"]["containers"]
     known = {option for param in main.commands["serve"].params for option in param.opts}
+    (added,) = (
+        operation["value"]
+        for patch in documents(COMPONENTS / "client-ca" / "kustomization.yaml")[0]["patches"]
+        for operation in yaml.safe_load(patch["patch"])
+        if operation["path"].endswith("/args/-")
+    )
     assert container["command"] == ["flyte-admission", "serve"]
-    assert {arg.partition("=")[0] for arg in container["args"]} <= known
+    assert {arg.partition("=")[0] for arg in [*container["args"], added]} <= known
 
 
 def test_certs_knows_every_argument() -> None:
