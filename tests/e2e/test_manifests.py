@@ -5,7 +5,6 @@ import re
 import subprocess
 from base64 import b64encode
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
@@ -328,71 +327,3 @@ def test_the_alert_fires_when_a_third_of_the_time_for_renewal_is_gone(
     seconds, text = expect
     assert rule["expr"].endswith(f" < {seconds} * 2 / 3")
     assert f"renewed {text} before its end" in rule["annotations"]["description"]
-
-
-class Access(NamedTuple):
-    """Something that an account of ours may do, or may not."""
-
-    account: str
-    verb: str
-    resource: str
-    name: str = ""
-    namespace: str = ""
-
-    def is_allowed(self, admin: Client) -> bool:
-        """What the API server's RBAC says."""
-        group = "admissionregistration.k8s.io" if self.resource.endswith("webhookconfigurations") else ""
-        asked = {
-            "user": f"system:serviceaccount:{NAMESPACE}:{self.account}",
-            "groups": ["system:serviceaccounts"],
-            "resourceAttributes": {"group": group, **self._asdict()},
-        }
-        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        return bool(admin.must("POST", path, {"spec": asked})["status"]["allowed"])
-
-
-TLS = "flyte-admission-tls"
-MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
-
-
-@pytest.mark.usefixtures("accounts")
-@pytest.mark.parametrize(
-    "access",
-    [
-        Access(WEBHOOK, "list", "resourcequotas"),
-        Access(WEBHOOK, "watch", "resourcequotas"),
-        Access(WEBHOOK, "list", "resourcequotas", namespace="elsewhere"),
-        Access(CERTS, "get", "secrets", TLS, NAMESPACE),
-        Access(CERTS, "update", "secrets", TLS, NAMESPACE),
-        Access(CERTS, "get", MUTATING, "flyte-admission"),
-        Access(CERTS, "patch", MUTATING, "flyte-admission"),
-        Access(CERTS, "patch", VALIDATING, "flyte-admission"),
-    ],
-    ids=" ".join,
-)
-def test_each_account_may_do_what_its_program_does(admin: Client, access: Access) -> None:
-    assert access.is_allowed(admin)
-
-
-@pytest.mark.usefixtures("accounts")
-@pytest.mark.parametrize(
-    "access",
-    [
-        Access(WEBHOOK, "update", "resourcequotas", "q", "elsewhere"),
-        Access(WEBHOOK, "list", "pods"),
-        Access(WEBHOOK, "get", "secrets", TLS, NAMESPACE),
-        Access(WEBHOOK, "patch", MUTATING, "flyte-admission"),
-        Access(CERTS, "get", "secrets", "another", NAMESPACE),
-        Access(CERTS, "get", "secrets", TLS, "elsewhere"),
-        Access(CERTS, "list", "secrets", "", NAMESPACE),
-        Access(CERTS, "create", "secrets", "", NAMESPACE),
-        Access(CERTS, "delete", "secrets", TLS, NAMESPACE),
-        Access(CERTS, "patch", MUTATING, "flyte-pod-webhook"),
-        Access(CERTS, "create", VALIDATING),
-        Access(CERTS, "delete", VALIDATING, "flyte-admission"),
-        Access(CERTS, "list", "resourcequotas"),
-    ],
-    ids=" ".join,
-)
-def test_and_no_account_may_do_more(admin: Client, access: Access) -> None:
-    assert not access.is_allowed(admin)
