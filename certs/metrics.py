@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+CERTIFICATES: Final = ("ca", "leaf")
 
 
 class Metrics:
@@ -43,16 +46,18 @@ class Metrics:
         self._errors = Counter(
             "flyte_admission_certs_errors",
             "Passes that did not end well, by error: config, unreachable, forbidden, not_found, conflict, refused, "
-            "foreign_secret.",
+            "foreign_secret, unexpected.",
             ["error"],
             registry=self.registry,
         )
 
     def expires(self, ends: Mapping[str, datetime]) -> None:
         """Tell of the certificates that the Secret holds, and no more of those that it held before."""
-        self._expiry.clear()
-        for certificate, end in ends.items():
-            self._expiry.labels(certificate).set(end.timestamp())
+        for certificate in CERTIFICATES:
+            if end := ends.get(certificate):
+                self._expiry.labels(certificate).set(end.timestamp())
+            else:
+                self._expiry.remove(certificate)
 
     def rotated(self, reason: str) -> None:
         """Count a new certificate."""

@@ -1,6 +1,5 @@
 """Certificates and keys as X.509 has them: made, read, compared. Time is an argument."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,17 +7,18 @@ from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from webhook.certificate import UNUSABLE
+from webhook.clock import later
+
 PrivateKey: TypeAlias = PrivateKeyTypes
 CLOCKS_DIFFER: Final = timedelta(minutes=5)  # so much before its making a certificate is valid already
 CA_NAME: Final = "flyte-admission CA"
-_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ def issue(names: Iterable[str], now: datetime, authority_lifetime: timedelta, le
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
     authority = (
-        _for_key(common.subject_name(issuer).not_valid_after(now + authority_lifetime), signer)
+        _for_key(common.subject_name(issuer).not_valid_after(later(now, authority_lifetime)), signer)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True), critical=True)
         .sign(signer, hashes.SHA256())
     )
     leaf = (
-        _for_key(common.subject_name(subject).not_valid_after(now + leaf_lifetime), key)
+        _for_key(common.subject_name(subject).not_valid_after(later(now, leaf_lifetime)), key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -84,24 +84,11 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def certificates(pem: bytes) -> tuple[Certificate, ...]:
-    """The certificates of a PEM file, in its order; a block that cannot be parsed counts as none."""
-    found = (_certificate(block) for block in _BLOCK.findall(pem))
-    return tuple(dict.fromkeys(certificate for certificate in found if certificate))
-
-
-def _certificate(pem: bytes) -> Certificate | None:
-    try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError:
-        return None
-
-
 def private_key(pem: bytes) -> PrivateKey | None:
     """The key, None if there is none that can be used as it is."""
     try:
         return serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # no PEM, a password, another kind of key
+    except UNUSABLE:  # no PEM, a password, another kind of key
         return None
 
 
@@ -117,24 +104,18 @@ def private_key_pem(key: PrivateKey) -> bytes:
 
 
 def belongs(key: PrivateKey, certificate: Certificate) -> bool:
-    """Whether the certificate is for that key."""
-    return key.public_key() == certificate.public_key()
-
-
-def signed(authority: Certificate, certificate: Certificate) -> bool:
-    """Whether the CA has issued the certificate."""
+    """Whether the certificate is for that key; not if it is for one of an unknown kind."""
     try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):  # another issuer, a key that signs nothing, another key
+        return key.public_key() == certificate.public_key()
+    except UNUSABLE:
         return False
-    return True
 
 
 def names(certificate: Certificate) -> frozenset[str]:
     """The DNS names and IP addresses that it is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):  # none, or not to be parsed
+    except (x509.ExtensionNotFound, *UNUSABLE):  # none, or not to be parsed
         return frozenset()
     addresses = map(str, found.get_values_for_type(x509.IPAddress))
     return frozenset([*found.get_values_for_type(x509.DNSName), *addresses])

@@ -20,6 +20,7 @@ from certs.cluster import Api, ClusterError, Json
 from certs.metrics import Metrics
 from certs.pki import Issued
 from certs.rotation import Bundle, Lifetimes, Reason
+from webhook.certificate import certificates
 
 MANAGED_BY: Final = "flyte-admission.io/managed-by"  # app.kubernetes.io/managed-by is overwritten by Helm
 OURS: Final = "flyte-admission-certs"  # the value of that label on a Secret which may be written
@@ -199,4 +200,4 @@ def _data(secret: Json) -> dict[str, bytes]:
 
 
 def _published(configurations: list[Configuration]) -> list[Certificate]:
-    return [ca for found in configurations for pem in found.bundles for ca in pki.certificates(pem)]
+    return [ca for found in configurations for pem in found.bundles for ca in certificates(pem)]

@@ -15,6 +15,8 @@ from cryptography.x509 import Certificate
 
 from certs import pki
 from certs.pki import Issued, PrivateKey
+from webhook import certificate
+from webhook.clock import later
 
 # The kubelet brings a change within its sync period and the age of its cache, about two minutes.
 OVERLAP: Final = timedelta(hours=1)
@@ -57,16 +59,16 @@ class Bundle:
     @classmethod
     def read(cls, data: Mapping[str, bytes]) -> "Bundle":
         """From ca.crt, tls.crt and tls.key; what is missing or unparsable is left out."""
-        leaf, *_ = (*pki.certificates(data.get("tls.crt", b"")), None)
-        authorities = pki.certificates(data.get("ca.crt", b""))
-        signers = tuple(ca for ca in authorities if leaf and pki.signed(ca, leaf))
+        leaf, *_ = (*certificate.certificates(data.get("tls.crt", b"")), None)
+        authorities = certificate.certificates(data.get("ca.crt", b""))
+        signers = tuple(ca for ca in authorities if leaf and certificate.signed(ca, leaf))
         return cls(tuple(dict.fromkeys(signers + authorities)), leaf, pki.private_key(data.get("tls.key", b"")))
 
     @property
     def ends(self) -> dict[str, datetime]:
         """When what is served expires, by certificate: ca, leaf; those that are not there are left out."""
         found = {"ca": self.authorities[0] if self.authorities else None, "leaf": self.leaf}
-        return {name: certificate.not_valid_after_utc for name, certificate in found.items() if certificate}
+        return {name: each.not_valid_after_utc for name, each in found.items() if each}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def why_rotate(bundle: Bundle | None, names: Collection[str], now: datetime, ren
         return Reason.KEY_UNPARSABLE
     if not pki.belongs(bundle.key, bundle.leaf):
         return Reason.KEY_MISMATCH
-    if not pki.signed(bundle.authorities[0], bundle.leaf):
+    if not certificate.signed(bundle.authorities[0], bundle.leaf):
         return Reason.NOT_SIGNED_BY_CA
     if not pki.names(bundle.leaf).issuperset(names):
         return Reason.NAMES_NOT_COVERED
@@ -104,9 +106,9 @@ def _why_by_time(authority: Certificate, leaf: Certificate, now: datetime, renew
         return Reason.LEAF_EXPIRED
     if max(authority.not_valid_before_utc, leaf.not_valid_before_utc) > now:
         return Reason.NOT_YET_VALID
-    if authority.not_valid_after_utc - renew_before <= now:
+    if authority.not_valid_after_utc <= later(now, renew_before):
         return Reason.CA_EXPIRING
-    if leaf.not_valid_after_utc - renew_before <= now:
+    if leaf.not_valid_after_utc <= later(now, renew_before):
         return Reason.LEAF_EXPIRING
     return None
 
@@ -160,7 +162,7 @@ def _valid(authorities: Iterable[Certificate], now: datetime) -> tuple[Certifica
 
 def why_publish(found: bytes, wanted: tuple[Certificate, ...]) -> str | None:
     """What is wrong with a caBundle (PEM), None if it holds just the wanted CAs."""
-    trusts = set(pki.certificates(found))
+    trusts = set(certificate.certificates(found))
     if not trusts:
         return "caBundle has no certificate"
     if lacking := len(set(wanted) - trusts):

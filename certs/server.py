@@ -6,8 +6,8 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
+from traceback import format_exc
 from typing import Final
 
 import uvicorn
@@ -20,8 +20,10 @@ from certs import cluster, logs
 from certs.cluster import ClusterError
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
+from webhook import clock
 
 NOT_YET: Final = "no pass has been made yet"
+FAILED: Final = "the last pass failed, see the log"
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Passes:
 
     async def make(self) -> bool:
         """One pass, and whether it ended well."""
-        now = datetime.now(UTC)
+        now = clock.now()
         try:
             async with cluster.connect(self.kubeconfig) as api:
                 await Reconciler(self.plan, api, self.metrics).run(now)
@@ -48,6 +50,11 @@ class Passes:
             self.problem = str(error)
             self.metrics.failed(error.kind)
             logs.error("pass failed", error=error.kind, message=self.problem)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next pass may go well
+            self.problem = f"{type(error).__name__}: {error}"
+            self.metrics.failed("unexpected")
+            logs.error("pass failed", error="unexpected", message=self.problem, traceback=format_exc(limit=-20))
             return False
         self.problem = ""
         self.metrics.succeeded(now)
@@ -67,7 +74,8 @@ def health(passes: Passes) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        return PlainTextResponse(f"{passes.problem or 'ok'}\n", 503 if passes.problem else 200)
+        told = passes.problem and (NOT_YET if passes.problem == NOT_YET else FAILED)
+        return PlainTextResponse(f"{told or 'ok'}\n", 503 if told else 200)
 
     async def metrics(_: Request) -> Response:
         return Response(passes.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

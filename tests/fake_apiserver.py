@@ -181,7 +181,7 @@ def bookmark(version: str) -> Json:
     return {"type": "BOOKMARK", "object": {"kind": "ResourceQuota", "metadata": metadata, "spec": {}, "status": {}}}
 
 
-def error(code: int, **details: int) -> Json:
+def error(code: int, **details: object) -> Json:
     return {
         "type": "ERROR",
         "object": {"kind": "Status", "code": code, "reason": "Why", "message": "so", "details": details},

@@ -30,7 +30,8 @@ from tests.fake_apiserver import (
 from tests.server import EXAMPLES, Server, running
 from tests.test_app import counted, review
 from webhook import cluster, tls
-from webhook.cluster import ClusterError, ReadError
+from webhook.cluster import ClusterError
+from webhook.quota_answers import ReadError
 
 OPEN = stream(end=SILENCE)
 FITS, FULL = quota(used="2", hard="6"), quota(used="3", hard="6")  # a Pod of 4 cpu into what is left
@@ -198,10 +199,7 @@ def test_it_is_ready_when_the_quotas_are_synced_and_then_follows_the_watch(
         seen.webhook.wait_for("quotas cannot be read")
         waiting = seen.probes.get("/readyz")
         assert (waiting.status, seen.probes.get("/livez").status) == (503, 200)
-        assert waiting.text == (
-            "waiting for the ResourceQuotas of the cluster\n"
-            "list: 403 Reason: user me cannot list; needed is a ClusterRole with the verb list on resourcequotas\n"
-        )
+        assert waiting.text == ("quotas: not known yet\nquotas: cannot be read, see the log\n")
         server.replies["list"] = [page(FITS)]
         seen.webhook.wait_for("quotas synced")
         ready = seen.probes.get("/readyz")
@@ -227,10 +225,10 @@ def read(file: Path | None) -> list[str]:
 
     async def quotas() -> list[str]:
         try:
-            found, _ = await api.quotas()
+            found = await api.quotas()
         finally:
             await api.close()
-        return [quota.name for quota in found]
+        return [quota.name for quota in found.quotas]
 
     api = cluster.connect(file)
     return asyncio.run(quotas())

@@ -115,6 +115,7 @@ async def watching(
         finally:
             task.cancel()
             await asyncio.wait([task])
+            await reflector.close()
             assert task.cancelled(), task.exception()
 
 
@@ -140,23 +141,31 @@ def busy(code: int, retry_after: str) -> Reply:
 FOREVER = [
     # what is wrong for four seconds; the verb that is answered so; LIST and WATCH requests in that time; the pauses
     # between them; what is told of it
-    ("403 on watch", "watch", status(403, "no"), (1, 3), DOUBLING, NEEDED.format("watch")),
+    ("403 on watch", "watch", status(403, "no"), (2, 3), DOUBLING, NEEDED.format("watch")),
     ("403 on list", "list", status(403, "no"), (3, 0), DOUBLING, NEEDED.format("list")),
     ("401 on list", "list", status(401, "who?"), (3, 0), DOUBLING, "401 Reason: who?"),
-    ("500 on watch", "watch", status(500), (1, 3), DOUBLING, "500 Reason: as the test has it"),
+    ("500 on watch", "watch", status(500), (2, 3), DOUBLING, "500 Reason: as the test has it"),
     ("HTML of a proxy", "list", body("<html>", 502), (3, 0), DOUBLING, "502 Reason: <html>"),
     ("410 on watch", "watch", status(410, "old"), (3, 3), DOUBLING, "410 Reason: old"),
     ("410 as an event", "watch", stream(error(410)), (3, 3), DOUBLING, "410 Why: so"),
-    ("500 as an event", "watch", stream(error(500)), (1, 3), DOUBLING, "500 Why: so"),
-    ("immediate close", "watch", stream(), (1, 3), DOUBLING, BROUGHT_NOTHING),
-    ("the same bookmark for ever", "watch", stream(bookmark("10")), (1, 3), DOUBLING, BROUGHT_NOTHING),
+    ("500 as an event", "watch", stream(error(500)), (2, 3), DOUBLING, "500 Why: so"),
+    ("immediate close", "watch", stream(), (2, 3), DOUBLING, BROUGHT_NOTHING),
+    ("the same bookmark for ever", "watch", stream(bookmark("10")), (2, 3), DOUBLING, BROUGHT_NOTHING),
     ("Retry-After on list", "list", busy(429, "3"), (2, 0), [3, 3], "429 Reason: busy"),
     ("Retry-After on watch", "watch", busy(503, "9"), (1, 1), [9], "503 Reason: busy"),
     ("retryAfterSeconds", "watch", stream(error(429, retryAfterSeconds=5)), (1, 1), [5], "429 Why: so"),
     ("a date in Retry-After", "list", busy(429, "Sun, 06 Nov 1994 08:49:37 GMT"), (3, 0), DOUBLING, "429 Reason: busy"),
+    ("a day in Retry-After", "list", busy(429, "86400"), (1, 0), [60], "429 Reason: busy"),
+    ("a day in retryAfterSeconds", "watch", stream(error(503, retryAfterSeconds=86400)), (1, 1), [60], "503 Why: so"),
+    ("no number in Retry-After", "list", busy(429, "nan"), (3, 0), DOUBLING, "429 Reason: busy"),
+    ("less than nothing", "watch", stream(error(410, retryAfterSeconds=-5)), (3, 3), DOUBLING, "410 Why: so"),
+    ("a word for seconds", "watch", stream(error(410, retryAfterSeconds="x")), (3, 3), DOUBLING, "410 Why: so"),
+    ("a fraction of seconds", "watch", stream(error(410, retryAfterSeconds=4.5)), (1, 1), [4.5], "410 Why: so"),
+    ("a page that leads to itself", "list", page(more="a"), (6, 0), DOUBLING, "a page of the list leads to itself"),
+    ("a long message", "list", status(500, "x" * 5000), (3, 0), DOUBLING, f"500 Reason: {'x' * 1000}"),
     ("no list", "list", body({}), (3, 0), DOUBLING, NO_LIST),
     ("no JSON", "list", body("ok"), (3, 0), DOUBLING, NO_JSON),
-    ("no event", "watch", stream('{"type": "?", "object": {}}\n'), (1, 3), DOUBLING, NO_EVENT),
+    ("no event", "watch", stream('{"type": "?", "object": {}}\n'), (2, 3), DOUBLING, NO_EVENT),
 ]
 
 
@@ -232,7 +241,8 @@ async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
         await seen.server.__aexit__()
         await seen.until(lambda: len(world.sleeps) >= 3)
         assert "Cannot connect to host 127.0.0.1" in seen.reflector.problems["watch"]
-        async with FakeApiServer({"watch": [stream(NEWS, end=SILENCE)]}, port=seen.server.port):
+        replies = {"list": [HERE], "watch": [stream(NEWS, end=SILENCE)]}
+        async with FakeApiServer(replies, port=seen.server.port):
             await seen.until(lambda: seen.used() == {"q": "2"})
         assert seen.reflector.problems == {}
 
@@ -367,6 +377,133 @@ async def test_the_age_of_the_cache_and_whether_it_is_synced_are_metrics() -> No
         assert (state(), seen.reflector.synced) == ([{"": 0.0}, {"": 1.0}], True)
 
 
+NOT_READABLE = [
+    # parts of an object that make it one that we cannot read; the namespace and name that are told
+    ({"status": {"hard": {"cpu": "1e"}}}, ("ns", "bad")),
+    ({"status": {"hard": {"cpu": {}}}}, ("ns", "bad")),
+    ({"status": {"hard": 5}}, ("ns", "bad")),
+    ({"spec": {"scopes": [5]}}, ("ns", "bad")),
+    ({"spec": {"hard": {"cpu": [[[[[[1]]]]]]}}}, ("ns", "bad")),
+    ({"metadata": None}, ("", "")),
+    ({"metadata": 5}, ("", "")),
+    ({"metadata": {}}, ("", "")),
+    ({"metadata": {"name": "bad"}}, ("", "bad")),
+    ({"metadata": {"name": 5, "namespace": "ns"}}, ("ns", "")),
+]
+
+
+def skipped(text: str) -> list[tuple[str, str]]:
+    """The quotas that were reported as left out."""
+    events = [json.loads(line) for line in text.splitlines()]
+    return [
+        (it["namespace"], it["name"]) for it in events if it["event"] == "ResourceQuota left out, it cannot be read"
+    ]
+
+
+@pytest.mark.parametrize(("parts", "named"), NOT_READABLE, ids=[json.dumps(row[0]) for row in NOT_READABLE])
+async def test_a_quota_that_cannot_be_read_is_left_out_of_a_list_named_once_and_hides_no_other(
+    parts: dict[str, object], named: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = page(quota("a", used="1"), quota("bad") | parts, quota("b", used="2"))
+    async with watching([both], [status(410), OPEN]) as seen:
+        await seen.until_watching(2)
+        assert seen.used() == {"a": "1", "b": "2"}
+        assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 1}
+        seen.server.replies["live"] = [both]
+        assert used(await seen.reflector.live("ns")) == {"a": "1", "b": "2"}
+    assert skipped(capsys.readouterr().err) == [named]
+
+
+@pytest.mark.parametrize("item", [None, 5, "x", []])
+async def test_what_is_not_an_object_is_left_out_of_a_list(item: object) -> None:
+    answer = {"metadata": {"resourceVersion": "10"}, "items": [item, quota(used="1")]}
+    async with watching([body(answer)], [OPEN]) as seen:
+        await seen.until_watching(1)
+        assert (seen.used(), seen.exposed("flyte_admission_quota_cache_skipped")) == ({"q": "1"}, {"": 1})
+
+
+async def test_what_is_nested_deeper_than_a_decoder_goes_keeps_no_quota_from_being_read() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(900):  # as deep as the test itself can write it
+        deep = {"f:a": deep}
+    nested = json.dumps(quota(used="3")).replace("[{}]", f"[{'[' * 2000}{json.dumps(deep)}{']' * 2000}]")
+    listed = f'{{"metadata": {{"resourceVersion": "10"}}, "items": [{nested}]}}'
+    news = f'{{"type": "MODIFIED", "object": {nested.replace(chr(34) + "3" + chr(34), chr(34) + "4" + chr(34))}}}\n'
+    async with watching([body(listed)], [stream(news, end=SILENCE)]) as seen:
+        await seen.until(lambda: seen.used() == {"q": "4"})
+        assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 0}
+
+
+async def test_an_event_that_cannot_be_read_takes_its_quota_out_and_the_watch_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bad = {"status": {"hard": {"cpu": "1e"}}}
+    more = asyncio.Event()
+
+    async def watch(writer: asyncio.StreamWriter) -> None:
+        first = event("MODIFIED", "11")
+        first["object"] |= bad
+        again = event("MODIFIED", "12")
+        again["object"] |= bad
+        await stream(first, again, event("ADDED", "13", name="a", used="1"), end=CUT)(writer)
+        await more.wait()
+        for line in (event("MODIFIED", "14", used="5"), bookmark("15")):
+            data = json.dumps(line) + "\n"
+            writer.write(f"{len(data):x}\r\n{data}\r\n".encode())
+        await asyncio.Event().wait()
+
+    async with watching([HERE], [watch]) as seen:
+        await seen.until(lambda: seen.used() == {"a": "1"})
+        assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 1}
+        more.set()
+        await seen.until(lambda: seen.used() == {"a": "1", "q": "5"})
+        assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 0}
+        assert (seen.counts, seen.reflector.problems) == ((1, 1), {})
+    assert skipped(capsys.readouterr().err) == [("ns", "q")]
+
+
+async def test_an_event_about_nobody_changes_nothing_and_the_watch_goes_on() -> None:
+    nobody = [{"type": kind, "object": None} for kind in ("ADDED", "DELETED", "BOOKMARK")]
+    numbers = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": 12}}}
+    async with watching([HERE], [stream(*nobody, numbers, event("MODIFIED", "13", used="2"), end=SILENCE)]) as seen:
+        await seen.until(lambda: seen.used() == {"q": "2"})
+        assert (seen.counts, seen.world.sleeps) == ((1, 1), [])
+
+
+async def test_a_quota_that_cannot_be_read_and_is_deleted_is_forgotten() -> None:
+    gone = {"type": "DELETED", "object": quota("bad", version="11") | {"status": 5}}
+    async with watching([page(quota("bad") | {"status": 5})], [stream(gone, NEWS, end=SILENCE)]) as seen:
+        await seen.until(lambda: seen.used() == {"q": "2"})
+        assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 0}
+
+
+async def test_a_quota_too_large_for_a_watch_is_found_by_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LARGEST_LINE", 10_000)
+    large = event("MODIFIED", "11", used="3")
+    large["object"]["metadata"]["annotations"] = {"x": "y" * 20_000}
+    lists = [HERE, page(large["object"], version="11")]
+    async with watching(lists, [stream(large), stream(large), OPEN]) as seen:
+        await seen.until(lambda: seen.counts == (2, 3))
+        assert (seen.versions, seen.used()) == (["10", "10", "11"], {"q": "3"})
+
+
+async def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LARGEST_PAGE", 1000)
+    all_of_it = page(*(quota(str(number)) for number in range(5)))
+    async with watching([all_of_it, all_of_it, page(quota())], [OPEN]) as seen:
+        await seen.until_watching(1)
+        assert [request.query["limit"] for request in seen.server.seen("list")] == ["500", "50", "5"]
+        assert seen.used() == {"q": "0"}
+
+
+async def test_a_quota_that_is_too_large_for_any_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LARGEST_PAGE", 100)
+    async with watching([HERE], [OPEN], World(seconds=0.5)) as seen:
+        await asyncio.wait_for(seen.world.over.wait(), 10)
+        assert seen.reflector.problems == {"list": "a ResourceQuota of more than 100 bytes"}
+        assert [request.query["limit"] for request in seen.server.seen("list")] == ["500", "50", "5", "1"]
+
+
 def test_pauses_double_up_to_half_a_minute_and_start_anew_after_two_minutes_without_one() -> None:
     world = World()
     backoff = Backoff(lambda: world.now, lambda: 0.0)
@@ -459,12 +596,11 @@ async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_on
     assert warnings(capsys.readouterr().err) == [("live", reason)]
 
 
-async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_why_they_are_old() -> None:
+async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_that_they_are_old() -> None:
     async with watching([HERE], [status(403, "no")]) as seen:
         service = Service(Policy(), seen.reflector, seen.metrics, cluster=seen.reflector)
-        assert service.readiness() == ("waiting for the ResourceQuotas of the cluster\n", 503)
+        assert service.readiness() == ("quotas: not known yet\n", 503)
         await asyncio.wait_for(seen.world.over.wait(), 10)
-        text, code = service.readiness()
-        assert (text.splitlines()[::2], code) == (["ok", f"watch: {NEEDED.format('watch')}"], 200)
+        assert service.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)
         service.draining = True
         assert service.readiness() == ("draining\n", 503)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -56,6 +57,11 @@ def files(folder: Path) -> Files:
 def started(folder: Path, pair: Pair) -> Serving:
     write(folder, secret(pair))
     return Serving(files(folder), Metrics())
+
+
+def started_from(folder: Path) -> bytes:
+    """The leaf that is served of what is there."""
+    return served(Serving(files(folder), Metrics()))
 
 
 def served(current: Serving) -> bytes:
@@ -269,11 +275,20 @@ def test_it_starts_with_nothing_but_a_pair(tmp_path: Path) -> None:
         Serving(files(tmp_path), Metrics())
 
 
+def test_a_leaf_that_cannot_be_read_is_none_whatever_comes_after_it(tmp_path: Path) -> None:
+    pair = ROOT.issue()
+    trusted = pair.crt.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
+    write(tmp_path, secret(pair) | {"tls.crt": x509.altered(pair, "version") + ROOT.crt})
+    with pytest.raises(CertificateError, match=r"tls\.crt"):
+        Serving(files(tmp_path), Metrics())
+    assert trusted
+
+
 def test_a_certificate_that_only_openssl_can_read_is_none(tmp_path: Path) -> None:
     """The kind of file that OpenSSL loads and we cannot read has the words TRUSTED CERTIFICATE in it."""
     pair = ROOT.issue()
     write(tmp_path, secret(pair) | {"tls.crt": pair.crt.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")})
-    with pytest.raises(CertificateError, match=r"^/.*/tls\.crt: no certificate in PEM: "):
+    with pytest.raises(CertificateError, match=r"^/.*/tls\.crt: no certificate in PEM that can be read"):
         Serving(files(tmp_path), Metrics())
 
 
@@ -397,10 +412,56 @@ def test_expiry_and_trust_are_metrics_and_a_ca_that_does_not_verify_is_named(
     (tmp_path / "ca.crt").write_text("nothing")
     looked(current)
     assert samples(current._metrics)[trusted] == 0
-    assert events(capsys.readouterr().err)[1]["problems"][0].startswith(f"{tmp_path}/ca.crt: no certificate in PEM: ")
+    assert events(capsys.readouterr().err)[1]["problems"][0].startswith(
+        f"{tmp_path}/ca.crt: no certificate in PEM that can be read"
+    )
     (tmp_path / "ca.crt").unlink()
     looked(current)
     assert samples(current._metrics) == {good: 4, leaf: ends[leaf], trusted: 1}
+
+
+@pytest.mark.parametrize("what", x509.UNKNOWN)
+def test_a_ca_that_is_not_understood_is_told_and_the_pair_is_served(tmp_path: Path, what: x509.Unknown) -> None:
+    pair = ROOT.issue()
+    write(tmp_path, secret(pair) | {"ca.crt": x509.altered(x509.root(number=9), what)})
+    current = Serving(files(tmp_path), Metrics())
+    assert looked(current) == pair.der
+    assert samples(current._metrics)["flyte_admission_certificate_trusted"] == 0
+    write(tmp_path, {"ca.crt": x509.altered(x509.root(number=9), what) + ROOT.crt})
+    looked(current)
+    assert samples(current._metrics)["flyte_admission_certificate_trusted"] == 1
+
+
+@pytest.mark.parametrize("what", ["version", "extension twice"])  # OpenSSL refuses the others
+def test_a_chain_that_is_not_understood_beyond_its_leaf_is_served(tmp_path: Path, what: x509.Unknown) -> None:
+    pair = ROOT.issue()
+    write(tmp_path, secret(pair) | {"tls.crt": pair.crt + x509.altered(ROOT, what)})
+    assert started_from(tmp_path) == pair.der
+
+
+def test_the_expiry_of_a_certificate_is_never_missing_from_the_metrics(tmp_path: Path) -> None:
+    current = started(tmp_path, ROOT.issue())
+    labels = [{"certificate": "leaf"}, {"certificate": "ca"}]
+    missing: list[object] = []
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.is_set():
+            registry = current._metrics.registry
+            values = [registry.get_sample_value("flyte_admission_certificate_expiry_seconds", of) for of in labels]
+            missing.extend(value for value in values if value is None)
+
+    scraping, interval = threading.Thread(target=scrape), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    scraping.start()
+    try:
+        for _ in range(300):
+            current.look()
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        scraping.join()
+    assert missing == []
 
 
 def test_a_pair_that_its_own_ca_does_not_verify_replaces_none_that_was_trusted(
@@ -496,7 +557,7 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
     policy = EXAMPLES / "policy.yaml"
     options = Options(
         policy=policy, quotas=(), kubeconfig=None, no_quotas=True, listen=addresses[0], health_listen=addresses[1],
-        tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, shutdown_delay=0.0,
+        tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, client_ca_file=None, shutdown_delay=0.0,
     )  # fmt: skip
     service = Service(load(policy.read_text(), "policy.yaml").policy, Ledger([]))
     seen: list[bytes] = []

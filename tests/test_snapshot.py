@@ -6,7 +6,7 @@ import pytest
 
 from tests.vectors import Data, amounts, quota_of, texts
 from webhook.pod import ObjectMeta
-from webhook.snapshot import Charges, Ledger, ResourceQuota, ScopeRequirement, Snapshot
+from webhook.snapshot import MOST_PODS, Charges, Ledger, QuotaMeta, ResourceQuota, ScopeRequirement, Snapshot
 
 NS = "flytesnacks-development"
 
@@ -168,6 +168,29 @@ def test_pods_without_any_name_are_always_new_ones_too() -> None:
     assert used(quotas) == {"q": {"cpu": "4", "pods": "0"}}
 
 
+def test_the_oldest_of_many_pods_is_known_no_longer_and_stays_charged() -> None:
+    quotas = ledger(a_quota(spec={"hard": {"cpu": "20k"}}))
+    for number in range(MOST_PODS):
+        quotas.charge(NS, named(f"pod-{number}"), charges(cpu="1"))
+    quotas.charge(NS, named("pod-0"), charges(cpu="1"))  # and so pod-1 is the oldest
+    assert [used(quotas, named(f"pod-{number}"))["q"]["cpu"] for number in (0, 1, 2)] == ["9999", "9999", "9999"]
+    quotas.charge(NS, generated("new-"), charges(cpu="1"))
+    assert used(quotas)["q"]["cpu"] == "10001"
+    assert [used(quotas, named(f"pod-{number}"))["q"]["cpu"] for number in (0, 1, 2)] == ["10k", "10001", "10k"]
+
+
+def test_pods_without_a_name_are_forgotten_one_after_the_other() -> None:
+    quotas = ledger(a_quota(spec={"hard": {"cpu": "20k"}}))
+    for _ in range(MOST_PODS + 5):
+        quotas.charge(NS, generated("made-"), charges(cpu="1"))
+    assert used(quotas)["q"]["cpu"] == "10005"
+    for number in range(MOST_PODS):
+        quotas.charge(NS, named(f"made-{number}", "made-"), charges(cpu="1"))
+    assert used(quotas)["q"]["cpu"] == "10005"
+    quotas.charge(NS, named("made-too-late", "made-"), charges(cpu="1"))
+    assert used(quotas)["q"]["cpu"] == "10006"
+
+
 def test_a_resize_is_charged_on_top() -> None:
     quotas = ledger(a_quota())
     quotas.charge(NS, named("a"), charges(cpu="2", pods="1"))
@@ -190,7 +213,7 @@ def test_an_event_touches_its_own_namespace_only() -> None:
     snapshot = Snapshot(quota_of(a_quota(name, namespace)) for namespace in names for name in ("b", "a"))
     before = [snapshot.of(namespace) for namespace in names]
     snapshot.put(quota_of(a_quota("c", "ns-7")))
-    snapshot.remove(quota_of(a_quota("a", "ns-8")))
+    snapshot.remove(QuotaMeta("a", "ns-8"))
     changed = {name: snapshot.of(name) for name, old in zip(names, before, strict=True) if snapshot.of(name) is not old}
     assert {name: [quota.name for quota in quotas] for name, quotas in changed.items()} == {
         "ns-7": ["a", "b", "c"],

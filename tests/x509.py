@@ -1,5 +1,6 @@
 """Certificates of any kind for tests, made without the code under test."""
 
+import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -13,6 +14,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Kind: TypeAlias = Literal["ecdsa", "rsa"]
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Unknown: TypeAlias = Literal["key", "curve", "signature", "version", "extension twice"]
+UNKNOWN: dict[Unknown, tuple[str, str]] = {  # of a certificate with an ECDSA key, in DER
+    "key": ("2a8648ce3d0201", "2a8648ce3d027f"),
+    "curve": ("2a8648ce3d030107", "2a8648ce3d03017f"),
+    "signature": ("2a8648ce3d040302", "2a8648ce3d04037f"),
+    "version": ("a003020102", "a003020109"),
+    "extension twice": ("0603551d13", "0603551d0e"),
+}
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -43,7 +52,7 @@ class Pair:
     def der(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
-    def issue(
+    def issue(  # noqa: PLR0913 - as many as a certificate has
         self,
         kind: Kind = "ecdsa",
         *,
@@ -51,8 +60,9 @@ class Pair:
         begin: datetime = NOW - DAY,
         end: datetime = NOW + 90 * DAY,
         number: int = 1,
+        client: bool = False,
     ) -> "Pair":
-        return made(self, key(kind, number), begin, end, ca=ca)
+        return made(self, key(kind, number), begin, end, ca=ca, client=client)
 
 
 def root(
@@ -61,7 +71,9 @@ def root(
     return made(None, key(kind, number), begin, end, ca=True)
 
 
-def made(issuer: Pair | None, own: Key, begin: datetime, end: datetime, *, ca: bool) -> Pair:
+def made(  # noqa: PLR0913 - the same
+    issuer: Pair | None, own: Key, begin: datetime, end: datetime, *, ca: bool, client: bool = False
+) -> Pair:
     """Signed by the issuer, else by itself."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(x509.random_serial_number()))])
     signer = issuer.key if issuer else own
@@ -80,5 +92,14 @@ def made(issuer: Pair | None, own: Key, begin: datetime, end: datetime, *, ca: b
     if not ca:
         alternatives = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return Pair(builder.sign(signer, hashes.SHA256()), own)
+
+
+def altered(pair: Pair, what: Unknown) -> bytes:
+    """Its PEM with something that cryptography does not know, or takes for an error, in the place of what it knows."""
+    before, after = map(bytes.fromhex, UNKNOWN[what])
+    assert before in pair.der
+    body = base64.encodebytes(pair.der.replace(before, after))
+    return b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"

@@ -5,13 +5,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import yaml
 
+from webhook.clock import today
 from webhook.options import Address, Options
 from webhook.policy_file import Loaded, json_schema, load
 from webhook.yaml_text import ProblemsError
@@ -87,6 +87,9 @@ def main() -> None:
 @click.option("--tls-ca-file", type=FILE, metavar="FILE",
               help="PEM of the CAs that the API server trusts, to tell when they expire or do not verify the "
               "certificate; by default ca.crt beside it, if there is one.")  # fmt: skip
+@click.option("--client-ca-file", type=FILE, metavar="FILE",
+              help="PEM of the CAs that clients of --listen must have a certificate from, such as that of the API "
+              "server; without this, whoever reaches the port is answered.")  # fmt: skip
 @click.option(
     "--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
     help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.",
@@ -114,6 +117,7 @@ def serve(**options: Any) -> None:
 
 def _serve(options: Options) -> None:
     from webhook import logs, server, tls
+    from webhook.client_authorities import ClientAuthorities
     from webhook.serving import Serving
 
     logs.configure()
@@ -122,7 +126,8 @@ def _serve(options: Options) -> None:
         logs.warning("no quotas", hint="with --no-quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
-            serving = Serving(_certificate(options, Path(directory)), service.metrics)
+            clients = ClientAuthorities(options.client_ca_file, service.metrics) if options.client_ca_file else None
+            serving = Serving(_certificate(options, Path(directory)), service.metrics, clients)
             sockets = server.listen(options.listen), server.listen(options.health_listen)
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
@@ -186,7 +191,7 @@ def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filen
     loaded, ledger = _policy(policy), _ledger(quotas)
     name = "stdin" if filename == "-" else filename
     text = _text(filename)
-    reports = _usable(lambda: offline.reports(text, name, loaded.policy, ledger, _today()))
+    reports = _usable(lambda: offline.reports(text, name, loaded.policy, ledger, today()))
     if output == "text":
         click.echo("\n".join(map(offline.as_text, reports)))
     elif output == "json":
@@ -224,7 +229,7 @@ def check(file: Path) -> None:
     Exemptions that have ended are among the warnings.
     """
     loaded = _policy(file)
-    count = len(loaded.warnings) + len(loaded.policy.expired(_today()))
+    count = len(loaded.warnings) + len(loaded.policy.expired(today()))
     click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
 
 
@@ -244,7 +249,7 @@ def show(file: Path, **names: str) -> None:
     from webhook.policy import Scope
     from webhook.policy_show import shown
 
-    click.echo(shown(_policy(file).policy, Scope(**names), _today()))
+    click.echo(shown(_policy(file).policy, Scope(**names), today()))
 
 
 @policy.command()
@@ -265,12 +270,7 @@ def _policy_and_warnings(file: Path) -> tuple[Loaded, tuple[str, ...]]:
     """The policy, and what its file says in vain, exemptions that have ended among it."""
     text = _text(file)
     loaded = _usable(lambda: load(text, str(file)))
-    return loaded, (*loaded.warnings, *loaded.policy.expired(_today()))
-
-
-def _today() -> str:
-    """The day that exemptions are held against."""
-    return datetime.now(UTC).date().isoformat()
+    return loaded, (*loaded.warnings, *loaded.policy.expired(today()))
 
 
 def _ledger(files: tuple[Path, ...]) -> Any:

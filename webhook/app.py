@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from webhook import admission, admission_review, logs
 from webhook.admission_review import BadReviewError, Request
+from webhook.clock import today
 from webhook.decision import Decision, Denied, Told, outcome
 from webhook.outbox import Outbox
 from webhook.policy import Policy
-from webhook.service import Cluster, Service, today
+from webhook.service import Cluster, Service
 from webhook.snapshot import ResourceQuota
 
 # The API server takes objects of 3 MiB, and a review holds two of them.

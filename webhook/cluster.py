@@ -11,80 +11,30 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Final, Literal, TypeAlias
+from typing import Final
 from urllib.parse import quote
 
-import msgspec
 import yaml
 from aiohttp import ClientError, ClientResponse, ClientTimeout
 from aiohttp.http import HttpProcessingError
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
-from msgspec import Raw, Struct
 
-from webhook.pod import Wire, decode_hook
-from webhook.snapshot import ResourceQuota
+from webhook import quota_answers
+from webhook.quota_answers import Event, Page, ReadError, Verb
 
 PAGE: Final = 500  # objects of one answer to a LIST, as client-go asks for them
-GONE: Final = 410  # what was asked for has been compacted away
+# Bytes. The largest object that etcd takes has some 1.5 MB, of which JSON can make six times as many.
+LARGEST_LINE: Final = 10 * 2**20  # of a watch: one object
+LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; of pages that are larger, smaller ones are asked for
+LARGEST_REFUSAL: Final = 64 * 2**10  # of what comes with an HTTP error
 TOKEN_SECONDS: Final = 60.0  # for so long a token read from the kubeconfig is taken for fresh
 POD: Final = "none of --kubeconfig, --quotas, --no-quotas is given, and this is no Pod with a service account"
 RESOURCEQUOTAS: Final = "/api/v1/resourcequotas"
-Verb: TypeAlias = Literal["list", "watch"]
 
 
 class ClusterError(Exception):
     """There is no way to the cluster; the message names the file, or what would be accepted."""
-
-
-class ReadError(Exception):
-    """The API server did not answer as hoped; the message says how it did."""
-
-    def __init__(self, message: str, status: int = 0, retry_after: float = 0.0) -> None:
-        """`retry_after` is how many seconds the server wants to be left alone."""
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-
-
-class _ListMeta(Wire, frozen=True):
-    resource_version: str | None = None
-    next: str | None = msgspec.field(default=None, name="continue")
-
-
-class _List(Wire, frozen=True):
-    metadata: _ListMeta = _ListMeta()
-    items: list[ResourceQuota] | None = None
-
-
-class _Details(Wire, frozen=True):
-    retry_after_seconds: int | None = None
-
-
-class _Status(Wire, frozen=True):
-    code: int | None = None
-    reason: str | None = None
-    message: str | None = None
-    details: _Details | None = None
-
-
-class _Line(Wire, frozen=True):
-    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
-    object: Raw
-
-
-class Event(Struct, frozen=True, gc=False):
-    """One change; a BOOKMARK's quota has nothing but the resourceVersion to resume from."""
-
-    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
-    quota: ResourceQuota
-
-
-_decode_list: Final = msgspec.json.Decoder(_List, dec_hook=decode_hook).decode
-_decode_line: Final = msgspec.json.Decoder(_Line).decode
-_decode_quota: Final = msgspec.json.Decoder(ResourceQuota, dec_hook=decode_hook).decode
-_decode_status: Final = msgspec.json.Decoder(_Status).decode
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +59,36 @@ class Api:
         self._patience = patience
         client.user_agent = "flyte-admission"
 
-    async def quotas(self, namespace: str = "") -> tuple[list[ResourceQuota], str]:
-        """The quotas of the namespace, else of all of them, and the resourceVersion that they are a picture of."""
+    async def quotas(self, namespace: str = "") -> Page:
+        """List the quotas of the namespace, else of all of them."""
         where = f"/api/v1/namespaces/{quote(namespace, safe='')}/resourcequotas" if namespace else RESOURCEQUOTAS
-        limits = ClientTimeout(total=self._patience.page, sock_connect=self._patience.connect)
-        found: list[ResourceQuota] = []
-        version = token = ""
+        found = Page([], [], "")
+        token, size = "", PAGE
         while True:
-            query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
-            async with self._get("list", where, query, limits) as response:
-                page = _decode_list(await response.read())
-            found += page.items or ()
-            version = version or page.metadata.resource_version or ""
-            token = page.metadata.next or ""
-            if not version:
+            page = await self._page(where, token, size)
+            if page is None:
+                size = max(1, size // 10)
+                continue
+            found = Page(found.quotas + page.quotas, found.unreadable + page.unreadable, found.version or page.version)
+            if not found.version:
                 raise ReadError("the answer is no ResourceQuotaList: it has no metadata.resourceVersion")
-            if not token:
-                return found, version
+            if not page.more:
+                return found
+            if page.more == token:
+                raise ReadError("a page of the list leads to itself")
+            token = page.more
+
+    async def _page(self, where: str, token: str, size: int) -> Page | None:
+        """One answer to a LIST, decoded in a thread; None if it is too large for so many objects."""
+        query = [("limit", str(size)), *([("continue", token)] if token else [])]
+        limits = ClientTimeout(total=self._patience.page, sock_connect=self._patience.connect)
+        async with self._get("list", where, query, limits) as response:
+            body = await _read(response, LARGEST_PAGE)
+        if len(body) <= LARGEST_PAGE:
+            return await asyncio.to_thread(quota_answers.page, body)
+        if size == 1:
+            raise ReadError(f"a ResourceQuota of more than {LARGEST_PAGE} bytes")
+        return None
 
     @asynccontextmanager
     async def watch(self, version: str, seconds: float) -> AsyncIterator[AsyncIterator[Event]]:
@@ -137,7 +100,7 @@ class Api:
             total=seconds + patience.grace, sock_connect=patience.connect, sock_read=patience.silence
         )
         async with self._get("watch", RESOURCEQUOTAS, query, limits) as response:
-            yield (_event(line) async for line in response.content)
+            yield _events(response)
 
     async def close(self) -> None:
         """Give the connections up."""
@@ -147,7 +110,7 @@ class Api:
     async def _get(
         self, verb: Verb, where: str, query: list[tuple[str, str]], limits: ClientTimeout
     ) -> AsyncIterator[ClientResponse]:
-        """A good answer; ReadError where there is none, or where it breaks off or cannot be read."""
+        """A good answer; ReadError where there is none, or where it breaks off."""
         accept = {"Accept": "application/json"}
         try:
             request = await self._client.param_serialize(
@@ -156,35 +119,31 @@ class Api:
             answer = await self._client.call_api(*request, _request_timeout=limits, _preload_content=False)
             async with answer.response as response:
                 if response.status != 200:
-                    raise _refused(verb, response, await response.read())
+                    body = await _read(response, LARGEST_REFUSAL)
+                    after = response.headers.get("Retry-After")
+                    raise quota_answers.refusal(verb, response.status, response.reason, after, body)
                 yield response
         except TimeoutError as error:
             raise ReadError(f"nothing came in time: {str(error) or 'the whole took too long'}") from error
         except (ClientError, HttpProcessingError, OSError, ConfigException, ClusterError) as error:
             raise ReadError(f"{type(error).__name__}: {error}") from error
-        except _UNREADABLE as error:
-            raise ReadError(f"the answer cannot be read: {error}") from error
 
 
-def _event(line: bytes) -> Event:
-    """What a line of a watch tells; ReadError if that is the end of it."""
-    read = _decode_line(line)
-    if read.type != "ERROR":
-        return Event(read.type, _decode_quota(read.object))
-    status = _decode_status(read.object)
-    seconds = (status.details and status.details.retry_after_seconds) or 0
-    raise ReadError(f"{status.code} {status.reason}: {status.message}", status.code or 0, seconds)
+async def _read(response: ClientResponse, most: int) -> bytes:
+    """Return the body; of one with more than so many bytes, no more than the first piece that is too much."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > most:
+            break
+    return bytes(body)
 
 
-def _refused(verb: Verb, response: ClientResponse, body: bytes) -> ReadError:
-    try:
-        told = _decode_status(body).message or ""
-    except _UNREADABLE:  # a proxy's own words
-        told = body[:200].decode(errors="replace")
-    hint = f"; needed is a ClusterRole with the verb {verb} on resourcequotas" if response.status == 403 else ""
-    seconds = response.headers.get("Retry-After", "")
-    message = f"{response.status} {response.reason}: {told}{hint}"
-    return ReadError(message, response.status, float(seconds) if seconds.isdecimal() else 0.0)
+async def _events(response: ClientResponse) -> AsyncIterator[Event]:
+    """Yield the events of a watch line by line, one a turn of the event loop however many have come."""
+    while line := await response.content.readuntil(max_size=LARGEST_LINE):
+        yield quota_answers.event(line)
+        await asyncio.sleep(0)
 
 
 def connect(kubeconfig: Path | None) -> Api:

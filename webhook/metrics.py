@@ -66,6 +66,18 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self._clients = Counter(
+            "flyte_admission_client_ca_reloads",
+            "Contents of --client-ca-file that were read, by result: good, or bad, which changes nothing.",
+            ["result"],
+            registry=self.registry,
+        )
+        self._failures = Counter(
+            "flyte_admission_follower_errors",
+            "Unexpected errors of what keeps up with files and cluster, by follower: policy, certificate, quotas.",
+            ["follower"],
+            registry=self.registry,
+        )
         self._expiry = Gauge(
             "flyte_admission_certificate_expiry_seconds",
             "When what is served expires, as a Unix time, by certificate: leaf, and ca where ca.crt has its CA.",
@@ -101,13 +113,15 @@ class Metrics:
         """Count a content of the policy file that cannot be used."""
         self._policies.labels("bad").inc()
 
-    def follow_cache(self, age: Callable[[], float], synced: Callable[[], bool]) -> None:
+    def follow_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
         """Have a cache of the cluster's ResourceQuotas shown as it is whenever somebody looks."""
         name = "flyte_admission_quota_cache"
         told = "Seconds since the API server last told of the ResourceQuotas; up to about 60 while nothing is wrong."
         Gauge(f"{name}_age_seconds", told, registry=self.registry).set_function(age)
         told = "1 once all ResourceQuotas have been read, else 0."
         Gauge(f"{name}_synced", told, registry=self.registry).set_function(synced)
+        told = "ResourceQuotas that cannot be read and are left out; the log names them."
+        Gauge(f"{name}_skipped", told, registry=self.registry).set_function(skipped)
 
     def quotas_unread(self, read: str) -> None:
         """Count a read of the cluster's ResourceQuotas that failed."""
@@ -119,15 +133,24 @@ class Metrics:
 
     def certificate_used(self, leaf: datetime, ca: datetime | None, *, trusted: bool) -> None:
         """Tell until when the certificate that is served is valid, and whether clients trust it."""
-        self._expiry.clear()
         self._expiry.labels("leaf").set(leaf.timestamp())
         if ca:
             self._expiry.labels("ca").set(ca.timestamp())
+        else:
+            self._expiry.remove("ca")
         self._trusted.set(trusted)
 
     def certificate_read(self, result: Literal["good", "bad"]) -> None:
         """Count a content of the certificate's files."""
         self._certificates.labels(result).inc()
+
+    def client_authorities_read(self, result: Literal["good", "bad"]) -> None:
+        """Count a content of the file of CAs that clients must have a certificate from."""
+        self._clients.labels(result).inc()
+
+    def follower_failed(self, name: str) -> None:
+        """Count an error that nobody had thought of."""
+        self._failures.labels(name).inc()
 
     def text(self) -> bytes:
         """The exposition that /metrics answers with."""

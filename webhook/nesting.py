@@ -1,6 +1,6 @@
 """JSON that is nested deeper than the decoder follows, made shallow.
 
-The API server accepts 10,000 levels, such as in `metadata.managedFields`. No rule reads anything that deep, so it must
+The API server accepts 10,000 levels, such as in `metadata.managedFields`. Nothing that deep is read here, so it must
 not keep the rest from being read.
 """
 
@@ -18,24 +18,23 @@ class TooNestedError(ValueError):
     """There are more brackets than anybody looks through."""
 
 
-def shallow(body: bytes | bytearray) -> bytes:
-    """Return the JSON with null in place of whatever stands deeper than `limits.NESTING` levels.
+def shallow(text: bytes | bytearray, levels: int = limits.NESTING) -> bytes:
+    """Return the JSON with null in place of each list and object below that many levels.
 
-    What is not valid JSON stays so. TooNestedError for more than `limits.BRACKETS` brackets.
+    What is not valid JSON does not become so. TooNestedError for more than `limits.BRACKETS` brackets.
     """
     kept: list[bytes] = []
-    depth = end = start = 0
-    for number, bracket in enumerate(_NEXT.finditer(body)):
+    depth = start = 0
+    for number, bracket in enumerate(_NEXT.finditer(text)):
         if number >= limits.BRACKETS:
             raise TooNestedError(f"more than {limits.BRACKETS} objects and lists")
         place = bracket.start(1)
-        if body[place] in _OPENING:
-            if depth == limits.NESTING:
-                start = place
+        if text[place] in _OPENING:
+            if depth == levels:
+                kept += (bytes(text[start:place]), b"null")
             depth += 1
         else:
             depth -= 1
-            if depth == limits.NESTING:
-                kept += (bytes(body[end:start]), b"null")
-                end = place + 1
-    return b"".join([*kept, bytes(body[end:])])
+            if depth == levels:
+                start = place + 1
+    return b"".join(kept if depth > levels else [*kept, bytes(text[start:])])

@@ -37,4 +37,5 @@ class Options:
     tls_cert_file: Path | None
     tls_private_key_file: Path | None
     tls_ca_file: Path | None
+    client_ca_file: Path | None
     shutdown_delay: float

@@ -9,9 +9,11 @@ from weakref import WeakValueDictionary
 
 from webhook import logs
 from webhook.backoff import Backoff
-from webhook.cluster import GONE, Api, Event, ReadError
+from webhook.cluster import Api
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
+from webhook.quota_answers import GONE, Event, ReadError, Unreadable
+from webhook.skipped import Skipped
 from webhook.snapshot import Charges, ResourceQuota, Snapshot
 
 WATCH_SECONDS: Final = 300.0  # the least; up to twice that, so that the watches of replicas do not end together
@@ -19,6 +21,7 @@ WATCH_SECONDS: Final = 300.0  # the least; up to twice that, so that the watches
 # one that is newer than what was known: the same one again and again would have us ask without a pause.
 SHORT: Final = 1.0
 LIVE_SECONDS: Final = 1.0  # of the two that the API server waits for us
+ATTEMPTS: Final = 2  # of a watch at one resourceVersion; then a list is due, which gets past what the watch cannot
 LIVE: Final = "live"  # the third kind of read, besides list and watch
 Quotas: TypeAlias = Sequence[ResourceQuota]
 
@@ -44,12 +47,13 @@ class Reflector:
         self._clock, self._random, self._sleep = clock, random, sleep
         self._backoff = Backoff(clock, random)
         self._told: dict[str, str] = {}  # kind of read -> why it does not work at present
-        self._snapshot = Snapshot()
+        self._snapshot, self._skipped = Snapshot(), Skipped()
+        self._failures = 0  # of the watch at this version
         self._version = ""  # where the next watch begins; without one, a list is due
         self._contact = clock()
         self._next: dict[str, asyncio.Task[Quotas | None]] = {}  # live reads of a namespace that have not begun
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        metrics.follow_cache(self.age, lambda: self.synced)
+        metrics.follow_cache(self.age, lambda: self.synced, lambda: len(self._skipped))
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -69,30 +73,34 @@ class Reflector:
 
     async def run(self) -> None:
         """Keep up with the cluster until cancelled."""
-        try:
-            while True:
-                await self._step()
-        finally:
-            await self._api.close()
+        while True:
+            await self._step()
+
+    async def close(self) -> None:
+        """Give the connections up."""
+        await self._api.close()
 
     async def _step(self) -> None:
         read = "watch" if self._version else "list"
         try:
             await (self._watch() if self._version else self._list())
         except ReadError as error:
-            if error.status == GONE:
+            self._failures += 1
+            if error.status == GONE or self._failures == ATTEMPTS:
                 self._version = ""
             self._failed(read, error)
             await self._sleep(max(self._backoff.pause(), error.retry_after))
 
     async def _list(self) -> None:
-        quotas, self._version = await self._api.quotas()
-        self._snapshot = Snapshot(quotas)
+        found = await self._api.quotas()
+        self._snapshot = await asyncio.to_thread(Snapshot, found.quotas)
+        self._skipped.replace(found.unreadable)
+        self._version, self._failures = found.version, 0
         self._contact = self._clock()
         self._works("list")
         if not self.synced:
             self.synced = True
-            logs.info("quotas synced", quotas=len(quotas))
+            logs.info("quotas synced", quotas=len(found.quotas), unreadable=len(found.unreadable))
 
     async def _watch(self) -> None:
         start, version = self._clock(), self._version
@@ -109,14 +117,25 @@ class Reflector:
         self._works("watch")
 
     def _apply(self, event: Event) -> None:
-        if event.type == "DELETED":
-            self._snapshot.remove(event.quota)
-        elif event.type != "BOOKMARK":
-            self._snapshot.put(event.quota)
+        if event.type != "BOOKMARK":
+            self._take_up(event)
         self._contact = self._clock()
         if (version := event.quota.metadata.resource_version) and version != self._version:
             self._version = version
             self._works("watch")
+
+    def _take_up(self, event: Event) -> None:
+        """Nothing is decided by what a quota was before it became one that cannot be read."""
+        quota = event.quota
+        if isinstance(quota, Unreadable):
+            self._snapshot.remove(quota.metadata)
+            self._skipped.put(quota)
+            return
+        self._skipped.remove(quota.metadata)
+        if event.type == "DELETED":
+            self._snapshot.remove(quota.metadata)
+        else:
+            self._snapshot.put(quota)
 
     async def live(self, namespace: str) -> Quotas | None:
         """The namespace's quotas as they are after this call, by name; None if that cannot be told within a second.
@@ -133,15 +152,17 @@ class Reflector:
             del self._next[namespace]  # what this finds may be too old for who asks from now on
             try:
                 async with asyncio.timeout_at(deadline):
-                    quotas, _ = await self._api.quotas(namespace)
+                    found = await self._api.quotas(namespace)
             except (ReadError, TimeoutError) as error:
                 self._failed(LIVE, error)
                 return None
         self._works(LIVE)
-        return Snapshot(quotas).of(namespace)
+        return Snapshot(found.quotas).of(namespace)
 
     def _works(self, read: str) -> None:
-        """Tell, if it was told that it does not."""
+        """Say so in the log, if that it does not was said there."""
+        if read == "watch":
+            self._failures = 0
         if self._told.pop(read, None):
             logs.info("quotas can be read again", read=read)
 

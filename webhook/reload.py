@@ -4,15 +4,38 @@ The files are polled, for a watch on them would see the first swap only. What ca
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from webhook.policy_file import digest, load
 from webhook.service import Service
 from webhook.serving import Serving
+from webhook.supervise import keep
 from webhook.yaml_text import ProblemsError
 
 POLL_SECONDS: Final = 5.0  # the kubelet takes a minute or so to bring a change
+
+
+@asynccontextmanager
+async def following(path: Path, serving: Serving, service: Service) -> AsyncIterator[None]:
+    """Keep up with the policy, the certificate and the cluster during the block."""
+    followers: dict[str, Callable[[], Awaitable[None]]] = {
+        "policy": lambda: follow(path, service),
+        "certificate": lambda: follow_certificate(serving),
+    }
+    if service.cluster:
+        followers["quotas"] = service.cluster.run
+    async with asyncio.TaskGroup() as tasks:
+        kept = [tasks.create_task(keep(name, run, service.metrics)) for name, run in followers.items()]
+        try:
+            yield
+        finally:
+            for task in kept:
+                task.cancel()
+            if service.cluster:
+                await service.cluster.close()
 
 
 async def follow(path: Path, service: Service) -> None:

@@ -17,7 +17,7 @@ from webhook import logs
 from webhook.app import Webhook, health
 from webhook.connection import Connection
 from webhook.options import Address, Options
-from webhook.reload import follow, follow_certificate
+from webhook.reload import following
 from webhook.service import Service
 from webhook.serving import Serving
 
@@ -72,16 +72,8 @@ def run(service: Service, listeners: Listeners, options: Options) -> None:
 
 
 async def _run(service: Service, listeners: Listeners, options: Options) -> None:
-    async with asyncio.TaskGroup() as followers:
-        following = [
-            followers.create_task(follow(options.policy, service)),
-            followers.create_task(follow_certificate(listeners.serving)),
-        ]
-        if service.cluster:
-            following.append(followers.create_task(service.cluster.run()))
+    async with following(options.policy, listeners.serving, service):
         await _serve(service, listeners, options.shutdown_delay)
-        for task in following:
-            task.cancel()
     logs.info("stopped")
 
 

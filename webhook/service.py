@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from functools import lru_cache
-from time import time
 from typing import Protocol
 
 from webhook import logs
+from webhook.clock import today
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
@@ -42,6 +40,9 @@ class Cluster(Protocol):
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
 
+    async def close(self) -> None:
+        """Give the connections to it up."""
+
 
 @dataclass(slots=True)
 class Service:
@@ -74,24 +75,14 @@ class Service:
             logs.warning("policy not in use, the last good one is kept", problems=problem.splitlines())
 
     def readiness(self) -> tuple[str, int]:
-        """What /readyz says, and with which status: what is waited for, or what goes on with what it had before."""
-        problems = self.cluster.problems if self.cluster else {}
-        told = "".join(f"{read}: {why}\n" for read, why in problems.items())
+        """Return what /readyz says and with which status: that something is wrong, for anybody may ask.
+
+        What is wrong is in the log.
+        """
         if self.draining:
             return "draining\n", 503
+        policy = "policy: not in use, see the log\n" if self.policy_problem else ""
+        quotas = "quotas: cannot be read, see the log\n" if self.cluster and self.cluster.problems else ""
         if self.cluster and not self.cluster.synced:
-            return f"waiting for the ResourceQuotas of the cluster\n{told}", 503
-        kept = f"the last good policy is kept, for the file is not usable:\n{self.policy_problem}\n"
-        cached = f"the ResourceQuotas that were read before are kept, for those of the cluster cannot be read:\n{told}"
-        return f"ok\n{kept if self.policy_problem else ''}{cached if problems else ''}", 200
-
-
-def today() -> str:
-    """The date in UTC, YYYY-MM-DD."""
-    return _date(int(time()) // 86400)
-
-
-@lru_cache(maxsize=1)
-def _date(days: int) -> str:
-    """Of the day so many days after 1970-01-01."""
-    return (date(1970, 1, 1) + timedelta(days)).isoformat()
+            return f"quotas: not known yet\n{quotas}{policy}", 503
+        return f"ok\n{policy}{quotas}", 200

@@ -6,16 +6,17 @@ So each pair is loaded into a context of its own, and a new connection is handed
 
 import ssl
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import Certificate
 
-from webhook import logs, tls
+from webhook import clock, logs, tls
+from webhook.certificate import BLOCK, certificate, certificates, signed
+from webhook.client_authorities import ClientAuthorities
+from webhook.clock import later
 from webhook.metrics import Metrics
 from webhook.tls import CertificateError
 
@@ -45,7 +46,7 @@ class Files:
     def digest(self) -> str:
         """Of all that the files hold; CertificateError if one cannot be read."""
         files = [file for file in (self.certificate, self.key, self.ca) if file]
-        return sha256(b"\0".join(sha256(_read(file)).digest() for file in files)).hexdigest()
+        return sha256(b"\0".join(sha256(tls.read(file)).digest() for file in files)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +68,41 @@ class Loaded:
         if ca is None:
             return replace(self, ca=None, untrusted="")
         try:
-            found = trust_anchor(self.chain, _certificates(ca))
+            found = trust_anchor(self.chain, _all(ca))
         except CertificateError as error:
             return replace(self, ca=None, untrusted=str(error))
         return replace(self, ca=found, untrusted="" if found else f"no CA of {ca} has signed the certificate")
 
 
-def load(files: Files) -> Loaded:
-    """A fresh context with the pair; CertificateError if it is none."""
-    return Loaded(tls.context(files.certificate, files.key), _certificates(files.certificate)).judged(files.ca)
+def load(files: Files, clients: str = "") -> Loaded:
+    """A fresh context with the pair, for clients of these CAs; CertificateError if it is none."""
+    return Loaded(tls.context(files.certificate, files.key, clients), _chain(files.certificate)).judged(files.ca)
+
+
+def _all(file: Path) -> list[Certificate]:
+    """Those that can be read; CertificateError if there is none."""
+    if found := certificates(tls.read(file)):
+        return list(found)
+    raise CertificateError(f"{file}: no certificate in PEM that can be read")
+
+
+def _chain(file: Path) -> list[Certificate]:
+    """The leaf, which must be readable, and what else can be read; CertificateError if that is not so."""
+    chain, first = _all(file), BLOCK.search(tls.read(file))
+    if first is None or certificate(first[0]) != chain[0]:
+        raise CertificateError(f"{file}: the first certificate cannot be read")
+    return chain
 
 
 def trust_anchor(chain: list[Certificate], authorities: list[Certificate]) -> Certificate | None:
     """The CA that a client gets to from the leaf by way of the rest of the chain; the last to expire of several."""
     leaf, *rest = chain
-    if found := [ca for ca in authorities if ca == leaf or _signed(ca, leaf)]:
+    if found := [ca for ca in authorities if ca == leaf or signed(ca, leaf)]:
         return max(found, key=lambda ca: ca.not_valid_after_utc)
-    above = next((certificate for certificate in rest if _signed(certificate, leaf)), None)
+    above = next((certificate for certificate in rest if signed(certificate, leaf)), None)
     if above is None:
         return None
     return trust_anchor([above, *(certificate for certificate in rest if certificate != above)], authorities)
-
-
-def _signed(ca: Certificate, certificate: Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):  # another issuer, a key that signs nothing, another key
-        return False
-    return True
 
 
 def problems(loaded: Loaded, now: datetime) -> list[str]:
@@ -110,7 +118,7 @@ def _by_time(certificate: Certificate, now: datetime) -> str:
         return f"is valid from {begin.isoformat()} only"
     if end <= now:
         return f"expired at {end.isoformat()}"
-    if end - now < min(LATE, (end - begin) / 5):
+    if end < later(now, min(LATE, (end - begin) / 5)):
         return f"expires at {end.isoformat()} and should have been replaced by now"
     return ""
 
@@ -118,27 +126,43 @@ def _by_time(certificate: Certificate, now: datetime) -> str:
 class Serving:
     """A certificate that follows its files."""
 
-    def __init__(self, files: Files, metrics: Metrics) -> None:
-        """Serve what the files hold, even if it has expired; CertificateError if that is nothing to serve."""
+    def __init__(self, files: Files, metrics: Metrics, clients: ClientAuthorities | None = None) -> None:
+        """Serve what the files hold, even if it has expired; CertificateError if that is nothing to serve.
+
+        Whether clients must show a certificate is settled here; by whom it must be signed may change.
+        """
         self.files = files
+        self._clients = clients
         self._metrics = metrics
         resolved = files.resolved()
-        self._used = self._seen = resolved.digest()
+        self._seen = resolved.digest()
+        self._used = self._seen, self._authorities
         self._problems: list[str] = []
         self._refusal = ""
-        self.current = load(resolved)
+        self.current = load(resolved, self._authorities)
         self._trusted = not self.current.untrusted  # or has been
-        self.context = tls.context(resolved.certificate, resolved.key)
+        self.context = tls.context(resolved.certificate, resolved.key, self._authorities)
         self.context.sni_callback = self._hand_over
         self._metrics.certificate_read("good")
         self._tell()
 
-    def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
+    def _hand_over(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext
+    ) -> ssl.AlertDescription | None:
+        if self._clients and connection.session_reused:  # as TLS 1.2 can without a ticket; nobody's CA is checked then
+            return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
         connection.context = self.current.context
+        return None
+
+    @property
+    def _authorities(self) -> str:
+        return self._clients.pem if self._clients else ""
 
     def look(self) -> None:
         """Take up what the files hold, once two looks have found the same; what cannot be used changes nothing."""
-        now = datetime.now(UTC)
+        now = clock.now()
+        if self._clients:
+            self._clients.look()
         try:
             resolved = self.files.resolved()
             before, self._seen = self._seen, resolved.digest()
@@ -151,14 +175,16 @@ class Serving:
         self._warn(problems(self.current, now))
 
     def _take_up(self, resolved: Files, now: datetime) -> None:
-        if self._seen != self._used:
-            fresh = load(resolved)
+        wanted = self._seen, self._authorities
+        if wanted != self._used:
+            fresh = load(resolved, self._authorities)
             if problem := self._why_not(fresh, now):
                 raise CertificateError(f"{self.files.certificate}: {problem}")
             self._trusted = not fresh.untrusted or (self._trusted and fresh.leaf == self.current.leaf)
-            self._used, self.current = self._seen, fresh
-            self._metrics.certificate_read("good")
-            logs.info("certificate in use", **self.fields())
+            before, self._used, self.current = self._used, wanted, fresh
+            if self._seen != before[0]:
+                self._metrics.certificate_read("good")
+                logs.info("certificate in use", **self.fields())
         self._refusal = ""
 
     def _why_not(self, fresh: Loaded, now: datetime) -> str:
@@ -197,17 +223,3 @@ class Serving:
         leaf = self.current.leaf
         return {"certificate": str(self.files.certificate), "serial": f"{leaf.serial_number:x}",
                 "expires": leaf.not_valid_after_utc.isoformat()}  # fmt: skip
-
-
-def _certificates(file: Path) -> list[Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(_read(file))
-    except ValueError as error:
-        raise CertificateError(f"{file}: no certificate in PEM: {error}") from error
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise CertificateError(f"{file}: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """What rules may know of the cluster: ResourceQuotas, read from the API server or kept in memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -10,6 +10,7 @@ from webhook.pod import ObjectMeta, Wire
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import EMPTY, ResourceList
 
+MOST_PODS: Final = 10_000  # that the local mode remembers; the oldest leave, and stay charged
 Charges: TypeAlias = Mapping[str, ResourceList]  # name of a quota -> what one Pod takes of it
 
 
@@ -97,17 +98,17 @@ class Snapshot:
 
     def put(self, quota: ResourceQuota) -> None:
         """Add the quota, or take it in the place of what it was."""
-        self._quotas[quota.metadata.namespace or ""] = _by_name([*self._others(quota), quota])
+        self._quotas[quota.metadata.namespace or ""] = _by_name([*self._others(quota.metadata), quota])
 
-    def remove(self, quota: ResourceQuota) -> None:
-        """Forget the quota, and its namespace with the last one."""
-        if others := self._others(quota):
-            self._quotas[quota.metadata.namespace or ""] = others
+    def remove(self, meta: QuotaMeta) -> None:
+        """Forget the quota of that name, and its namespace with the last one."""
+        if others := self._others(meta):
+            self._quotas[meta.namespace or ""] = others
         else:
-            self._quotas.pop(quota.metadata.namespace or "", None)
+            self._quotas.pop(meta.namespace or "", None)
 
-    def _others(self, quota: ResourceQuota) -> tuple[ResourceQuota, ...]:
-        return tuple(other for other in self.of(quota.metadata.namespace or "") if other.name != quota.name)
+    def _others(self, meta: QuotaMeta) -> tuple[ResourceQuota, ...]:
+        return tuple(other for other in self.of(meta.namespace or "") if other.name != meta.name)
 
 
 def _by_name(quotas: Iterable[ResourceQuota]) -> tuple[ResourceQuota, ...]:
@@ -118,7 +119,8 @@ class Ledger:
     """The quotas of the local mode, in memory: an admitted Pod is charged once, and stays charged.
 
     One Pod is reviewed several times, by /mutate, perhaps once more, and by /validate. It is known by its name;
-    before it has one, by its generateName, and the first named Pod made from that takes its place.
+    before it has one, by its generateName, and the first named Pod made from that takes its place. No more than
+    MOST_PODS are known.
     """
 
     def __init__(self, quotas: Iterable[ResourceQuota]) -> None:
@@ -126,34 +128,49 @@ class Ledger:
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
         for quota in _by_name(quotas):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
-        self._pods: dict[tuple[str, str], list[Charges]] = {}
+        self._pods: dict[tuple[str, str], list[Charges]] = {}  # those charged last are the last
+        self._remembered = 0  # Pods
 
     def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
         """The namespace's quotas by name: as they would be without this Pod, or as they are for its resize."""
         quotas = self._quotas.get(namespace, {})
-        known = () if resize else self._known(namespace, meta)
-        if not known:
+        known = None if resize else self._known(namespace, meta)
+        if known is None:
             return tuple(quotas.values())
-        return tuple(_charged(quota, known[0].get(name, EMPTY), EMPTY) for name, quota in quotas.items())
+        own = self._pods[known][0]
+        return tuple(_charged(quota, own.get(name, EMPTY), EMPTY) for name, quota in quotas.items())
 
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
         """Charge an admitted Pod, instead of what it was charged before, or on top of that for its resize."""
         quotas = self._quotas.get(namespace)
         if not quotas:
             return
-        known = self._known(namespace, meta)
-        former = known.pop(0) if known else {}
+        former = self._forget(self._known(namespace, meta))
         total = {}
         for name, quota in quotas.items():
             before, more = former.get(name, EMPTY), charges.get(name, EMPTY)
             total[name] = resource_list.add(before, more) if resize else more
             quotas[name] = _charged(quota, before, total[name])
         self._pods.setdefault((namespace, meta.name or meta.generate_name or ""), []).append(total)
+        self._remembered += 1
+        if self._remembered > MOST_PODS:
+            self._forget(next(iter(self._pods)))
 
-    def _known(self, namespace: str, meta: ObjectMeta) -> list[Charges]:
-        """The earlier charges among which this Pod's own is the first; a Pod without a name is always a new one."""
+    def _known(self, namespace: str, meta: ObjectMeta) -> tuple[str, str] | None:
+        """Where the earlier charges are of which the first is this Pod's; one without a name is always a new one."""
         names = [name for name in (meta.name, meta.generate_name) if name] if meta.name else []
-        return next(filter(None, (self._pods.get((namespace, name)) for name in names)), [])
+        return next(filter(self._pods.__contains__, ((namespace, name) for name in names)), None)
+
+    def _forget(self, key: tuple[str, str] | None) -> Charges:
+        """Return the first of the charges there and remember the Pod no longer; it stays charged."""
+        if key is None:
+            return {}
+        charges = self._pods[key]
+        first = charges.pop(0)
+        self._remembered -= 1
+        if not charges:
+            del self._pods[key]
+        return first
 
 
 def _enforced(quota: ResourceQuota) -> ResourceQuota:

@@ -1,7 +1,7 @@
 """When the certificate is replaced, and which CAs are trusted: tables of the pure decisions."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -12,6 +12,8 @@ from certs import pki, rotation
 from certs.rotation import Bundle, Lifetimes, Reason, successor, trusted, why_publish, why_rotate
 from tests import x509
 from tests.x509 import DAY, NOW
+from webhook.certificate import certificates
+from webhook.clock import LAST
 
 NAMES = ("flyte-admission.flyte.svc", "10.0.0.1")
 LIFETIMES = Lifetimes()
@@ -29,7 +31,7 @@ def data(of: pki.Issued, *before: pki.Issued) -> dict[str, bytes]:
 GOOD, OTHER = issued(), issued()
 WHOLE = data(GOOD)
 ROOT = x509.root()
-RSA = ROOT.issue("rsa")
+RSA, ECDSA = ROOT.issue("rsa"), ROOT.issue()
 
 
 def locked(of: pki.Issued) -> bytes:
@@ -60,6 +62,25 @@ def locked(of: pki.Issued) -> bytes:
         (WHOLE | {"tls.crt": RSA.crt, "tls.key": RSA.pem_key}, Reason.NOT_SIGNED_BY_CA),
         ({"ca.crt": ROOT.crt, "tls.crt": RSA.crt, "tls.key": RSA.pem_key}, Reason.NAMES_NOT_COVERED),
         ({"ca.crt": ROOT.crt, "tls.crt": ROOT.crt, "tls.key": ROOT.pem_key}, Reason.NAMES_NOT_COVERED),
+        (
+            {"ca.crt": x509.altered(ROOT, "key"), "tls.crt": ECDSA.crt, "tls.key": ECDSA.pem_key},
+            Reason.NOT_SIGNED_BY_CA,
+        ),
+        (
+            {"ca.crt": x509.altered(ROOT, "curve"), "tls.crt": ECDSA.crt, "tls.key": ECDSA.pem_key},
+            Reason.NOT_SIGNED_BY_CA,
+        ),
+        (WHOLE | {"ca.crt": x509.altered(ROOT, "version")}, Reason.CA_UNPARSABLE),
+        (WHOLE | {"ca.crt": x509.altered(ROOT, "key") + WHOLE["ca.crt"]}, None),
+        ({"ca.crt": ROOT.crt, "tls.crt": x509.altered(ECDSA, "key"), "tls.key": ECDSA.pem_key}, Reason.KEY_MISMATCH),
+        (
+            {"ca.crt": ROOT.crt, "tls.crt": x509.altered(ECDSA, "signature"), "tls.key": ECDSA.pem_key},
+            Reason.NOT_SIGNED_BY_CA,
+        ),
+        (
+            {"ca.crt": ROOT.crt, "tls.crt": x509.altered(ECDSA, "extension twice"), "tls.key": ECDSA.pem_key},
+            Reason.NOT_SIGNED_BY_CA,
+        ),
         (data(issued(names=NAMES[:1])), Reason.NAMES_NOT_COVERED),
         (data(issued(names=(*NAMES, "more.svc"))), None),
     ],
@@ -91,6 +112,21 @@ def test_a_certificate_is_replaced_when_its_time_or_that_of_its_ca_runs_out(
 ) -> None:
     bundle = Bundle.read(data(pki.issue(NAMES, NOW, authority, leaf)))
     assert why_rotate(bundle, NAMES, NOW + after, 30 * DAY) == reason
+
+
+@pytest.mark.parametrize("now", [LAST, LAST - 100 * DAY, LAST - HOUR])
+def test_at_the_end_of_time_a_certificate_is_issued_that_lasts_until_then(now: datetime) -> None:
+    made = pki.issue(NAMES, now, LIFETIMES.authority, LIFETIMES.leaf)
+    assert made.authority.not_valid_after_utc == LAST
+    assert made.leaf.not_valid_after_utc == min(LAST, now + 90 * DAY if now < LAST - 90 * DAY else LAST)
+    bundle = Bundle.read(data(made))
+    assert why_rotate(bundle, NAMES, now, timedelta(days=999_999)) in (Reason.CA_EXPIRING, Reason.CA_EXPIRED)
+    assert successor(made, bundle.authorities, [], Reason.LEAF_EXPIRING, now)[1:] == ()
+
+
+def test_extensions_that_cannot_be_parsed_name_nobody() -> None:
+    (leaf,) = certificates(x509.altered(ECDSA, "extension twice"))
+    assert pki.names(leaf) == frozenset()
 
 
 def test_what_is_issued_is_verified_by_its_ca_for_all_its_names_and_by_no_other() -> None:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 PATIENCE = 30.0  # seconds for what should take one
 IDLE = 30.0  # seconds after which the API server may have closed a connection
 PAUSE = 0.05  # seconds between two looks at something that changes by itself
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 PATHS = {  # of the kinds that the tests use: prefix, plural, and whether it is in a namespace
     "Namespace": ("/api/v1", "namespaces", False),
     "Node": ("/api/v1", "nodes", False),
@@ -24,15 +25,16 @@ PATHS = {  # of the kinds that the tests use: prefix, plural, and whether it is 
     "ConfigMap": ("/api/v1", "configmaps", True),
     "Secret": ("/api/v1", "secrets", True),
     "ResourceQuota": ("/api/v1", "resourcequotas", True),
+    "Service": ("/api/v1", "services", True),
     "ServiceAccount": ("/api/v1", "serviceaccounts", True),
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
     "RuntimeClass": ("/apis/node.k8s.io/v1", "runtimeclasses", False),
-    "MutatingWebhookConfiguration": ("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", False),
-    "ValidatingWebhookConfiguration": (
-        "/apis/admissionregistration.k8s.io/v1",
-        "validatingwebhookconfigurations",
-        False,
-    ),
+    "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
+    "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
+    "MutatingWebhookConfiguration": (ADMISSION, "mutatingwebhookconfigurations", False),
+    "ValidatingWebhookConfiguration": (ADMISSION, "validatingwebhookconfigurations", False),
+    "ValidatingAdmissionPolicy": (ADMISSION, "validatingadmissionpolicies", False),
+    "ValidatingAdmissionPolicyBinding": (ADMISSION, "validatingadmissionpolicybindings", False),
 }
 
 

@@ -61,7 +61,8 @@ def accounts(control_plane: ControlPlane) -> Iterator[Accounts]:
     """Kubeconfig files of the shipped service accounts, which have the shipped rights and no others."""
     kubectl = [control_plane.binaries.path("kubectl"), f"--kubeconfig={control_plane.kubeconfig}"]
     environment = {"HOME": str(control_plane.folder)}
-    shipped = [f"--namespace={NAMESPACE}", *(f"--filename={BASE / name}" for name in ("rbac.yaml", "secret.yaml"))]
+    files = ("rbac.yaml", "certs-policy.yaml", "secret.yaml")
+    shipped = [f"--namespace={NAMESPACE}", *(f"--filename={BASE / name}" for name in files)]
     subprocess.run([*kubectl, "apply", f"--filename={BASE / 'namespace.yaml'}"], check=True, env=environment)
     subprocess.run([*kubectl, "apply", *shipped], check=True, env=environment)
     yield partial(control_plane.service_account, NAMESPACE)

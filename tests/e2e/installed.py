@@ -36,6 +36,18 @@ def reachable(configurations: Sequence[Json], url: str, certificate: Path, **cha
     return made
 
 
+@contextmanager
+def existing(admin: Client, objects: Sequence[Json]) -> Iterator[None]:
+    """These objects, until the end of the block."""
+    try:
+        for each in objects:
+            admin.created(each)
+        yield
+    finally:
+        for each in objects:
+            admin.ask("DELETE", path_of(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]))
+
+
 def issued(admin: Client) -> dict[str, bytes]:
     """The files that certs has put into the Secret; none yet, maybe."""
     secret = admin.must("GET", path_of("Secret", NAMESPACE, "flyte-admission-tls"))
@@ -69,11 +81,11 @@ class Installed:
 
 
 @contextmanager
-def installed(admin: Client, folder: Path, *options: str, **changed: Any) -> Iterator[Installed]:
-    """The webhook with the example policy, called for every Flyte Pod of the cluster until the end of the block."""
+def installed(admin: Client, folder: Path, *options: str, policy: Path = POLICY, **changed: Any) -> Iterator[Installed]:
+    """The webhook with the policy, called for every Flyte Pod of the cluster until the end of the block."""
     certificate, key = tls.make(folder, ["127.0.0.1"])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
-    with server.running("--policy", POLICY, *files, *options) as process:
+    with server.running("--policy", policy, *files, *options) as process:
         webhook = Installed(process)
         configurations = reachable(shipped(), process.listening["webhook"], certificate, **changed)
         with called(admin, configurations, lambda: webhook.requests().keys()):
@@ -89,13 +101,10 @@ def called(admin: Client, configurations: Sequence[Json], reached: Callable[[], 
         return {"/mutate", "/validate"} <= reached()
 
     try:
-        for configuration in configurations:
-            admin.created(configuration)
-        wait_for("the API server to call the webhook", is_called)
-        yield
+        with existing(admin, configurations):
+            wait_for("the API server to call the webhook", is_called)
+            yield
     finally:
-        for configuration in configurations:
-            admin.ask("DELETE", path_of(configuration["kind"], name=configuration["metadata"]["name"]))
         wait_for("the API server to leave the webhook alone", lambda: _is_left_alone(admin))
 
 

@@ -16,6 +16,7 @@ NAMESPACE: Final = "flyte-admission"
 # Each component, and the values of the chart that are the same choice.
 CHOICES: Final = {
     "cert-manager": ["--set=certificates.certManager.enabled=true"],
+    "client-ca": ["--set=clientCA.configMapName=flyte-admission-client-ca"],
     "monitoring": [f"--set={name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboard")],
     "enforce-every-pod-in-namespace": ["--set=enforceEveryPodInNamespace.enabled=true"],
     "high-availability": [f"--values={CHART / 'values-high-availability.yaml'}"],

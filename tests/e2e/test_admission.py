@@ -88,6 +88,35 @@ def test_a_resize_is_clamped(admin: Client, namespace: str) -> None:
     assert resources(admin.must("GET", path_of("Pod", namespace, "task")))["limits"]["cpu"] == "4"
 
 
+LARGE = {"requests": {"cpu": "64", "memory": "64Gi"}, "limits": {"cpu": "64", "memory": "64Gi"}}
+VOLUME = {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "64Gi"}}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"containers": [{"name": "main", "resources": LARGE}]},
+        {"initContainers": [{"name": "init", "resources": LARGE}]},
+        {"ephemeralContainers": [{"name": "debug", "image": "example.com/debug:1", "resources": LARGE}]},
+        {"resources": LARGE},
+        {"overhead": {"cpu": "64"}},
+        {"volumes": [VOLUME]},
+    ],
+    ids=lambda spec: next(iter(spec)),
+)
+@pytest.mark.parametrize("subresource", ["", "/status", "/ephemeralcontainers"])
+def test_nothing_but_a_resize_makes_a_pod_larger(admin: Client, namespace: str, subresource: str, spec: Json) -> None:
+    """Which is why the webhook is called for no other change of a Pod, not even of one that waits at a gate."""
+    init = {"name": "init", "image": "example.com/task:1"}
+    small = {**VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+    for name, gates in (("free", []), ("gated", [{"name": "example.com/gate"}])):
+        made = pod(namespace, name, {}, initContainers=[init], volumes=[small], schedulingGates=gates)
+        before = admin.created(made)["spec"]
+        path = path_of("Pod", namespace, name)
+        admin.ask("PATCH", path + subresource, {"spec": spec}, patch="strategic-merge-patch")
+        assert admin.must("GET", path)["spec"] == before
+
+
 @pytest.mark.usefixtures("webhook")
 def test_a_limit_range_and_our_fill_agree(admin: Client, namespace: str) -> None:
     limits = {

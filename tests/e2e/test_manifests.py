@@ -4,17 +4,14 @@ import json
 import re
 import subprocess
 from base64 import b64encode
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 
-from tests.e2e.client import Client, Json, wait_for
+from tests.e2e.client import Client, Json
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.pods import FLYTE_1, FLYTE_2, pod
 from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, overlay, run, templated, values
 from tests.manifests import BASE, CHART, ROOT
 
@@ -22,7 +19,7 @@ COMBINATIONS = [
     pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), [*CHOICES])
 ]
 OWN_NAMESPACE = ("Namespace", "", NAMESPACE)
-ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+WEBHOOK, CERTS = "flyte-admission", "flyte-admission-certs"
 PEM = "-----BEGIN CERTIFICATE-----"
 
 
@@ -77,6 +74,13 @@ LEAF, RENEW = f"{LIFETIMES}.leafLifetime", f"{LIFETIMES}.renewBefore"
         ("networkPolicy.apiServerPorts=null", "at '/networkPolicy': missing property 'apiServerPorts'"),
         ("networkPolicy.apiServerPorts=[]", "minItems: got 0, want 1"),
         ("networkPolicy.apiServerPorts=[0]", "minimum: got 0, want 1"),
+        # a peer that is empty is one of all Pods, to some
+        ("networkPolicy.metricsFrom=[{}]", "minProperties: got 0, want 1"),
+        ('networkPolicy.reviewsFrom=[{"cidr":"10.0.0.0/8"}]', "additional properties 'cidr' not allowed"),
+        ('networkPolicy.reviewsFrom=[{"ipBlock":{"cidr":"10.0.0.1"}}]', "'10.0.0.1' does not match pattern"),
+        ('networkPolicy.apiServerTo=[{"ipBlock":{"cidr":"::/0"},"podSelector":{}}]', "maxProperties: got 2, want 1"),
+        ("clientCA.key=", "'/clientCA/key': '' does not match pattern"),
+        ("image.digest=0.1.0", "'0.1.0' does not match pattern"),
         # a selector that is empty is one of all Pods
         (f"{SELECTOR}.matchExpressions=null", f"at '/{SELECTOR.replace('.', '/')}': missing property 'matchLabels'"),
         (f"{SELECTOR}.matchExpressions=[]", "minItems: got 0, want 1"),
@@ -195,7 +199,6 @@ def test_values_reach_their_places(programs: Binaries) -> None:
 
 def test_null_leaves_out_what_the_chart_would_merge_in(programs: Binaries, tmp_path: Path) -> None:
     chosen = {
-        "webhook": {"objectSelector": {"flyte1": {"matchExpressions": None, "matchLabels": {"team": "ml"}}}},
         "enforceEveryPodInNamespace": {
             "enabled": True,
             "namespaceSelector": {"matchLabels": {"flyte-admission.io/enforce": None, "team": "ml"}},
@@ -207,8 +210,6 @@ def test_null_leaves_out_what_the_chart_would_merge_in(programs: Binaries, tmp_p
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(chosen))
     made = by_name(templated(programs, f"--values={file}"))
-    webhook = made["MutatingWebhookConfiguration", "", NAMESPACE]["webhooks"][0]
-    assert webhook["objectSelector"] == {"matchLabels": {"team": "ml"}}
     binding = made["ValidatingAdmissionPolicyBinding", "", "flyte-admission-every-pod"]
     assert binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"] == {"team": "ml"}
     labels = made["ConfigMap", NAMESPACE, "flyte-admission-dashboard"]["metadata"]["labels"]
@@ -218,6 +219,78 @@ def test_null_leaves_out_what_the_chart_would_merge_in(programs: Binaries, tmp_p
         for name in ("flyte-admission-certs", "flyte-admission")
     )
     assert (certs.keys(), serve) == ({"requests"}, {"requests": {"memory": "128Mi"}})
+
+
+def test_an_object_selector_of_ones_own_takes_the_place_of_ours(programs: Binaries) -> None:
+    chosen = f'{SELECTOR}={{"matchExpressions":null,"matchLabels":{{"team":"ml"}}}}'
+    made = by_name(templated(programs, f"--set-json={chosen}"))
+    webhook = made["MutatingWebhookConfiguration", "", NAMESPACE]["webhooks"][0]
+    assert webhook["objectSelector"] == {"matchLabels": {"team": "ml"}}
+
+
+def test_it_does_not_go_with_the_policy_that_lets_in_what_our_selectors_send_us(programs: Binaries) -> None:
+    chosen = [
+        f'--set-json={SELECTOR}={{"matchLabels":{{"team":"ml"}}}}',
+        "--set=enforceEveryPodInNamespace.enabled=true",
+    ]
+    with pytest.raises(AssertionError, match=r"enforceEveryPodInNamespace goes by the labels execution-id and flyte"):
+        templated(programs, *chosen)
+
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+
+
+def test_a_digest_takes_the_place_of_the_tag(programs: Binaries) -> None:
+    made = by_name(templated(programs, f"--set=image.tag=0.1.0,image.digest={DIGEST}"))
+    pods = [made["Deployment", NAMESPACE, name]["spec"]["template"] for name in (WEBHOOK, CERTS)]
+    images = {container["image"] for each in pods for container in each["spec"]["containers"]}
+    assert images == {f"flyte-admission@{DIGEST}"}
+
+
+# What docs/install.md has one add to a kustomization, and the values that are the same choice.
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE | re.DOTALL)
+SNIPPETS = {
+    "failurePolicy": {"webhook": {"failurePolicy": "Fail"}},
+    "digest:": {"image": {"repository": "registry.example.com/flyte-admission", "digest": DIGEST}},
+    "priorityClassName": {"priorityClassName": "admission-webhooks"},
+    "kind: NetworkPolicy": next(yaml.safe_load(text) for text in BLOCKS if text.startswith("networkPolicy:")),
+}
+
+
+@pytest.mark.parametrize(("snippet", "chosen"), SNIPPETS.items(), ids=[*SNIPPETS])
+def test_what_the_document_adds_to_a_kustomization_is_what_its_values_do(
+    programs: Binaries, tmp_path: Path, snippet: str, chosen: Json
+) -> None:
+    (text,) = (text for text in BLOCKS if snippet in text and text.startswith(("patches:", "images:")))
+    file = overlay(tmp_path, []) / "kustomization.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | yaml.safe_load(text)))
+    ours = by_name(run(programs.path("kustomize"), "build", tmp_path))
+    del ours[OWN_NAMESPACE]
+    made = templated(programs, *(f"--set-json={name}={json.dumps(value)}" for name, value in chosen.items()))
+    assert by_name(made) == ours != by_name(templated(programs))
+
+
+def test_the_priority_class_of_the_document_is_one_that_the_api_server_takes(admin: Client) -> None:
+    (text,) = (text for text in BLOCKS if "kind: PriorityClass" in text)
+    admin.created(yaml.safe_load(text), dry_run=True)
+
+
+def test_a_client_ca_may_be_under_any_key(programs: Binaries) -> None:
+    made = by_name(templated(programs, "--set-string=clientCA.configMapName=12,clientCA.key=bundle.pem"))
+    spec = made["Deployment", NAMESPACE, WEBHOOK]["spec"]["template"]["spec"]
+    assert spec["volumes"][-1]["configMap"] == {"name": "12", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}
+    assert "--client-ca-file=/etc/flyte-admission/client-ca/ca.crt" in spec["containers"][0]["args"]
+
+
+def test_network_policies_are_narrowed_to_addresses(programs: Binaries) -> None:
+    peers = {name: [{"ipBlock": {"cidr": cidr}}] for name, cidr in [("in", "10.0.0.0/28"), ("out", "fd00::1/128")]}
+    chosen = {"reviewsFrom": peers["in"], "metricsFrom": [], "apiServerTo": peers["out"], "apiServerPorts": [6443]}
+    made = by_name(templated(programs, f"--set-json=networkPolicy={json.dumps(chosen)}"))
+    webhook, certs = (made["NetworkPolicy", NAMESPACE, name]["spec"] for name in (WEBHOOK, CERTS))
+    assert webhook["ingress"] == [{"ports": [{"port": "https", "protocol": "TCP"}], "from": peers["in"]}]
+    assert certs["ingress"] == []
+    assert webhook["egress"] == certs["egress"]
+    assert certs["egress"] == [{"ports": [{"port": 6443, "protocol": "TCP"}], "to": peers["out"]}]
 
 
 def test_a_name_that_looks_like_a_number_stays_a_name(programs: Binaries) -> None:
@@ -254,114 +327,3 @@ def test_the_alert_fires_when_a_third_of_the_time_for_renewal_is_gone(
     seconds, text = expect
     assert rule["expr"].endswith(f" < {seconds} * 2 / 3")
     assert f"renewed {text} before its end" in rule["annotations"]["description"]
-
-
-class Access(NamedTuple):
-    """Something that an account of ours may do, or may not."""
-
-    account: str
-    verb: str
-    resource: str
-    name: str = ""
-    namespace: str = ""
-
-    def is_allowed(self, admin: Client) -> bool:
-        """What the API server's RBAC says."""
-        group = "admissionregistration.k8s.io" if self.resource.endswith("webhookconfigurations") else ""
-        asked = {
-            "user": f"system:serviceaccount:{NAMESPACE}:{self.account}",
-            "groups": ["system:serviceaccounts"],
-            "resourceAttributes": {"group": group, **self._asdict()},
-        }
-        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        return bool(admin.must("POST", path, {"spec": asked})["status"]["allowed"])
-
-
-WEBHOOK, CERTS, TLS = "flyte-admission", "flyte-admission-certs", "flyte-admission-tls"
-MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
-
-
-@pytest.mark.usefixtures("accounts")
-@pytest.mark.parametrize(
-    "access",
-    [
-        Access(WEBHOOK, "list", "resourcequotas"),
-        Access(WEBHOOK, "watch", "resourcequotas"),
-        Access(WEBHOOK, "list", "resourcequotas", namespace="elsewhere"),
-        Access(CERTS, "get", "secrets", TLS, NAMESPACE),
-        Access(CERTS, "update", "secrets", TLS, NAMESPACE),
-        Access(CERTS, "get", MUTATING, "flyte-admission"),
-        Access(CERTS, "patch", MUTATING, "flyte-admission"),
-        Access(CERTS, "patch", VALIDATING, "flyte-admission"),
-    ],
-    ids=" ".join,
-)
-def test_each_account_may_do_what_its_program_does(admin: Client, access: Access) -> None:
-    assert access.is_allowed(admin)
-
-
-@pytest.mark.usefixtures("accounts")
-@pytest.mark.parametrize(
-    "access",
-    [
-        Access(WEBHOOK, "update", "resourcequotas", "q", "elsewhere"),
-        Access(WEBHOOK, "list", "pods"),
-        Access(WEBHOOK, "get", "secrets", TLS, NAMESPACE),
-        Access(WEBHOOK, "patch", MUTATING, "flyte-admission"),
-        Access(CERTS, "get", "secrets", "another", NAMESPACE),
-        Access(CERTS, "get", "secrets", TLS, "elsewhere"),
-        Access(CERTS, "list", "secrets", "", NAMESPACE),
-        Access(CERTS, "create", "secrets", "", NAMESPACE),
-        Access(CERTS, "delete", "secrets", TLS, NAMESPACE),
-        Access(CERTS, "patch", MUTATING, "flyte-pod-webhook"),
-        Access(CERTS, "create", VALIDATING),
-        Access(CERTS, "delete", VALIDATING, "flyte-admission"),
-        Access(CERTS, "list", "resourcequotas"),
-    ],
-    ids=" ".join,
-)
-def test_and_no_account_may_do_more(admin: Client, access: Access) -> None:
-    assert not access.is_allowed(admin)
-
-
-@pytest.fixture
-def every_pod(admin: Client, programs: Binaries, tmp_path: Path, namespace: str) -> Iterator[str]:
-    """A namespace with an unlabelled Pod from before, in which the component is in force from then on."""
-    admin.created(pod(namespace, "before", {"app": "nginx"}))
-    plurals = {
-        "ValidatingAdmissionPolicy": f"{ADMISSION}/validatingadmissionpolicies",
-        "ValidatingAdmissionPolicyBinding": f"{ADMISSION}/validatingadmissionpolicybindings",
-    }
-    rendered = yaml.safe_load_all(kustomized(programs, tmp_path, ["enforce-every-pod-in-namespace"]))
-    made = [each for each in rendered if each["kind"] in plurals]
-    for each in made:
-        admin.must("POST", plurals[each["kind"]], each)
-    labels = {"metadata": {"labels": {"flyte-admission.io/enforce": "every-pod"}}}
-    admin.must("PATCH", f"/api/v1/namespaces/{namespace}", labels)
-    probe = pod(namespace, "probe", {"app": "nginx"})
-    wait_for("the policy to be in force", lambda: admin.create(probe, dry_run=True).code == 403)
-    yield namespace
-    for each in made:
-        admin.must("DELETE", f"{plurals[each['kind']]}/{each['metadata']['name']}")
-
-
-def test_where_every_pod_is_enforced_none_goes_without_flytes_labels(admin: Client, every_pod: str) -> None:
-    bare: Json = pod(every_pod, "bare", {})
-    del bare["metadata"]["labels"]
-    refused = admin.create(bare)
-    assert refused.code == 403
-    assert "this namespace is for the Pods of Flyte tasks" in refused.message
-    assert admin.create(pod(every_pod, "one", FLYTE_1)).code == 201
-    assert admin.create(pod(every_pod, "two", FLYTE_2)).code == 201
-    path = f"/api/v1/namespaces/{every_pod}/pods"
-    stripped = {"metadata": {"labels": dict.fromkeys(FLYTE_1)}}
-    assert admin.ask("PATCH", f"{path}/one", stripped).code == 403
-    assert admin.ask("PATCH", f"{path}/one", {"metadata": {"labels": {"more": "yes"}}}).code == 200
-    assert admin.ask("PATCH", f"{path}/before", {"metadata": {"labels": {"more": "yes"}}}).code == 200
-    assert admin.ask("DELETE", f"{path}/before").code == 200
-
-
-def test_where_it_is_not_every_pod_is_let_in(admin: Client, every_pod: str) -> None:
-    elsewhere = admin.created({"kind": "Namespace", "metadata": {"generateName": "test-"}})["metadata"]["name"]
-    assert elsewhere != every_pod
-    assert admin.create(pod(elsewhere, "nginx", {"app": "nginx"})).code == 201

@@ -1,13 +1,17 @@
 """The base and its components, by what they say."""
 
+import ast
 from collections.abc import Sequence
+from typing import Any
 
 import click
 import pytest
 import yaml
 
-from tests.manifests import BASE, Json, named, objects
+from tests.manifests import BASE, COMPONENTS, Json, documents, named, objects
 from webhook.__main__ import main
+from webhook.flyte import Identification, identify
+from webhook.pod import ObjectMeta, Pod
 from webhook.policy_file import load
 from webhook.server import GRACE
 
@@ -125,8 +129,14 @@ def test_the_webhook_gets_the_time_that_it_takes_to_drain() -> None:
 def test_serve_knows_every_argument() -> None:
     (container,) = pod_of("flyte-admission")["spec"]["containers"]
     known = {option for param in main.commands["serve"].params for option in param.opts}
+    (added,) = (
+        operation["value"]
+        for patch in documents(COMPONENTS / "client-ca" / "kustomization.yaml")[0]["patches"]
+        for operation in yaml.safe_load(patch["patch"])
+        if operation["path"].endswith("/args/-")
+    )
     assert container["command"] == ["flyte-admission", "serve"]
-    assert {arg.partition("=")[0] for arg in container["args"]} <= known
+    assert {arg.partition("=")[0] for arg in [*container["args"], added]} <= known
 
 
 def test_certs_knows_every_argument() -> None:
@@ -197,9 +207,8 @@ def test_mutation_is_asked_for_again_where_others_have_added_something() -> None
 
 def test_everything_is_in_our_namespace_or_in_none_and_bears_our_name() -> None:
     for each in objects():
-        namespace = each["metadata"].get("namespace", "flyte-admission")
-        assert namespace == "flyte-admission", each
-        assert each["kind"] not in CLUSTER_WIDE or "namespace" not in each["metadata"], each
+        expected = None if each["kind"] in CLUSTER_WIDE else "flyte-admission"
+        assert each["metadata"].get("namespace") == expected, each
         assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "flyte-admission", each
 
 
@@ -209,6 +218,47 @@ def test_what_selects_pods_selects_those_of_one_deployment(deployment: str) -> N
     assert named("Service", deployment)["spec"]["selector"] == labels
     assert named("Deployment", deployment)["spec"]["selector"]["matchLabels"] == labels
     assert named("NetworkPolicy", deployment)["spec"]["podSelector"]["matchLabels"] == labels
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_metrics_are_for_namespaces_that_are_labelled_for_it_and_calls_go_to_the_api_server(deployment: str) -> None:
+    spec = named("NetworkPolicy", deployment)["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    readers = [{"namespaceSelector": {"matchLabels": {"flyte-admission.io/metrics": "read"}}}]
+    health = [rule.get("from") for rule in spec["ingress"] for port in rule["ports"] if port["port"] == "health"]
+    assert health == [readers]
+    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [443, 6443]
+
+
+class Asked(dict[str, str | None]):
+    """Labels that remember which of them were asked for."""
+
+    def __init__(self, **labels: str) -> None:
+        super().__init__(labels)
+        self.names: set[object] = set()
+
+    def __contains__(self, name: object) -> bool:
+        self.names.add(name)
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def test_the_labels_that_decide_what_a_pod_may_use_stay_as_they_are_where_every_pod_is_enforced() -> None:
+    names: set[object] = set()
+    for labels in (Asked(**{"flyte.org/run": "r1"}), Asked(**{"execution-id": "e1"})):
+        pod = Pod(metadata=ObjectMeta(labels=labels))
+        identify(pod, "default", Identification(labels="always"))
+        names |= labels.names
+    (owned,) = (
+        variable["expression"]
+        for variable in named("ValidatingAdmissionPolicy", "flyte-admission-every-pod")["spec"]["variables"]
+        if variable["name"] == "owned"
+    )
+    # Tolerations are added to new Pods alone, so that a later change of `interruptible` gives nothing.
+    assert set(ast.literal_eval(owned)) == names - {"interruptible"}
 
 
 def test_the_policy_that_is_shipped_loads_and_only_tells() -> None:

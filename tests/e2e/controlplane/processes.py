@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class ControlPlane:
     token: str  # of the user admin, who may do anything
     folder: Path
     binaries: Binaries
+    flags: list[str]  # of its API server
     components: list[Component] = field(default_factory=list)
 
     def client(self) -> Client:
@@ -105,6 +106,18 @@ class ControlPlane:
         stack.callback(_stop, process)
         self.components.append(Component(name, process, log))
 
+    @contextmanager
+    def another_api_server(self, *flags: str) -> Iterator["ControlPlane"]:
+        """The same cluster by another API server, which has these flags as well, until the end of the block."""
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder)))
+            (port,) = free_ports(1)
+            found = replace(self, url=f"https://{LOOPBACK}:{port}", folder=folder, components=[])
+            found.start(stack, "kube-apiserver", *self.flags, f"--secure-port={port}", *flags)
+            found.wait_until_ready()
+            yield found
+            found.check()
+
     def wait_until_ready(self) -> None:
         """Return once the API server is; ControlPlaneError if that takes too long or a component has ended."""
         try:
@@ -138,9 +151,10 @@ def running(binaries: Binaries) -> Iterator[ControlPlane]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-")))
         etcd, peers, secure = (f"{LOOPBACK}:{port}" for port in free_ports(3))
         token = secrets.token_urlsafe()
-        plane = ControlPlane(f"https://{secure}", folder / "certs" / "apiserver.crt", token, folder, binaries)
+        flags = [*_apiserver(folder, etcd, secure, token)]
+        plane = ControlPlane(f"https://{secure}", folder / "certs" / "apiserver.crt", token, folder, binaries, flags)
         plane.start(stack, "etcd", *_etcd(folder, etcd, peers))
-        plane.start(stack, "kube-apiserver", *_apiserver(folder, etcd, secure, token))
+        plane.start(stack, "kube-apiserver", *flags)
         plane.wait_until_ready()
         plane.write_kubeconfig("admin", token)
         plane.start(stack, "kube-controller-manager", *_controller_manager(plane.kubeconfig))

@@ -53,6 +53,37 @@ selfSigned
 {{- toYaml (merge (dict "matchExpressions" $expressions) .selector) -}}
 {{- end }}
 
+{{/* The policy of enforceEveryPodInNamespace lets in what the default selectors send to the webhook. */}}
+{{- define "flyte-admission.checkObjectSelectors" -}}
+{{- $flyte1 := dict "matchExpressions" (list (dict "key" "execution-id" "operator" "Exists")) -}}
+{{- $run := list (dict "key" "flyte.org/run" "operator" "Exists") (dict "key" "execution-id" "operator" "DoesNotExist") -}}
+{{- if ne (toJson .) (toJson (dict "flyte1" $flyte1 "flyte2" (dict "matchExpressions" $run))) -}}
+{{- fail "enforceEveryPodInNamespace goes by the labels execution-id and flyte.org/run; leave webhook.objectSelector as it is" -}}
+{{- end -}}
+{{- end }}
+
+{{/* Who may read metrics, as a rule of a NetworkPolicy; no rule where nobody may, for an empty `from` is anybody. */}}
+{{- define "flyte-admission.metricsIngress" -}}
+{{- with .Values.networkPolicy.metricsFrom }}
+- from: {{- toYaml . | nindent 4 }}
+  ports:
+    - port: health
+      protocol: TCP
+{{- end }}
+{{- end }}
+
+{{/* To the API server, by its ports before and after its Service. */}}
+{{- define "flyte-admission.egress" -}}
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServerTo }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
 {{- define "flyte-admission.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532

@@ -1,0 +1,39 @@
+"""JSON text keeps what is read of it, and loses what is nested deeper."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhook.nesting import pruned
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+def cut(value: Any, depth: int) -> Any:
+    if isinstance(value, list):
+        return [cut(item, depth - 1) for item in value] if depth else None
+    if isinstance(value, dict):
+        return {key: cut(item, depth - 1) for key, item in value.items()} if depth else None
+    return value
+
+
+@given(JSON, st.integers(0, 4), st.booleans())
+def test_null_is_in_place_of_what_is_deeper(value: Any, depth: int, ascii_only: bool) -> None:  # noqa: FBT001
+    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert json.loads(pruned(text, depth)) == cut(value, depth)
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b'"', b"[", b"]", b"[[", b"]]]", b'{"a": [[', b"[[[1]]"])
+def test_what_is_not_json_does_not_become_json(text: bytes) -> None:
+    with pytest.raises(ValueError, match="char"):
+        json.loads(pruned(text, 1))
+
+
+def test_a_hundred_thousand_levels_are_no_problem() -> None:
+    assert pruned(b'{"a": 1, "b": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 1) == b'{"a": 1, "b": null}'
