@@ -130,7 +130,7 @@ def _quota(item: Raw) -> ResourceQuota | Unreadable:
     """Decode one object."""
     try:
         found = _decode_quota(item)
-    except UNREADABLE as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it hides no other
         return Unreadable(_metadata(item), _short(error))
     if found.name and found.metadata.namespace:
         return found
