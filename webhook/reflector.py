@@ -1,4 +1,4 @@
-"""Keeps the ResourceQuotas of the cluster at hand: a list, then a watch that goes on from there, for ever."""
+"""Keeps the ResourceQuotas of the cluster at hand: a list, then watches that go on from there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
