@@ -4,7 +4,7 @@ BIN := .venv/bin
 SETUP := .venv/.complete
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 CODE := webhook certs examples tests benchmarks
-BENCHMARKS := request_path throughput through_api_server scale quota hostile start
+BENCHMARKS := request_path throughput through_api_server scale quota hostile stalls start
 
 .PHONY: help setup run serve test e2e check format schema lock image bench clean
 

@@ -6,6 +6,7 @@
     scale                how cost grows with namespaces, containers, overrides
     hostile              what Pods cost that are made to be slow
     quota                how the cost of a quota decision grows with quotas and containers
+    stalls               how long the event loop stands still while quotas, policy and certificate are read
     start                from the start of the process to ready
 
 turns takes the turns, prints the table and writes the file · load is the client · servers starts what is measured ·

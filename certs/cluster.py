@@ -89,7 +89,7 @@ def _object(text: bytes, place: str) -> Json:
 def _message(text: bytes) -> str:
     """What a Status says, else the beginning of what came instead."""
     try:
-        return str(_object(text, "")["message"])
+        return str(_object(text, "")["message"])[:1000]
     except (ClusterError, KeyError):
         return text[:200].decode(errors="replace")
 

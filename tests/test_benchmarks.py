@@ -17,6 +17,7 @@ MEASURED = {
     "scale": ("namespaces, 1 to 3", "containers, 1 to 3", "overrides, 1 to 3"),
     "quota": ("1 quotas, 3 containers",),
     "hostile": ("30,000 containers", "100 containers of 28 limits"),
+    "stalls": ("list, relist, burst", "policy", "certificate", "metrics"),
     "start": ("webhook",),
 }
 WITHOUT_GO = "without the Go webhook: install Go 1.26 or newer (found: no Go) to have it built\n"

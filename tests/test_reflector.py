@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
@@ -31,6 +32,7 @@ from webhook.cluster import Api, Patience
 from webhook.metrics import Metrics
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
+from webhook.quota_answers import Event, Page
 from webhook.reflector import Reflector
 from webhook.service import Service
 from webhook.snapshot import ResourceQuota
@@ -487,6 +489,15 @@ async def test_a_quota_too_large_for_a_watch_is_found_by_a_list(monkeypatch: pyt
         assert (seen.versions, seen.used()) == (["10", "10", "11"], {"q": "3"})
 
 
+async def test_a_large_quota_comes_by_a_watch_as_any_other() -> None:
+    large = event("MODIFIED", "11", used="3")
+    large["object"]["metadata"]["annotations"] = {"x": "<" * 1_500_000}
+    line = json.dumps(large).replace("<", "\\u003c") + "\n"  # as Go writes it
+    async with watching([HERE], [stream(line, event("ADDED", "12", name="a"), end=SILENCE)]) as seen:
+        await seen.until(lambda: seen.used() == {"a": "0", "q": "3"})
+        assert (seen.counts, seen.world.sleeps) == ((1, 1), [])
+
+
 async def test_pages_that_are_too_large_are_asked_for_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "LARGEST_PAGE", 1000)
     all_of_it = page(*(quota(str(number)) for number in range(5)))
@@ -502,6 +513,40 @@ async def test_a_quota_that_is_too_large_for_any_page_is_told(monkeypatch: pytes
         await asyncio.wait_for(seen.world.over.wait(), 10)
         assert seen.reflector.problems == {"list": "a ResourceQuota of more than 100 bytes"}
         assert [request.query["limit"] for request in seen.server.seen("list")] == ["500", "50", "5", "1"]
+
+
+async def test_whatever_a_live_read_comes_to_who_waits_for_it_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    async with watching([HERE], [OPEN]) as seen:
+        await seen.until_watching(1)
+        await seen.reflector.close()
+        assert await seen.reflector.live("ns") is None
+    assert ("live", "RuntimeError('Session is closed')") in warnings(capsys.readouterr().err)
+
+
+class Unforeseen:
+    """A cluster on whose watch something fails that nobody had thought of."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def quotas(self, namespace: str = "") -> Page:
+        self.asked.append(f"list {namespace}")
+        return Page([], [], "10")
+
+    @asynccontextmanager
+    async def watch(self, version: str, _: float) -> AsyncIterator[AsyncIterator[Event]]:
+        self.asked.append(f"watch {version}")
+        raise KeyError(version)
+        yield
+
+
+async def test_what_nobody_had_thought_of_does_not_keep_a_watch_at_one_version() -> None:
+    odd: Any = Unforeseen()
+    reflector = Reflector(odd, Metrics())
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            await reflector.run()
+    assert odd.asked == ["list ", "watch 10", "watch 10", "list ", "watch 10"]
 
 
 def test_pauses_double_up_to_half_a_minute_and_start_anew_after_two_minutes_without_one() -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
+import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,7 +13,8 @@ from starlette.types import Message
 
 from webhook import reload
 from webhook.app import health
-from webhook.policy_file import load
+from webhook.flyte import Task
+from webhook.policy_file import Loaded, load
 from webhook.service import Service
 from webhook.snapshot import Ledger
 
@@ -118,6 +122,40 @@ async def test_what_has_not_changed_is_not_read_again_nor_told_again(
     file.unlink()
     assert [await reload.look(file, "", service) for _ in range(3)] == ["", "", ""]
     assert capsys.readouterr().err.count("\n") == 1
+
+
+async def test_a_policy_that_is_replaced_is_freed_without_a_garbage_collection(
+    volume: Volume, service: Service
+) -> None:
+    volume.write(f"{BETTER}\noverrides: [{{project: p, limits: {{cpu: 2}}}}]")
+    await until(lambda: limit(service) == "8")
+    service.policy.settings(Task(1, "p", "d"), "p-d", "2026-01-01")
+    before = weakref.ref(service.policy)
+    gc.disable()
+    try:
+        volume.write(GOOD)
+        await until(lambda: limit(service) == "4")
+        assert before() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_policy_is_read_in_a_thread_and_the_event_loop_goes_on(
+    volume: Volume, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(text: str, file: str) -> Loaded:
+        reading.set()
+        assert go_on.wait(10)
+        return load(text, file)
+
+    monkeypatch.setattr(reload, "load", slow)
+    volume.write(BETTER)
+    await until(reading.is_set)
+    assert limit(service) == "4"
+    go_on.set()
+    await until(lambda: limit(service) == "8")
 
 
 async def test_a_file_that_was_gone_is_taken_up_when_it_is_back(volume: Volume, service: Service) -> None:

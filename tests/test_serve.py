@@ -256,6 +256,13 @@ def test_what_is_wrong_with_quotas_is_told_with_its_place(tmp_path: Path) -> Non
     assert "ResourceQuota q: 'four' is not a quantity" in said
 
 
+def test_client_cas_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "clients.crt"
+    file.write_text("nothing")
+    said = one_line(failed(*examples(), *FREE_PORTS, "--client-ca-file", file))
+    assert said.startswith(f"{file}: no certificate in PEM")
+
+
 def test_a_certificate_goes_with_its_key(tmp_path: Path) -> None:
     certificate, key = tls.make(tmp_path, ["127.0.0.1"])
     for option in (f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"):

@@ -4,9 +4,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.server import EXAMPLES
+from webhook import yaml_text
 from webhook.yaml_text import Document, Problem, ProblemsError, load_all, read_all
 
 
@@ -212,6 +215,45 @@ def test_problems_are_told_in_the_order_of_their_places() -> None:
     error = ProblemsError("f", [Problem(2, 1, "c"), Problem(1, 9, "b"), Problem(1, 2, "a")])
     assert str(error) == "f:1:2: a\nf:1:9: b\nf:2:1: c"
     assert error.problems == [Problem(1, 2, "a"), Problem(1, 9, "b"), Problem(2, 1, "c")]
+
+
+PIECES = st.sampled_from([
+    "a", "b: ", "c:\n", "- ", "\n", "\n  ", "\n    ", "[", "]", "{", "}", ", ", ": ", "'x'", '"y\\n"', "|\n  t\n",
+    ">-\n  u\n", "&x ", "*x", "!!str ", "!t ", "? ", "# c\n", "---\n", "...\n", "1", "0x1F", "yes", "~", "é", "😀",
+    "\t", " ", "<<: ", "%YAML 1.1\n", '"', "'", "@", "\r\n", "\u2028", "\x85", "\ufeff", "\ud800", "\0",
+])  # fmt: skip
+
+
+def everything(text: str) -> object:
+    """All that is read, and where it stands, or what is wrong with the text."""
+    try:
+        return [
+            (document.data, document.problems, *(
+                {path: (mark.line, mark.column) for path, mark in marks.items()}
+                for marks in (document.keys, document.values)
+            ))
+            for document in read_all(text, "f.yaml", strict=True)
+        ]  # fmt: skip
+    except ProblemsError as error:
+        return error.problems
+
+
+@settings(max_examples=1000)
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_the_loader_of_libyaml_reads_the_same_from_the_same_places(text: str) -> None:
+    assert yaml_text.FAST is not yaml.SafeLoader
+    fast = everything(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml_text, "FAST", yaml.SafeLoader)
+        assert everything(text) == fast
+
+
+@pytest.mark.parametrize("file", ["policy.yaml", "overrides.yaml", "pods.yaml", "quotas.yaml", "typo.yaml"])
+def test_it_does_so_with_the_examples(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (EXAMPLES / file).read_text()
+    fast = everything(text)
+    monkeypatch.setattr(yaml_text, "FAST", yaml.SafeLoader)
+    assert everything(text) == fast
 
 
 @given(st.text("ab01.:-[]{}&*!?<>|'\"#, \n\t~%@", max_size=30))

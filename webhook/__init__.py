@@ -16,7 +16,8 @@
       ──
       app               answers, one log line, metrics
 
-On the side, cluster lists and watches the ResourceQuotas; reflector keeps the Snapshot that Pods are checked against.
+On the side, cluster lists and watches the ResourceQuotas, quota_answers decodes them one by one, and reflector keeps
+the Snapshot that Pods are checked against; reload follows the policy and the certificates; supervise keeps them going.
 
 `review` does the same offline, from a manifest; `__main__` is the command line of both.
 """

@@ -116,7 +116,7 @@ def serve(**options: Any) -> None:
 
 
 def _serve(options: Options) -> None:
-    from webhook import logs, server, tls
+    from webhook import collector, logs, server, tls
     from webhook.client_authorities import ClientAuthorities
     from webhook.serving import Serving
 
@@ -131,6 +131,7 @@ def _serve(options: Options) -> None:
             sockets = server.listen(options.listen), server.listen(options.health_listen)
         except (tls.CertificateError, server.ListenError) as error:
             _fail(str(error))
+        collector.settle()
         server.run(service, server.Listeners(*sockets, serving), options)
 
 

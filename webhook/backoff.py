@@ -10,7 +10,7 @@ HEALTHY: Final = 120.0
 
 
 class Backoff:
-    """Pauses that double from 0.8 to 30 seconds, and start anew after two minutes in which none was needed.
+    """Pauses that double from 0.8 to 30 seconds, and begin again after two minutes in which none was needed.
 
     Each is drawn out by up to its own length, so that replicas which failed together do not come back together.
     """

@@ -26,6 +26,7 @@ from webhook.quota_answers import Event, Page, ReadError, Verb
 PAGE: Final = 500  # objects of one answer to a LIST, as client-go asks for them
 # Bytes. The largest object that etcd takes has some 1.5 MB, of which JSON can make six times as many.
 LARGEST_LINE: Final = 10 * 2**20  # of a watch: one object
+LONG_LINE: Final = 64 * 2**10  # is decoded in a thread
 LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; of pages that are larger, smaller ones are asked for
 LARGEST_REFUSAL: Final = 64 * 2**10  # of what comes with an HTTP error
 TOKEN_SECONDS: Final = 60.0  # for so long a token read from the kubeconfig is taken for fresh
@@ -142,8 +143,11 @@ async def _read(response: ClientResponse, most: int) -> bytes:
 async def _events(response: ClientResponse) -> AsyncIterator[Event]:
     """Yield the events of a watch line by line, one a turn of the event loop however many have come."""
     while line := await response.content.readuntil(max_size=LARGEST_LINE):
-        yield quota_answers.event(line)
-        await asyncio.sleep(0)
+        if len(line) > LONG_LINE:
+            yield await asyncio.to_thread(quota_answers.event, line)
+        else:
+            yield quota_answers.event(line)
+            await asyncio.sleep(0)
 
 
 def connect(kubeconfig: Path | None) -> Api:

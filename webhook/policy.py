@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple, TypeAlias
+from weakref import proxy
 
 from webhook.flyte import Generation, Identification, Task, label_value
 from webhook.quantity import Quantity
@@ -130,11 +131,13 @@ class Policy:
 
     @cached_property
     def _settings(self) -> Callable[[Scope, Generation, str, str], Settings]:
-        return lru_cache(maxsize=MOST_REMEMBERED)(self._looked_up)
+        return lru_cache(maxsize=MOST_REMEMBERED)(
+            partial(Policy._looked_up, proxy(self))
+        )  # else it would never be freed
 
     @cached_property
     def _compiled(self) -> Callable[[tuple[Scope, ...], frozenset[tuple[Skipped, str]]], Settings]:
-        return lru_cache(maxsize=MOST_REMEMBERED)(self._compile)
+        return lru_cache(maxsize=MOST_REMEMBERED)(partial(Policy._compile, proxy(self)))
 
     def settings_of(self, scopes: tuple[Scope, ...]) -> Settings:
         """What holds for tasks in all of these scopes and no other, without exemptions."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from webhook.nesting import pruned
+from webhook.nesting import shallow
 from webhook.pod import Wire, decode_hook
 from webhook.snapshot import QuotaMeta, ResourceQuota
 
@@ -130,7 +130,7 @@ def _quota(item: Raw) -> ResourceQuota | Unreadable:
     """Decode one object."""
     try:
         found = _decode_quota(item)
-    except UNREADABLE as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it hides no other
         return Unreadable(_metadata(item), _short(error))
     if found.name and found.metadata.namespace:
         return found
@@ -154,7 +154,7 @@ def _decoded(decode: Callable[[bytes], T], text: bytes) -> T:
         try:
             return decode(text)
         except RecursionError:
-            return decode(pruned(text, DEPTH))
+            return decode(shallow(text, DEPTH))
     except UNREADABLE as error:
         raise ReadError(f"the answer cannot be read: {_short(error)}") from error
 

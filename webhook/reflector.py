@@ -1,4 +1,4 @@
-"""Keeps the ResourceQuotas of the cluster at hand: a list, then a watch that goes on from there, for ever."""
+"""Keeps the ResourceQuotas of the cluster at hand: a list, then watches that go on from there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -84,10 +84,13 @@ class Reflector:
         read = "watch" if self._version else "list"
         try:
             await (self._watch() if self._version else self._list())
-        except ReadError as error:
+        except Exception as error:
             self._failures += 1
-            if error.status == GONE or self._failures == ATTEMPTS:
+            gone = isinstance(error, ReadError) and error.status == GONE
+            if gone or self._failures >= ATTEMPTS:
                 self._version = ""
+            if not isinstance(error, ReadError):
+                raise
             self._failed(read, error)
             await self._sleep(max(self._backoff.pause(), error.retry_after))
 
@@ -153,7 +156,7 @@ class Reflector:
             try:
                 async with asyncio.timeout_at(deadline):
                     found = await self._api.quotas(namespace)
-            except (ReadError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the review that waits is answered
                 self._failed(LIVE, error)
                 return None
         self._works(LIVE)
@@ -169,7 +172,8 @@ class Reflector:
     def _failed(self, read: str, error: Exception) -> None:
         """Count each failure, but tell the reason only when it is a new one."""
         self._metrics.quotas_unread(read)
-        reason = str(error) or f"no answer within {LIVE_SECONDS:g} s"
+        what = str(error) if isinstance(error, ReadError) else repr(error)
+        reason = f"no answer within {LIVE_SECONDS:g} s" if isinstance(error, TimeoutError) else what
         if self._told.get(read) != reason:
             self._told[read] = reason
             logs.warning("quotas cannot be read", read=read, reason=reason, age=round(self.age(), 1))

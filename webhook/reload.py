@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from webhook.policy_file import digest, load
+from webhook import collector
+from webhook.policy import Scope
+from webhook.policy_file import Loaded, digest, load
 from webhook.service import Service
 from webhook.serving import Serving
 from webhook.supervise import keep
@@ -61,13 +63,21 @@ async def look(path: Path, seen: str, service: Service) -> str:
         service.keep_policy(f"{path}: {error}")
         return ""
     if (found := digest(text)) != seen:
-        take_up(text, path, service)
+        await take_up(text, path, service)
     return found
 
 
-def take_up(text: str, path: Path, service: Service) -> None:
-    """Use the policy in the text from now on, or tell what is wrong with it and go on with the last good one."""
+async def take_up(text: str, path: Path, service: Service) -> None:
+    """Use the policy in the text from now on, or log what is wrong with it and go on with the last good one."""
     try:
-        service.use_policy(load(text, str(path)))
+        service.use_policy(await asyncio.to_thread(_prepared, text, str(path)))
     except ProblemsError as error:
         service.keep_policy(str(error))
+
+
+def _prepared(text: str, file: str) -> Loaded:
+    """Load the policy in a thread, with what its first review would have to work out."""
+    with collector.halted():
+        loaded = load(text, file)
+        loaded.policy.matching(Scope())
+        return loaded

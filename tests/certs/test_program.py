@@ -32,6 +32,8 @@ from tests.x509 import DAY, NOW
 from webhook.certificate import certificates
 
 PATIENCE = 20
+PLAN = Plan(NAMESPACE, SECRET, ("other.svc",), ("flyte-admission",), ("flyte-admission",), Lifetimes(), 0)
+OUR_LABEL = {"flyte-admission.io/managed-by": "flyte-admission-certs"}
 EXPIRY = "flyte_admission_certs_expiry_seconds"
 MANAGER = "fieldManager=flyte-admission-certs"
 READ = [f"GET {MUTATING}", f"GET {VALIDATING}", f"GET {SECRET_PATH}"]
@@ -153,8 +155,7 @@ def test_a_renewed_leaf_waits_until_api_servers_have_settled(ours: ApiServer, tm
 def test_a_secret_that_is_empty_but_for_our_label_is_filled_without_the_right_to_create(
     server: ApiServer, tmp_path: Path
 ) -> None:
-    labels = {"flyte-admission.io/managed-by": "flyte-admission-certs"}
-    server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": labels}, "type": "Opaque"})
+    server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": OUR_LABEL}, "type": "Opaque"})
     assert once(server, tmp_path).exit_code == 0
     assert server.asked == [*READ, UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
     assert server.bundles() == [server.data()["ca.crt"]] * 4
@@ -169,6 +170,22 @@ def test_a_secret_of_somebody_else_is_left_alone(
     kind, message = error(once(ours, tmp_path))
     assert (kind, ours.asked) == ("foreign_secret", READ)
     assert message.startswith(f"Secret {NAMESPACE}/{SECRET} is not ours and is left alone: it has no label flyte-ad")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [{"metadata": None}, {"metadata": {"labels": 5}}, {"metadata": {"labels": OUR_LABEL}, "data": {"tls.crt": "A"}}],
+    ids=["metadata", "labels", "base64"],
+)
+def test_an_object_that_nobody_had_thought_of_fails_the_pass_and_not_the_program(
+    ours: ApiServer, tmp_path: Path, secret: dict[str, Any]
+) -> None:
+    ours.objects[SECRET_PATH] = secret
+    passes = Passes(PLAN, ours.kubeconfig(tmp_path))
+    assert [make_one(passes) for _ in range(2)] == [False, False]
+    assert passes.metrics.registry.get_sample_value("flyte_admission_certs_errors_total", {"error": "unexpected"}) == 2
+    kind, _ = error(once(ours, tmp_path))
+    assert kind == "unexpected"
 
 
 @pytest.mark.parametrize(
@@ -211,8 +228,7 @@ def test_what_the_secret_holds_is_told_where_it_cannot_be_replaced(
     ours: ApiServer, tmp_path: Path, lacking: Sequence[str], told: set[str]
 ) -> None:
     held = Bundle.read(ours.data()).ends
-    plan = Plan(NAMESPACE, SECRET, ("other.svc",), ("flyte-admission",), ("flyte-admission",), Lifetimes(), 0)
-    passes = Passes(plan, ours.kubeconfig(tmp_path))
+    passes = Passes(PLAN, ours.kubeconfig(tmp_path))
     passes.metrics.expires({"ca": NOW, "leaf": NOW})  # of a pass before
     for name in lacking:
         del ours.objects[SECRET_PATH]["data"][name]
