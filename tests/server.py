@@ -21,8 +21,8 @@ import uvloop
 
 from webhook import tls
 from webhook.app import Webhook
+from webhook.http_server import REVIEWS, configured, listen
 from webhook.options import Address
-from webhook.server import configured, listen
 from webhook.service import Service
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -204,7 +204,7 @@ def serving(service: Service, folder: Path) -> Iterator[Threaded]:
     """The webhook over TLS, on a thread, for what the service has is changed meanwhile."""
     certificate, key = tls.make(folder, ["127.0.0.1"])
     listening = listen(Address("127.0.0.1", 0))
-    server = configured(Webhook(service), tls.context(certificate, key))
+    server = configured(Webhook(service), REVIEWS, tls.context(certificate, key), lambda: service.draining)
     thread = threading.Thread(target=lambda: uvloop.run(server.serve([listening])))
     thread.start()
     try:

@@ -27,8 +27,8 @@ from tests.server import (
 )
 from webhook import tls
 from webhook.__main__ import main
+from webhook.http_server import listen
 from webhook.options import Address
-from webhook.server import listen
 
 REVIEW = (EXAMPLES / "review.json").read_bytes()
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

@@ -113,7 +113,7 @@ def serve(**options: Any) -> None:
 
 
 def _serve(options: Options) -> None:
-    from webhook import logs, server, tls
+    from webhook import http_server, logs, server, tls
     from webhook.serving import Serving
 
     logs.configure()
@@ -123,8 +123,8 @@ def _serve(options: Options) -> None:
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
             serving = Serving(_certificate(options, Path(directory)), service.metrics)
-            sockets = server.listen(options.listen), server.listen(options.health_listen)
-        except (tls.CertificateError, server.ListenError) as error:
+            sockets = http_server.listen(options.listen), http_server.listen(options.health_listen)
+        except (tls.CertificateError, http_server.ListenError) as error:
             _fail(str(error))
         server.run(service, server.Listeners(*sockets, serving), options)
 

@@ -1,7 +1,7 @@
 """The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request, from a Decision to bytes."""
 
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -77,7 +77,7 @@ class Request(Struct, frozen=True):
         return self.old is not None
 
 
-def decode(body: bytes) -> Request:
+def decode(body: bytes | bytearray) -> Request:
     """The review in `body`; BadReviewError says what it is instead, and where."""
     request, pod = _in_one_go(body) or _piece_by_piece(body)
     handled, resize = _handled(request)
@@ -93,7 +93,7 @@ def decode(body: bytes) -> Request:
     )
 
 
-def _in_one_go(body: bytes) -> tuple[_Request, Pod] | None:
+def _in_one_go(body: bytes | bytearray) -> tuple[_Request, Pod] | None:
     """The request and its Pod, where all of it is as it is in nearly every review."""
     try:
         request = _request(_decode_of_pod(body))
@@ -102,7 +102,7 @@ def _in_one_go(body: bytes) -> tuple[_Request, Pod] | None:
     return (request, request.object) if request.object else None
 
 
-def _piece_by_piece(body: bytes) -> tuple[_Request, Pod | None]:
+def _piece_by_piece(body: bytes | bytearray) -> tuple[_Request, Pod | None]:
     """The request, with a Pod only if we decide about it: nothing else has to be as we expect it."""
     request = _request(_decoded(_decode_of_anything, body, "$"))
     return request, _decoded(pods.decode, request.object, "$.request.object") if any(_handled(request)) else None
@@ -131,7 +131,7 @@ _decode_of_pod: Final = msgspec.json.Decoder(_Review[_OfPod], dec_hook=pods.deco
 _decode_of_anything: Final = msgspec.json.Decoder(_Review[_OfAnything]).decode
 
 
-def _decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, root: str) -> T:
+def _decoded(decode: Callable[[Any], T], data: bytes | bytearray | Raw, root: str) -> T:
     """What `decode` makes of the data; `root` is where in the review the data stands."""
     try:
         return decode(data)

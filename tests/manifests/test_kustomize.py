@@ -8,8 +8,8 @@ import yaml
 
 from tests.manifests import BASE, Json, named, objects
 from webhook.__main__ import main
+from webhook.http_server import GRACE
 from webhook.policy_file import load
-from webhook.server import GRACE
 
 DEPLOYMENTS = ["flyte-admission", "flyte-admission-certs"]
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
