@@ -27,6 +27,8 @@ RUN stdlib=$(python3 -c "import sysconfig; print(sysconfig.get_path('stdlib'))")
     && python3 -c "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2)" "$stdlib"
 COPY --from=build /opt/flyte-admission /opt/flyte-admission
 ENV PATH=/opt/flyte-admission/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# What large bodies took goes back to the system: glibc would else raise this to their size, and keep it.
+ENV MALLOC_MMAP_THRESHOLD_=131072
 USER 65532:65532
 EXPOSE 8443 8080
 CMD ["flyte-admission", "serve"]

@@ -13,8 +13,8 @@ READ_SECONDS: Final = (
 )
 WRITE_SECONDS: Final = 10.0  # that a client may leave an answer unread
 UNREAD: Final = 16  # connections that may leave an answer unread at the same time
-IDLE_SECONDS: Final = 1.0  # at the end, for requests that are on their way
-CLOSE_SECONDS: Final = 0.5  # at the end, for a connection to close
+IDLE_SECONDS: Final = 0.5  # at the end, for requests that are on their way
+CLOSE_SECONDS: Final = 0.25  # at the end, for a connection to close
 TICK: Final = 0.02  # seconds between two looks at what is left
 
 
@@ -136,9 +136,10 @@ class Connections:
             connection.abort()
 
     def _close_what_is_idle(self, now: float) -> None:
-        for connection in [each for each in self._open if not each.busy]:
+        """Close what is idle, and abort whatever does not read, was not asked anything, or does not close."""
+        for connection in [each for each in self._open if not each.busy or each in self._unread]:
             late = connection.closed_at and now >= connection.closed_at + CLOSE_SECONDS
-            if late or connection in self._unread or not connection.transport:
+            if late or connection in self._unread or not connection.answered:
                 connection.abort()
             elif not connection.closed_at:
                 connection.closed_at = now
