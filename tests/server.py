@@ -193,6 +193,7 @@ class Threaded:
     url: str
     certificate: str
     uvicorn: uvicorn.Server
+    thread: threading.Thread
 
     @property
     def address(self) -> tuple[str, str]:
@@ -217,7 +218,7 @@ def threaded(
     thread.start()
     try:
         url = f"{'https' if context else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
-        yield Threaded(url, str(certificate or ""), server)
+        yield Threaded(url, str(certificate or ""), server, thread)
     finally:
         server.should_exit = True
         thread.join(PATIENCE)

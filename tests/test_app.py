@@ -328,6 +328,12 @@ def test_the_probes_answer_ok(server: Server, path: str) -> None:
     assert (answer.status, answer.text) == (200, "ok\n")
 
 
+@pytest.mark.parametrize("path", ["/livez/", "/readyz/", "/metrics/", "//livez"])
+def test_the_plain_port_sends_nobody_elsewhere(server: Server, path: str) -> None:
+    answer = server.health().send("GET", path, headers={"Host": "elsewhere.example"})
+    assert (answer.status, "location" in answer.headers) == (404, False)
+
+
 @pytest.mark.parametrize("path", ["/mutate", "/validate", "/"])
 def test_the_plain_port_answers_no_review(server: Server, path: str) -> None:
     assert server.health().post(path, json.dumps(review()).encode()).status == 404

@@ -5,6 +5,7 @@ import gc
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.server import EXAMPLES, PATIENCE, Threaded, threaded, trusting
-from webhook import app, body, bounded_http, connections
+from webhook import app, body, bounded_http, connections, http_server
 from webhook.admission_review import Request
 from webhook.decision import Allowed, Decision, Denied
 from webhook.metrics import Metrics
@@ -49,13 +50,11 @@ def connect(server: Threaded) -> socket.socket:
 
 def rest(sock: socket.socket) -> bytes:
     """All that comes until the server closes."""
-    received = b""
-    try:
+    received = bytearray()
+    with suppress(ConnectionResetError):  # it did not read all that was sent
         while more := sock.recv(65536):
             received += more
-    except ConnectionResetError:  # it did not read all that was sent
-        pass
-    return received
+    return bytes(received)
 
 
 def asked(sock: socket.socket, size: int = 0) -> bytes:
@@ -239,10 +238,10 @@ def test_of_clients_that_do_not_read_there_are_only_so_many(monkeypatch: pytest.
 
 def rest_of(sock: socket.socket) -> bytes:
     """All of the large answer."""
-    received = b""
+    received = bytearray()
     while len(received) < 20 * KIB * KIB:
         received += sock.recv(1 << 20)
-    return received
+    return bytes(received)
 
 
 @contextmanager
@@ -287,6 +286,72 @@ def test_handshakes_count_as_connections(tmp_path: Path) -> None:
     with threaded(echo, tmp_path, most=3) as server, three(server) as socks, secured(server) as sock:
         assert asked(sock) == OK
         assert rest(socks[0]) == b""
+
+
+def end(server: Threaded) -> None:
+    """Have the server end, and wait until it takes no more connections."""
+    server.uvicorn.should_exit = True
+    with suppress(ConnectionError):
+        while True:
+            connect(server).close()
+
+
+def test_a_request_that_is_on_its_way_when_the_server_ends_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", PATIENCE)
+    with threaded(echo) as server, connect(server) as sock, connect(server) as begun:
+        assert asked(sock) == OK
+        begun.sendall(START)
+        end(server)
+        sock.sendall(GET % 0)
+        assert b"connection: close" in rest(sock)
+        begun.sendall(b"\r\n")
+        assert b"connection: close" in rest(begun)
+
+
+def test_a_request_that_is_under_way_when_the_server_ends_is_answered() -> None:
+    wait, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        loops.append(asyncio.get_running_loop())
+        await wait.wait()
+        await echo(scope, receive, send)
+
+    with threaded(patient) as server, connect(server) as sock, connect(server) as idle:
+        sock.sendall(GET % 0)
+        end(server)
+        assert rest(idle) == b""
+        loops[0].call_soon_threadsafe(wait.set)
+        assert b"connection: close" in rest(sock)
+
+
+def test_a_request_that_is_not_answered_in_time_does_not_keep_the_server_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_server, "GRACE", 1)
+
+    async def silent(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with threaded(silent) as server, connect(server) as sock:
+        sock.sendall(GET % 0)
+        end(server)
+        assert rest(sock) == b""
+
+
+def test_no_client_keeps_the_server_from_its_end(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(threaded(echo, tmp_path))
+        for _ in range(50):
+            stack.enter_context(connect(server))
+        for start in [b"", START, UNREAD, GET % 0] * 20:
+            sock = stack.enter_context(secured(server))
+            sock.sendall(start)
+        assert asked(sock) == OK
+        end(server)
+        began = time.monotonic()
+        server.thread.join(PATIENCE)
+        assert time.monotonic() - began < 2
 
 
 REVIEW = (EXAMPLES / "review.json").read_bytes()

@@ -53,7 +53,7 @@ class Bounded:
         try:
             await self._app(scope, receive, answer)
         finally:
-            connection.answer_done()
+            self._connections.answered(connection)
 
 
 class BoundedHttp(HttpToolsProtocol):

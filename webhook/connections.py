@@ -13,6 +13,7 @@ READ_SECONDS: Final = (
 )
 WRITE_SECONDS: Final = 10.0  # that a client may leave an answer unread
 UNREAD: Final = 16  # connections that may leave an answer unread at the same time
+LAST_SECONDS: Final = 0.1  # at the end, for connections that are being taken just then; uvicorn waits as long
 IDLE_SECONDS: Final = 0.5  # at the end, for requests that are on their way
 CLOSE_SECONDS: Final = 0.25  # at the end, for a connection to close
 TICK: Final = 0.02  # seconds between two looks at what is left
@@ -25,7 +26,6 @@ class Connection:
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None  # once HTTP is spoken
-        self.since = asyncio.get_running_loop().time()  # it began, or was last answered
         self.begun = self.whole = self.answered = 0  # requests: with a whole head, with a whole body, with an answer
         self.over = False  # whether nothing more is read
         self.last_words = b""  # what is sent once all that came whole is answered
@@ -50,7 +50,6 @@ class Connection:
     def answer_done(self) -> None:
         """Count an answer."""
         self.answered += 1
-        self.since = asyncio.get_running_loop().time()
         self._close_if_over()
 
     def finish(self, last_words: bytes = b"") -> None:
@@ -85,7 +84,7 @@ class Connections:
         self._most = most
         self._draining = draining
         self._ending = False
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, None] = {}  # by when they began or were last answered
         self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the longest unread first
 
     @property
@@ -96,18 +95,26 @@ class Connections:
     def admit(self, connection: Connection, abort: Callable[[], object]) -> None:
         """Take it in, in the place of another where there are too many; abort it if all of these are busy."""
         connection.abort = abort
-        self._open.add(connection)
-        if len(self._open) > self._most:
-            idle = [each for each in self._open if each is not connection and not each.busy]
-            victim = min(idle, key=lambda each: (each.answered > 0, each.since), default=connection)
-            self._open.discard(victim)
+        if len(self._open) >= self._most:
+            idle = [each for each in self._open if not each.busy]
+            victim = min(idle, key=lambda each: each.answered > 0, default=connection)
+            self._open.pop(victim, None)
             victim.abort()
+            if victim is connection:
+                return
+        self._open[connection] = None
+
+    def answered(self, connection: Connection) -> None:
+        """Take note of an answer."""
+        if connection in self._open:
+            self._open[connection] = self._open.pop(connection)
+        connection.answer_done()
 
     def lost(self, connection: Connection) -> None:
         """Forget it: it is closed."""
         connection.arrived()
         self.read_again(connection)
-        self._open.discard(connection)
+        self._open.pop(connection, None)
 
     def unread(self, connection: Connection) -> None:
         """Take note that a client does not read: it has some time, unless too many others do not read either."""
@@ -128,7 +135,7 @@ class Connections:
         self._ending = True
         loop = asyncio.get_running_loop()
         start = loop.time()
-        while self._open and loop.time() < start + seconds:
+        while loop.time() < start + (seconds if self._open else LAST_SECONDS):
             if loop.time() >= start + IDLE_SECONDS:
                 self._close_what_is_idle(loop.time())
             await asyncio.sleep(TICK)

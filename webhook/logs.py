@@ -80,7 +80,7 @@ def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
             line = _encoded({**_shortened(what, length), "truncated": True})
             if len(line) <= LINE:
                 return line
-    return _encoded({"time": _now(), "level": level, "event": ascii(event)[1:-1][: LENGTHS[-1]], "truncated": True})
+    return _encoded({"time": _now(), "level": level, "event": ascii(event)[1:-1][: LENGTHS[1]], "truncated": True})
 
 
 def _encoded(what: dict[str, Any]) -> bytes:

@@ -390,6 +390,7 @@ def test_it_makes_passes_until_a_signal_and_ends_with_0(server: ApiServer, tmp_p
         while get(f"{health}/readyz")[0] != 200:
             pass
         assert get(f"{health}/livez") == (200, "ok\n")
+        assert get(f"{health}/livez/")[0] == 404, "which sends nobody elsewhere"
         metrics = get(f"{health}/metrics")[1]
         process.send_signal(signal.SIGTERM)
         assert [line["event"] for line in lines] == ["stopped"]
