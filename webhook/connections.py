@@ -8,9 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-READ_SECONDS: Final = (
-    10.0  # from a connection's beginning, and then from a request's first byte, to the end of its head
-)
+READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first byte or the connection's beginning
 WRITE_SECONDS: Final = 10.0  # that a client may leave an answer unread
 UNREAD: Final = 16  # connections that may leave an answer unread at the same time
 LAST_SECONDS: Final = 0.1  # at the end, for connections that are being taken just then; uvicorn waits as long

@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from webhook.http_server import REVIEWS
+
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = [(CGROUPS, "memory.max"), (CGROUPS / "unified", "memory.max"), (CGROUPS / "memory", "memory.limit_in_bytes")]
+THREADS = 8 * (8 + 64) * 1024 * 1024  # bytes of stacks and arenas, hardly any of which are used
+TLS_BUFFER = 256 * 1024  # that uvloop sets aside for each connection, most of which is never used
 IN_GROUP = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
 IN_LIMIT = 'ulimit -v "$0" && exec "$@"'
 
@@ -48,4 +52,4 @@ def _address_space(program: Sequence[str]) -> int:
     code = "import webhook.server, webhook.__main__, resource as r; print(open('/proc/self/statm').read())"
     found = subprocess.run([program[0], "-c", code], check=True, capture_output=True, text=True).stdout
     total, resident, *_ = map(int, found.split())
-    return (total - resident) * resource.getpagesize() * 2  # arenas and stacks of threads come later
+    return (total - resident) * resource.getpagesize() + THREADS + REVIEWS * TLS_BUFFER
