@@ -138,6 +138,8 @@ def test_a_handshake_that_does_not_end_well_is_closed_without_a_word_and_leaves_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], start: bytes, run: Run
 ) -> None:
     monkeypatch.setattr(bounded_http, "READ_SECONDS", 0.5)
+    with threaded(echo, tmp_path, run=run) as server, secured(server) as sock:
+        assert asked(sock) == OK  # what a loop opens once and for all is open
     before = len(list(Path("/proc/self/fd").iterdir()))
     with threaded(echo, tmp_path, run=run) as server:
         for _ in range(3):
@@ -189,6 +191,13 @@ def test_a_client_that_says_no_more_still_gets_its_answers(plain: Threaded) -> N
         sock.sendall(GET % 3 * 2)
         sock.shutdown(socket.SHUT_WR)
         assert rest(sock).count(b"\r\n\r\nxxx") == 2
+
+
+def test_a_client_that_has_sent_too_much_ahead_and_says_no_more_gets_the_first_answers(plain: Threaded) -> None:
+    with connect(plain) as sock:
+        sock.sendall(GET % 0 * 20)
+        sock.shutdown(socket.SHUT_WR)
+        assert rest(sock).count(OK) == bounded_http.AHEAD
 
 
 def test_a_client_that_reads_slowly_gets_all_of_its_answer(plain: Threaded) -> None:

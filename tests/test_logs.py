@@ -23,6 +23,13 @@ def test_a_librarys_error_is_one_line_with_its_traceback(capsys: pytest.CaptureF
     assert line["traceback"] == "ValueError: no such thing"
 
 
+def test_a_librarys_warning_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.LibraryHandler().handle(logging.LogRecord("asyncio", logging.WARNING, __file__, 1, "slow", (), None))
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["event"], line["logger"]) == ("warning", "slow", "asyncio")
+    assert "traceback" not in line
+
+
 def test_what_json_cannot_say_is_told_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     logs.info("listening", at=ValueError("x"))
     assert json.loads(capsys.readouterr().err)["at"] == "x"
@@ -35,6 +42,9 @@ LONG: Mapping[str, object] = {
     "lists in lists": [[["z" * 10] * 50] * 50] * 50,
     "an object of many": {f"key {number}": number for number in range(10**4)},
     "an object of long keys": {"k" * 10**5: {"k" * 10**5: 1}},
+    "objects in objects": {
+        f"{x}": {f"{y}": {f"{z}": "value" for z in range(20)} for y in range(20)} for x in range(20)
+    },
     "structs": [Change("/spec", None, "v" * 1000, "fill", "why")] * 100,
 }
 
