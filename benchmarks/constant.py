@@ -1,4 +1,4 @@
-"""The control: a Starlette route that reads the body and answers the same each time, on the server that we run on.
+"""The control: a Starlette route that reads the body and answers the same each time, on uvicorn alone.
 
 `python benchmarks/constant.py CERTIFICATE KEY [ANSWER]`; in the file ANSWER, if given, UID stands for the request's.
 """
@@ -7,13 +7,15 @@ import asyncio
 import sys
 from pathlib import Path
 
+import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from webhook import logs, server, tls
+from webhook import logs, tls
+from webhook.http_server import KEEP_ALIVE, listen
 from webhook.options import Address
 
 # The API server refuses an answer that has another uid than its request.
@@ -34,13 +36,18 @@ def application(answer: bytes) -> Starlette:
 
 
 def main(certificate: str, key: str, answer: str = "") -> None:
-    """Serve until terminated."""
+    """Serve until terminated, by uvicorn alone, without our bounds."""
     logs.configure()
-    listening = server.listen(Address("127.0.0.1", 0))
+    listening = listen(Address("127.0.0.1", 0))
     app = application(Path(answer).read_bytes() if answer else ALLOWED)
+    context = tls.context(Path(certificate), Path(key))
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False, timeout_keep_alive=KEEP_ALIVE, ssl_context_factory=lambda *_: context,
+    )  # fmt: skip
     logs.info("listening", webhook=f"https://127.0.0.1:{listening.getsockname()[1]}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.configured(app, tls.context(Path(certificate), Path(key))).serve([listening]))
+        runner.run(uvicorn.Server(config).serve([listening]))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,11 @@ import msgspec
 
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from webhook import pod as pods
-from webhook.rules import default, quota
+from webhook.flyte import Task
+from webhook.rules import quota
+from webhook.rules.defaulting import default
+from webhook.rules.workload import workload_of
+from webhook.settings import Settings
 from webhook.snapshot import ResourceQuota
 
 QUOTAS, CONTAINERS = (1, 10, 100), (1, 3, 20)
@@ -42,11 +46,11 @@ def some_quotas(count: int) -> list[ResourceQuota]:
 def decisions(quotas: int, containers: int) -> Callable[[], Found]:
     """A turn: decide about several Pods, one after the other."""
     found = some_quotas(quotas)
-    reviewed = [a_pod(containers, number) for number in range(PODS)]
+    reviewed, names = [a_pod(containers, number) for number in range(PODS)], ["c"] * containers
 
     def decide(number: int) -> None:
-        pod = default(reviewed[number])[0]
-        if quota.check(pod, quota.asked(pod), found).violations:
+        workload = default(workload_of(reviewed[number], Task(1), Settings()))[0]
+        if quota.check(workload, quota.cost(workload), found, names).violations:
             raise SystemExit("the quotas were meant to have room")
 
     return lambda: microseconds(decide, PODS)

@@ -11,14 +11,15 @@ from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from webhook import admission, admission_review
 from webhook import pod as pods
 from webhook.admission_review import Request
-from webhook.decision import Allowed, Context
-from webhook.flyte import identify
+from webhook.applied import applied
+from webhook.decision import Allowed
+from webhook.flyte import Task, identify
 from webhook.pod import NO_RESOURCES, Pod, Resources, Wire
 from webhook.policy import Policy
 from webhook.policy_file import load
 from webhook.quantity import ZERO, Quantity
 from webhook.rules import quota
-from webhook.shape import ruled
+from webhook.rules.workload import workload_of
 from webhook.snapshot import ResourceQuota
 
 TODAY = "2026-11-25"
@@ -82,6 +83,14 @@ def pod_of(request: Request) -> Pod:
     return request.pod or Pod()
 
 
+def task_of(request: Request, policy: Policy) -> Task:
+    """Return whose Pod it is, which is Flyte's for all of the samples."""
+    task = identify(pod_of(request), request.namespace, policy.identification)
+    if task is None:
+        raise SystemExit("the Pod was meant to be one of Flyte's")
+    return task
+
+
 def libraries_part(bodies: Sequence[bytes], answers: Sequence[bytes]) -> Callable[[int], object]:
     """What msgspec does for one decision: read a review, without what is ours in it, and write its answer."""
     ours = {Resources: NO_RESOURCES, Quantity: ZERO}
@@ -97,9 +106,10 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     bodies = [samples.review(number) for number in range(count)]
     new = samples.new(count)
     requests = [admission_review.decode(body) for body in bodies]
-    tasks = [identify(pod_of(r), r.namespace, policy.identification) for r in requests]
-    contexts = [Context(task, policy.settings(task, samples.NAMESPACE, TODAY)) for task in tasks if task]
-    rulings = [ruled(pod_of(r), c) for r, c in zip(requests, contexts, strict=True)]
+    tasks = [task_of(request, policy) for request in requests]
+    settings = [policy.settings(task, samples.NAMESPACE, TODAY) for task in tasks]
+    workloads = [workload_of(pod_of(r), t, s) for r, t, s in zip(requests, tasks, settings, strict=True)]
+    made = [applied(workload) for workload in workloads]
     decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, quotas, TODAY), Allowed)]
 
     answers = [whole(body, policy, quotas) for body in bodies]
@@ -111,10 +121,11 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     steps: dict[str, Callable[[int], object]] = {
         "control": lambda i: json.loads(bodies[i]),
         "decode": lambda i: admission_review.decode(bodies[i]),
-        "identify": lambda i: identify(pod_of(requests[i]), requests[i].namespace, policy.identification),
-        "settings": lambda i: policy.settings(contexts[i].task, samples.NAMESPACE, TODAY),
-        "rules, a known shape": lambda i: ruled(pod_of(requests[i]), contexts[i]),
-        "quota": lambda i: quota.check(pod_of(requests[i]), rulings[i].asks, quotas),
+        "identify": lambda i: task_of(requests[i], policy),
+        "settings": lambda i: policy.settings(tasks[i], samples.NAMESPACE, TODAY),
+        "workload": lambda i: workload_of(pod_of(requests[i]), tasks[i], settings[i]),
+        "rules, a known shape": lambda i: applied(workloads[i]),
+        "quota": lambda i: quota.check(made[i].workload, made[i].cost, quotas, ["", ""]),
         "encode, with the patch": lambda i: admission_review.encode(requests[i], decisions[i]),
         LIBRARY: libraries_part(bodies, answers),
         WHOLE: lambda i: whole(bodies[i], policy, quotas),

@@ -1,7 +1,6 @@
 """The command line: python -m certs."""
 
 import re
-import socket
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -99,6 +98,8 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
     from certs import server
     from certs.cluster import ClusterError
     from certs.reconcile import Plan
+    from webhook.http_server import ListenError, listen
+    from webhook.options import Address
 
     namespace, service = options["namespace"], f"{options['service']}.{options['namespace']}.svc"
     plan = Plan(
@@ -117,17 +118,11 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
         _fail(str(error))
     if options["once"]:
         sys.exit(0 if server.once(passes) else FAILED)
-    server.run(passes, options["interval"], _listen(*options["health_listen"]))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # [::] is every interface of either family, as programs in Go have it, unless the kernel knows but one.
-        both = host == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, dualstack_ipv6=both)
-    except OSError as error:
-        _fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
+        listening = listen(Address(*options["health_listen"]))
+    except ListenError as error:
+        _fail(str(error))
+    server.run(passes, options["interval"], listening)
 
 
 def _fail(message: str) -> NoReturn:

@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from cryptography.x509 import Certificate
 
-from certs import logs, pki, rotation
+from certs import pki, rotation
 from certs.cluster import Api, ClusterError, Json
 from certs.metrics import Metrics
 from certs.pki import Issued
 from certs.rotation import Bundle, Lifetimes, Reason
+from webhook import logs
 from webhook.certificate import certificates
 
 MANAGED_BY: Final = "flyte-admission.io/managed-by"  # app.kubernetes.io/managed-by is overwritten by Helm

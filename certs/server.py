@@ -1,26 +1,25 @@
 """The program around the passes: when one is made, what is told of it, and how it ends."""
 
 import asyncio
-import contextlib
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import format_exc
 from typing import Final
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from certs import cluster, logs
+from certs import cluster
 from certs.cluster import ClusterError
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
-from webhook import clock
+from webhook import clock, logs
+from webhook.http_server import PROBES, configured
+from webhook.options import Address
 
 NOT_YET: Final = "no pass has been made yet"
 FAILED: Final = "the last pass failed, see the log"
@@ -80,15 +79,9 @@ def health(passes: Passes) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(passes.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: it would exit with the signal."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    app = Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    app.router.redirect_slashes = False  # a redirect would name the host that the client names
+    return app
 
 
 def check(passes: Passes) -> None:
@@ -110,13 +103,8 @@ async def _run(passes: Passes, interval: float, listener: socket.socket) -> None
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    config = uvicorn.Config(
-        health(passes), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-        server_header=False, timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    probes = _Server(config)
-    host, port = listener.getsockname()[:2]
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    probes = configured(health(passes), PROBES)
+    place = Address(*listener.getsockname()[:2])
     logs.info("started", health=f"http://{place}", secret=f"{passes.plan.namespace}/{passes.plan.secret}")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(probes.serve([listener]))

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from webhook import tls
 from webhook.app import Webhook
+from webhook.http_server import REVIEWS, configured, listen
 from webhook.options import Address
-from webhook.server import configured, listen
 from webhook.service import Service
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -192,6 +193,7 @@ class Threaded:
     url: str
     certificate: str
     uvicorn: uvicorn.Server
+    thread: threading.Thread
 
     @property
     def address(self) -> tuple[str, str]:
@@ -200,19 +202,34 @@ class Threaded:
 
 
 @contextmanager
-def serving(service: Service, folder: Path) -> Iterator[Threaded]:
-    """The webhook over TLS, on a thread, for what the service has is changed meanwhile."""
-    certificate, key = tls.make(folder, ["127.0.0.1"])
+def threaded(
+    app: ASGIApp,
+    folder: Path | None = None,
+    most: int = REVIEWS,
+    draining: Callable[[], bool] = lambda: False,
+    run: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run,
+) -> Iterator[Threaded]:
+    """An application on a thread, for what it has is changed meanwhile; with a folder, over TLS."""
+    certificate, key = tls.make(folder, ["127.0.0.1"]) if folder else (None, None)
+    context = tls.context(certificate, key) if certificate and key else None
     listening = listen(Address("127.0.0.1", 0))
-    server = configured(Webhook(service), tls.context(certificate, key))
-    thread = threading.Thread(target=lambda: uvloop.run(server.serve([listening])))
+    server = configured(app, most, context, draining)
+    thread = threading.Thread(target=lambda: run(server.serve([listening])))
     thread.start()
     try:
-        yield Threaded(f"https://127.0.0.1:{listening.getsockname()[1]}", str(certificate), server)
+        url = f"{'https' if context else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
+        yield Threaded(url, str(certificate or ""), server, thread)
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+@contextmanager
+def serving(service: Service, folder: Path) -> Iterator[Threaded]:
+    """The webhook over TLS."""
+    with threaded(Webhook(service), folder, draining=lambda: service.draining) as found:
+        yield found
 
 
 def examples() -> list[str | Path]:

@@ -4,8 +4,8 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.server import EXAMPLES, PATIENCE, Threaded, serving, trusting
-from webhook import connection, logs, outbox
+from webhook import body, bounded_http, logs
 from webhook.pod import ObjectMeta
 from webhook.policy import Policy
 from webhook.service import Service
@@ -161,9 +161,9 @@ def test_the_connection_closes_after_an_answer_that_is_to_be_its_last(
 def test_reviews_sent_ahead_are_answered_in_their_order_whichever_way_each_of_them_goes(peer: Peer) -> None:
     asked = [a_review() for _ in range(6)]
     sent = b""
-    for number, (_, body) in enumerate(asked):
-        chunked = request(body, "Transfer-Encoding: chunked", sized=False) + chunks(body, 500)
-        sent += chunked if number % 3 == 1 else request(body)
+    for number, (_, review) in enumerate(asked):
+        chunked = request(review, "Transfer-Encoding: chunked", sized=False) + chunks(review, 500)
+        sent += chunked if number % 3 == 1 else request(review)
     peer.send(sent)
     assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
 
@@ -175,40 +175,11 @@ def test_what_came_before_something_that_is_no_http_is_answered_before_it(peer: 
     assert peer.head()[0] == 400
 
 
-def test_more_reviews_than_leave_together_are_all_answered(peer: Peer) -> None:
-    asked = [a_review() for _ in range(3 * outbox.MOST + 1)]
-    peer.send(b"".join(request(body) for _, body in asked))
-    assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
-
-
-def test_who_says_no_more_still_gets_the_answer(threaded: Threaded) -> None:
-    uid, body = a_review()
-    where = urlsplit(threaded.url)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = trusting(threaded.certificate).wrap_bio(incoming, outgoing, server_hostname=where.hostname)
-    with socket.create_connection((where.hostname or "", where.port or 0), timeout=PATIENCE) as raw:
-
-        def step(operation: Callable[[], object]) -> None:
-            """Once more with each answer, until it is through."""
-            while True:
-                try:
-                    operation()
-                except ssl.SSLWantReadError:
-                    raw.sendall(outgoing.read())
-                    incoming.write(raw.recv(65536))
-                else:
-                    return
-
-        step(tls.do_handshake)
-        tls.write(request(body))
-        with pytest.raises(ssl.SSLWantReadError):
-            tls.unwrap()
-        raw.sendall(outgoing.read())  # the request and the end of the stream at once
-        received = b""
-        while more := raw.recv(65536):
-            received += more
-    incoming.write(received)
-    assert uid.encode() in tls.read(65536)
+def test_of_many_requests_sent_ahead_the_first_are_answered_and_the_connection_closes(peer: Peer) -> None:
+    asked = [a_review() for _ in range(bounded_http.AHEAD + 5)]
+    peer.send(b"".join(request(b"", line="GET /nowhere HTTP/1.1") for _ in asked))
+    assert [peer.answer()[0] for _ in range(bounded_http.AHEAD)] == [404] * bounded_http.AHEAD
+    assert peer.more() == b""
 
 
 def test_every_answer_has_a_date_and_its_length(peer: Peer) -> None:
@@ -244,12 +215,21 @@ def test_a_fault_of_our_own_is_logged_and_answered_with_500(tmp_path: Path, caps
 
 
 def test_a_body_that_does_not_come_gets_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.01)
     with serving(Service(Policy(), Ledger([])), tmp_path) as threaded, connected(*threaded.address) as peer:
         peer.send(request(a_review()[1])[:-1])
-        status, headers, body = peer.answer()
-        assert (status, headers["connection"], body) == (408, "close", b"the body did not come within 0.01 seconds\n")
+        status, headers, answer = peer.answer()
+        assert (status, headers["connection"], answer) == (408, "close", b"the body did not come within 0.01 seconds\n")
         assert peer.more() == b""
+
+
+def end(threaded: Threaded) -> None:
+    """Have the server end, and wait until it takes no more connections."""
+    threaded.uvicorn.should_exit = True
+    where = urlsplit(threaded.url)
+    with suppress(ConnectionError):
+        while True:
+            socket.create_connection((where.hostname or "", where.port or 0), timeout=PATIENCE).close()
 
 
 def test_a_server_that_ends_answers_what_has_begun_to_come_and_closes(tmp_path: Path) -> None:
@@ -262,12 +242,11 @@ def test_a_server_that_ends_answers_what_has_begun_to_come_and_closes(tmp_path: 
     ):
         peer.send(request(body), sent[:-1])
         assert peer.uid() == uid
-        threaded.uvicorn.should_exit = True
-        assert idle.more() == b""
+        end(threaded)
         peer.send(sent[-1:])
         status, headers, answer = peer.answer()
         assert (status, headers["connection"], json.loads(answer)["response"]["uid"]) == (200, "close", uid)
-        assert peer.more() == b""
+        assert (peer.more(), idle.more()) == (b"", b"")
 
 
 def test_nothing_is_decided_after_the_last_answer_of_a_connection(

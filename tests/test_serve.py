@@ -27,8 +27,8 @@ from tests.server import (
 )
 from webhook import tls
 from webhook.__main__ import main
+from webhook.http_server import listen
 from webhook.options import Address
-from webhook.server import listen
 
 REVIEW = (EXAMPLES / "review.json").read_bytes()
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -194,6 +194,25 @@ def test_a_log_that_nobody_reads_any_more_stops_nobody() -> None:
             assert client.post("/mutate", b"{}").status == 400
         server.disconnect()
         assert server.stop() == 0
+
+
+def test_a_log_that_is_open_but_that_nobody_reads_stops_nothing() -> None:
+    command = [*PROGRAM, "serve", *FREE_PORTS, *map(str, examples())]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stderr
+        try:
+            listening = json.loads(process.stderr.readline())
+            client = Client(listening["webhook"], listening["certificate"])
+            for _ in range(600):  # of some 300 bytes each, more than a pipe holds
+                assert client.post("/mutate", b"{}").status == 400
+            probes = Client(listening["health"])
+            assert probes.get("/livez").status == 200
+            for each in (client, probes):
+                each.connection.close()
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "::1"])

@@ -23,7 +23,7 @@ from tests import x509
 from tests.server import EXAMPLES, PATIENCE
 from tests.volume import Volume
 from tests.x509 import DAY, NOW, Kind, Pair
-from webhook import app, reload, server
+from webhook import app, http_server, reload, server
 from webhook.metrics import Metrics
 from webhook.options import Address, Options
 from webhook.policy_file import load
@@ -130,8 +130,8 @@ class Connection:
 @asynccontextmanager
 async def webhook(current: Serving) -> AsyncIterator[int]:
     service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
-    uvicorn = server.configured(app.Webhook(service), current.context)
-    listening = server.listen(Address("127.0.0.1", 0))
+    uvicorn = http_server.configured(app.Webhook(service), http_server.REVIEWS, current.context)
+    listening = http_server.listen(Address("127.0.0.1", 0))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(uvicorn.serve([listening]))
         yield listening.getsockname()[1]
@@ -552,7 +552,7 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
     volume = Volume(tmp_path, secret(old))
     current = Serving(files(tmp_path), Metrics())
     addresses = Address("127.0.0.1", 0), Address("127.0.0.1", 0)
-    listeners = server.Listeners(server.listen(addresses[0]), server.listen(addresses[1]), current)
+    listeners = server.Listeners(http_server.listen(addresses[0]), http_server.listen(addresses[1]), current)
     port = listeners.webhook.getsockname()[1]
     policy = EXAMPLES / "policy.yaml"
     options = Options(

@@ -1,7 +1,8 @@
 """The webhook that the API server calls before it stores a Pod.
 
     POST /mutate | /validate
-      app               reads the body                                      too large, not JSON: 4xx
+      bounded_http      speaks HTTP/1.1 within bounds                       too much, too slow: 4xx, or closed
+      body              reads the body                                      too large, not JSON: 4xx; no room left: 503
       admission_review  decodes it: AdmissionReview -> Request              not a review: 400 with the JSON path
       ── pure: no clock, no I/O, no logging ──
       admission

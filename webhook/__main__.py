@@ -116,7 +116,7 @@ def serve(**options: Any) -> None:
 
 
 def _serve(options: Options) -> None:
-    from webhook import collector, logs, server, tls
+    from webhook import collector, http_server, logs, server, tls
     from webhook.client_authorities import ClientAuthorities
     from webhook.serving import Serving
 
@@ -128,8 +128,8 @@ def _serve(options: Options) -> None:
         try:
             clients = ClientAuthorities(options.client_ca_file, service.metrics) if options.client_ca_file else None
             serving = Serving(_certificate(options, Path(directory)), service.metrics, clients)
-            sockets = server.listen(options.listen), server.listen(options.health_listen)
-        except (tls.CertificateError, server.ListenError) as error:
+            sockets = http_server.listen(options.listen), http_server.listen(options.health_listen)
+        except (tls.CertificateError, http_server.ListenError) as error:
             _fail(str(error))
         collector.settle()
         server.run(service, server.Listeners(*sockets, serving), options)

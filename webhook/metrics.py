@@ -1,13 +1,13 @@
 """What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from webhook.decision import Allowed, Decision, Denied
-from webhook.tally import Durations, Tally
 
 # A review takes some 0.1 ms here; the API server's patience is seconds.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
@@ -19,25 +19,41 @@ class Metrics:
     def __init__(self) -> None:
         """All at zero."""
         self.registry = CollectorRegistry()
-        self._requests = Tally(
-            "flyte_admission_requests",
-            "Reviews answered, by endpoint and by what came out: allowed, changed, denied, bad_request, "
-            "and would_be_changed and would_be_denied where the mode is warn or audit.",
-            ["endpoint", "decision"],
+        # Of these, each Pod takes some: the child for the values of the labels is looked up once.
+        self._requests = cache(
+            Counter(
+                "flyte_admission_requests",
+                "Requests answered, by endpoint and by what came out: allowed, changed, denied, bad_request, "
+                "overloaded, and would_be_changed and would_be_denied where the mode is warn or audit.",
+                ["endpoint", "decision"],
+                registry=self.registry,
+            ).labels
         )
-        self._durations = Durations(
-            "flyte_admission_duration_seconds", "Time from the body's last byte to the answer.", "endpoint", BUCKETS
+        self._durations = cache(
+            Histogram(
+                "flyte_admission_duration_seconds",
+                "Time from the body's last byte to the answer.",
+                ["endpoint"],
+                buckets=BUCKETS,
+                registry=self.registry,
+            ).labels
         )
-        self._changes = Tally(
-            "flyte_admission_changes", "Values changed in Pods, by rule: fill, clamp, tolerate.", ["rule"]
+        self._changes = cache(
+            Counter(
+                "flyte_admission_changes",
+                "Values changed in Pods, by rule: fill, clamp, tolerate.",
+                ["rule"],
+                registry=self.registry,
+            ).labels
         )
-        self._denials = Tally(
-            "flyte_admission_quota_denials",
-            "Pods refused for a ResourceQuota, by outlook: fits-later, never-fits.",
-            ["outlook"],
+        self._denials = cache(
+            Counter(
+                "flyte_admission_quota_denials",
+                "Pods refused for a ResourceQuota, by outlook: fits-later, never-fits.",
+                ["outlook"],
+                registry=self.registry,
+            ).labels
         )
-        for collector in (self._requests, self._durations, self._changes, self._denials):
-            self.registry.register(collector)
         self._policies = Counter(
             "flyte_admission_policy_reloads",
             "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
@@ -90,19 +106,21 @@ class Metrics:
             registry=self.registry,
         )
 
-    def bad_request(self, endpoint: str) -> None:
-        """Count one request that was no review."""
-        self._requests.counts[endpoint, "bad_request"] += 1
+    def rejected(self, endpoint: str, word: str) -> None:
+        """Count one request that got no review: bad_request, overloaded."""
+        self._requests(endpoint, word).inc()
 
-    def answered(self, endpoint: str, word: str, seconds: float, decision: Decision) -> None:
-        """Count one review, under the word for what came out of it."""
-        self._requests.counts[endpoint, word] += 1
-        self._durations.observe(endpoint, seconds)
+    def answered(
+        self, endpoint: str, word: str, seconds: float, decision: Decision, changes: Mapping[str, int]
+    ) -> None:
+        """Count one review, under the word for what came out of it; `changes` are how many each rule made."""
+        self._requests(endpoint, word).inc()
+        self._durations(endpoint).observe(seconds)
         if isinstance(decision, Allowed):
-            for change in decision.changes:
-                self._changes.counts[change.rule,] += 1
+            for rule, count in changes.items():
+                self._changes(rule).inc(count)
         elif isinstance(decision, Denied) and decision.outlook:
-            self._denials.counts[decision.outlook,] += 1
+            self._denials(decision.outlook).inc()
 
     def policy_read(self, digest: str) -> None:
         """Count a policy that is used from now on."""

@@ -1,0 +1,91 @@
+"""Under hostile clients of each kind, in the memory that the manifests give, ordinary reviews are answered."""
+
+import json
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.e2e.limited import limited
+from tests.server import EXAMPLES, PROGRAM, Client, Server, examples, running
+
+MEMORY = 256 * 1024 * 1024  # as in the manifests
+SECONDS = 30.0
+CLIENTS = 4
+EVERY = 0.02  # seconds
+# As the image has it.
+ENVIRONMENT = dict(
+    re.findall("^ENV (MALLOC_[A-Z_]*)=(.*)$", (EXAMPLES.parent / "Dockerfile").read_text(), re.MULTILINE)
+)
+PODS = False  # whether hostile Pods take part
+
+
+@dataclass
+class Ordinary:
+    """A client that reviews Pods over a connection that it keeps, as the API server does."""
+
+    client: Client
+    waits: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def ask(self, until: float) -> None:
+        while time.monotonic() < until:
+            start = time.monotonic()
+            try:
+                self._review()
+            except (OSError, AssertionError, KeyError) as error:
+                self.failures.append(repr(error))
+                self.client.connection.close()
+            self.waits.append(time.monotonic() - start)
+            time.sleep(EVERY)
+
+    def _review(self) -> None:
+        sock = self.client.connection.sock
+        if sock and select.select([sock], [], [], 0)[0]:  # the server has closed it; Go notices that as well
+            self.client.connection.close()
+        review = json.loads((EXAMPLES / "review.json").read_text())
+        review["request"]["uid"] = str(uuid.uuid4())
+        assert self.client.review("/mutate", review)["uid"] == review["request"]["uid"]
+
+
+@contextmanager
+def attacked(server: Server) -> Iterator[None]:
+    """Meanwhile, hostile clients do what they can; they end by themselves at the latest."""
+    listening = server.listening
+    command = [sys.executable, "-m", "tests.e2e.hostile", listening["webhook"], listening["health"], server.certificate]
+    with subprocess.Popen([*command, str(SECONDS + 10), "pods" if PODS else ""]) as process:
+        try:
+            yield
+            assert process.poll() is None, "the hostile clients gave up"
+        finally:
+            process.kill()
+
+
+def test_hostile_clients_keep_no_ordinary_review_from_its_answer_nor_the_process_from_its_end() -> None:
+    with (
+        limited(PROGRAM, MEMORY) as program,
+        running(*examples(), program=program, environment=ENVIRONMENT) as server,
+        attacked(server),
+    ):
+        ordinary = [Ordinary(server.client()) for _ in range(CLIENTS)]
+        until = time.monotonic() + SECONDS
+        threads = [threading.Thread(target=each.ask, args=(until,)) for each in ordinary]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        waits = sorted(wait for each in ordinary for wait in each.waits)
+        assert server.process.poll() is None, "it was killed"
+        assert [failure for each in ordinary for failure in each.failures] == []
+        assert len(waits) > SECONDS * CLIENTS
+        assert waits[-1] < 1
+        start = time.monotonic()
+        assert server.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - start < 2

@@ -1,0 +1,492 @@
+"""No client fills the memory, keeps others out or keeps the process from ending, whatever it sends or leaves unread."""
+
+import asyncio
+import gc
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import uvloop
+from starlette.types import Message, Receive, Scope, Send
+
+from tests.server import EXAMPLES, PATIENCE, Threaded, threaded, trusting
+from webhook import app, body, bounded_http, connections, http_server
+from webhook.admission_review import Request
+from webhook.decision import Allowed, Decision, Denied
+from webhook.metrics import Metrics
+from webhook.policy import Policy
+from webhook.service import Service
+from webhook.snapshot import Ledger, ResourceQuota
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+LOOPS = pytest.mark.parametrize("run", [uvloop.run, asyncio.run], ids=["uvloop", "asyncio"])
+GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+KIB = 1024
+OK = b"HTTP/1.1 200 OK"
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the path; of /N, that many bytes, once the body has come."""
+    while (await receive()).get("more_body"):
+        pass
+    size = int(scope["path"].removeprefix("/") or "0")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+    await send({"type": "http.response.body", "body": b"x" * size})
+
+
+def connect(server: Threaded) -> socket.socket:
+    """A connection, without TLS."""
+    where = urlsplit(server.url)
+    return socket.create_connection((where.hostname or "", where.port or 0), timeout=PATIENCE)
+
+
+def rest(sock: socket.socket) -> bytes:
+    """All that comes until the server closes."""
+    received = bytearray()
+    with suppress(ConnectionResetError):  # it did not read all that was sent
+        while more := sock.recv(65536):
+            received += more
+    return bytes(received)
+
+
+def asked(sock: socket.socket, size: int = 0) -> bytes:
+    """The first line of the answer to a request, whose head is read."""
+    sock.sendall(GET % size)
+    return head(sock)
+
+
+def head(sock: socket.socket) -> bytes:
+    """The first line of the next answer."""
+    received = b""
+    while not received.endswith(b"\r\n\r\n"):
+        more = sock.recv(1)
+        assert more, f"closed after {received!r}"
+        received += more
+    return received.partition(b"\r\n")[0]
+
+
+def sent(server: Threaded, *pieces: bytes) -> bytes:
+    """What is answered, until the server closes."""
+    with connect(server) as sock:
+        with suppress(ConnectionError):  # it does not wait for all of it
+            for piece in pieces:
+                sock.sendall(piece)
+        return rest(sock)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Threaded]:
+    with threaded(echo) as server:
+        yield server
+
+
+START = b"GET /0 HTTP/1.1\r\nHost: x\r\n"
+CHUNK = b"POST /0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+HEADS = {
+    "a long path": [b"GET /" + b"0" * 70 * KIB + b" HTTP/1.1\r\n"],
+    "many long fields": [START + b"".join(b"a%d: %b\r\n" % (number, b"x" * KIB) for number in range(70))],
+    "many fields": [START + b"a: b\r\n" * 101],
+    "a field without an end": [START + b"a: ", *[b"x" * 16 * KIB] * 8],
+    "a name without an end": [START, *[b"x" * 16 * KIB] * 8],
+    "many fields after a body in chunks": [CHUNK + b"0\r\n" + b"a: b\r\n" * 101],
+    "a field without an end after a body in chunks": [CHUNK + b"0\r\na: ", *[b"x" * 16 * KIB] * 8],
+    "a chunk's extension without an end": [CHUNK + b"1;a=", *[b"x" * 16 * KIB] * 8],
+    "empty lines without an end": [b"\r\n" * 64 * KIB],
+}
+
+
+@pytest.mark.parametrize("pieces", HEADS.values(), ids=HEADS.keys())
+def test_more_than_a_head_may_have_gets_431_and_the_connection_closes(plain: Threaded, pieces: Sequence[bytes]) -> None:
+    assert sent(plain, *pieces).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+def test_the_heads_that_clients_send_are_within_the_bounds(plain: Threaded) -> None:
+    fields = b"".join(b"a%d: %b\r\n" % (number, b"x" * 600) for number in range(98))
+    with connect(plain) as sock:
+        for _ in range(3):
+            sock.sendall(START + fields + b"\r\n")
+            assert head(sock) == OK
+
+
+@pytest.mark.parametrize("start", [b"GET /0 HT", START, GET % 0 + b"GET"], ids=["a line", "a field", "the second"])
+def test_half_a_head_gets_408_and_the_connection_closes(monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    monkeypatch.setattr(bounded_http, "READ_SECONDS", 0.05)
+    with threaded(echo) as server:
+        answer = sent(server, start)
+    assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
+    assert answer.endswith(b"the head did not come within 0.05 seconds\n")
+
+
+@pytest.mark.parametrize("start", [b"", b"\r\n"], ids=["nothing", "an empty line"])
+def test_a_connection_on_which_nothing_is_asked_is_closed(monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    monkeypatch.setattr(bounded_http, "READ_SECONDS", 0.05)
+    with threaded(echo) as server:
+        assert sent(server, start) == b""
+
+
+@LOOPS
+@pytest.mark.parametrize("start", [b"", b"\x16\x03\x01", b"no TLS at all"])
+def test_a_handshake_that_does_not_end_well_is_closed_without_a_word_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], start: bytes, run: Run
+) -> None:
+    monkeypatch.setattr(bounded_http, "READ_SECONDS", 0.5)
+    with threaded(echo, tmp_path, run=run) as server, secured(server) as sock:
+        assert asked(sock) == OK  # what a loop opens once and for all is open
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with threaded(echo, tmp_path, run=run) as server:
+        for _ in range(3):
+            assert sent(server, start) in (b"", b"\x15\x03\x03\x00\x02\x02\x46", b"\x15\x03\x01\x00\x02\x02\x16")
+        with connect(server), connect(server) as gone:
+            gone.sendall(start)
+        with secured(server) as sock:
+            assert asked(sock) == OK
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    assert capsys.readouterr().err == ""
+
+
+@contextmanager
+def secured(server: Threaded) -> Iterator[ssl.SSLSocket]:
+    """A connection with TLS."""
+    with trusting(server.certificate).wrap_socket(connect(server), server_hostname="127.0.0.1") as sock:
+        yield sock
+
+
+@LOOPS
+def test_what_comes_together_with_the_end_of_the_handshake_is_answered(tmp_path: Path, run: Run) -> None:
+    with threaded(echo, tmp_path, run=run) as server:
+        for _ in range(20):
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = trusting(server.certificate).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+            with connect(server) as sock:
+                while True:
+                    try:
+                        tls.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        sock.sendall(outgoing.read())
+                        incoming.write(sock.recv(65536))
+                tls.write(GET % 0)
+                sock.sendall(outgoing.read())
+                received = b""
+                while not received:
+                    incoming.write(sock.recv(65536))
+                    try:
+                        received = tls.read(15)
+                    except ssl.SSLWantReadError:  # tickets come first
+                        continue
+                assert received == OK
+
+
+def test_a_client_that_says_no_more_still_gets_its_answers(plain: Threaded) -> None:
+    with connect(plain) as sock:
+        sock.sendall(GET % 3 * 2)
+        sock.shutdown(socket.SHUT_WR)
+        assert rest(sock).count(b"\r\n\r\nxxx") == 2
+
+
+def test_a_client_that_has_sent_too_much_ahead_and_says_no_more_gets_the_first_answers(plain: Threaded) -> None:
+    with connect(plain) as sock:
+        sock.sendall(GET % 0 * 20)
+        sock.shutdown(socket.SHUT_WR)
+        assert rest(sock).count(OK) == bounded_http.AHEAD
+
+
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(plain: Threaded) -> None:
+    size = 20 * KIB * KIB
+    with connect(plain) as sock:
+        sock.sendall((GET % size).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert len(rest(sock).partition(b"\r\n\r\n")[2]) == size
+
+
+UNREAD = GET % (20 * KIB * KIB)
+
+
+def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.05)
+    closed = asyncio.Event()
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo(scope, receive, send)
+        if (await receive())["type"] == "http.disconnect":
+            closed.set()
+
+    with threaded(watched) as server, connect(server) as sock:
+        sock.sendall(UNREAD)
+        assert asked_until(server, closed.is_set)
+
+
+def asked_until(server: Threaded, done: Callable[[], bool]) -> bool:
+    """Ask on another connection until something has come about, which it does; the test ends otherwise."""
+    with connect(server) as sock:
+        while not done():
+            assert asked(sock) == OK
+    return True
+
+
+def test_of_clients_that_do_not_read_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD", 2)
+    monkeypatch.setattr(connections, "WRITE_SECONDS", PATIENCE * 10)
+    with threaded(echo) as server, ExitStack() as stack:
+        socks = [stack.enter_context(connect(server)) for _ in range(3)]
+        for sock in socks:
+            sock.sendall(UNREAD)
+            assert sock.recv(1) == b"H"
+            with connect(server) as other:  # once this is answered, what can be written has been
+                assert asked(other) == OK
+        assert len(rest(socks[0])) < len(rest_of(socks[1]))
+
+
+def rest_of(sock: socket.socket) -> bytes:
+    """All of the large answer."""
+    received = bytearray()
+    while len(received) < 20 * KIB * KIB:
+        received += sock.recv(1 << 20)
+    return bytes(received)
+
+
+@contextmanager
+def three(server: Threaded) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(connect(server)) for _ in range(3)]
+
+
+def test_where_there_are_too_many_connections_the_oldest_without_an_answer_makes_room_first() -> None:
+    with threaded(echo, most=3) as server, three(server) as (first, second, third):
+        assert asked(first) == asked(third) == OK
+        second.sendall(b"GET /0 HT")
+        with connect(server) as new:
+            assert asked(new) == OK
+            assert rest(second) == b""
+            with connect(server) as newer:
+                assert asked(newer) == OK
+                rest(first)  # which ends, for it has been idle longest
+                assert asked(third) == OK
+
+
+def test_requests_that_wait_for_an_answer_are_not_closed_for_others() -> None:
+    wait, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        loops.append(asyncio.get_running_loop())
+        await wait.wait()
+        await echo(scope, receive, send)
+
+    with threaded(patient, most=3) as server, three(server) as socks:
+        for sock in socks[:2]:
+            sock.sendall(GET % 0)
+        with connect(server) as new:
+            assert rest(socks[2]) == b"", "the one that has asked for nothing makes room"
+            new.sendall(GET % 0)
+            assert sent(server, GET % 0) == b""
+            loops[0].call_soon_threadsafe(wait.set)
+            assert [head(sock) for sock in (*socks[:2], new)] == [OK] * 3
+
+
+def test_handshakes_count_as_connections(tmp_path: Path) -> None:
+    with threaded(echo, tmp_path, most=3) as server, three(server) as socks, secured(server) as sock:
+        assert asked(sock) == OK
+        assert rest(socks[0]) == b""
+
+
+def end(server: Threaded) -> None:
+    """Have the server end, and wait until it takes no more connections."""
+    server.uvicorn.should_exit = True
+    with suppress(ConnectionError):
+        while True:
+            connect(server).close()
+
+
+def test_a_request_that_is_on_its_way_when_the_server_ends_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", PATIENCE)
+    with threaded(echo) as server, connect(server) as sock, connect(server) as begun:
+        assert asked(sock) == OK
+        begun.sendall(START)
+        end(server)
+        sock.sendall(GET % 0)
+        assert b"connection: close" in rest(sock)
+        begun.sendall(b"\r\n")
+        assert b"connection: close" in rest(begun)
+
+
+def test_a_request_that_is_under_way_when_the_server_ends_is_answered() -> None:
+    wait, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        loops.append(asyncio.get_running_loop())
+        await wait.wait()
+        await echo(scope, receive, send)
+
+    with threaded(patient) as server, connect(server) as sock, connect(server) as idle:
+        sock.sendall(GET % 0)
+        end(server)
+        assert rest(idle) == b""
+        loops[0].call_soon_threadsafe(wait.set)
+        assert b"connection: close" in rest(sock)
+
+
+def test_a_request_that_is_not_answered_in_time_does_not_keep_the_server_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_server, "GRACE", 1)
+
+    async def silent(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with threaded(silent) as server, connect(server) as sock:
+        sock.sendall(GET % 0)
+        end(server)
+        assert rest(sock) == b""
+
+
+def test_no_client_keeps_the_server_from_its_end(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(threaded(echo, tmp_path))
+        for _ in range(50):
+            stack.enter_context(connect(server))
+        for start in [b"", START, UNREAD, GET % 0] * 20:
+            sock = stack.enter_context(secured(server))
+            sock.sendall(start)
+        assert asked(sock) == OK
+        end(server)
+        began = time.monotonic()
+        server.thread.join(PATIENCE)
+        assert time.monotonic() - began < 2
+
+
+REVIEW = (EXAMPLES / "review.json").read_bytes()
+JSON_FIELDS = [(b"content-type", b"application/json")]
+
+
+def deny(_: Request, __: Policy, ___: Sequence[ResourceQuota], ____: str) -> Decision:
+    return Denied(403, "Forbidden", "no", outlook="fits-later")
+
+
+class Sender:
+    """A request whose body is sent in the pieces that the test gives; what is answered."""
+
+    def __init__(self, endpoint: app.Endpoint) -> None:
+        self.pieces: asyncio.Queue[Message] = asyncio.Queue()
+        self.answers: list[Message] = []
+        scope = {"type": "http", "headers": JSON_FIELDS}
+        self.task = asyncio.create_task(endpoint(scope, self._receive, self._send))
+
+    async def _receive(self) -> Message:
+        piece = await self.pieces.get()
+        self.pieces.task_done()
+        return piece
+
+    async def _send(self, message: Message) -> None:
+        self.answers.append(message)
+
+    def give(self, piece: bytes, *, more: bool = False) -> None:
+        self.pieces.put_nowait({"type": "http.request", "body": piece, "more_body": more})
+
+    async def taken(self) -> None:
+        """Return once all has been read that was given."""
+        await self.pieces.join()
+
+    @property
+    async def status(self) -> int:
+        await self.task
+        return int(self.answers[0]["status"])
+
+
+def endpoint(budget: int, service: Service | None = None, decide: app.Decide | None = None) -> app.Endpoint:
+    service = service or Service(Policy(), Ledger([]))
+    return app.Endpoint("/mutate", decide or (lambda *_: Allowed()), service, body.Budget(budget))
+
+
+PADDED = REVIEW + b" " * body.FREE
+
+
+async def test_large_bodies_share_a_budget_and_who_finds_none_left_is_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(body, "BUDGET_SECONDS", 0.01)
+    one = endpoint(2 * len(REVIEW) - 1)
+    first, second, small = Sender(one), Sender(one), Sender(one)
+    first.give(PADDED, more=True)
+    await first.taken()
+    second.give(PADDED)
+    small.give(REVIEW)
+    assert (await second.status, await small.status) == (503, 200)
+    assert (b"retry-after", b"1") in second.answers[0]["headers"]
+    first.give(b" ")
+    assert await first.status == 200
+    third = Sender(one)
+    third.give(PADDED)
+    assert await third.status == 200, "what was taken has been given back"
+
+
+async def test_a_body_waits_for_others_to_be_answered() -> None:
+    one = endpoint(len(REVIEW) + 1)
+    first, second = Sender(one), Sender(one)
+    first.give(PADDED, more=True)
+    await first.taken()
+    second.give(PADDED)
+    await second.taken()
+    first.give(b" ")
+    assert (await first.status, await second.status) == (200, 200)
+
+
+async def test_the_budget_is_given_back_when_a_client_goes() -> None:
+    one = endpoint(len(REVIEW))
+    first, second = Sender(one), Sender(one)
+    first.give(PADDED, more=True)
+    await first.taken()
+    second.give(PADDED)
+    first.pieces.put_nowait({"type": "http.disconnect"})
+    assert (await first.status, await second.status) == (400, 200)
+
+
+async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(body, "BUDGET_SECONDS", 0.01)
+    service = Service(Policy(), Ledger([]))
+    sender = Sender(endpoint(0, service))
+    sender.give(PADDED)
+    assert await sender.status == 503
+    assert json.loads(capsys.readouterr().err)["event"] == "overloaded"
+    assert b'flyte_admission_requests_total{decision="overloaded",endpoint="/mutate"} 1.0' in service.metrics.text()
+
+
+class Live:
+    """A cluster whose quotas can always be read."""
+
+    synced = True
+    problems: Mapping[str, str] = MappingProxyType({})
+
+    async def live(self, namespace: str) -> Sequence[ResourceQuota]:
+        assert namespace
+        return []
+
+    async def run(self) -> None:
+        """Nothing to follow."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_a_refusal_is_decided_on_the_cache_and_once_more_on_live_quotas() -> None:
+    decided: list[str] = []
+
+    def decide(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
+        decided.append(request.uid)
+        return deny(request, policy, quotas, today)
+
+    service = Service(Policy(), Ledger([]), Metrics(), cluster=Live())
+    sender = Sender(endpoint(0, service, decide))
+    sender.give(REVIEW)
+    assert await sender.status == 200
+    assert len(decided) == 2
