@@ -10,11 +10,13 @@ import jsonpatch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.apiserver import amount
 from tests.vectors import Data
-from webhook import admission, admission_review
+from webhook import admission, admission_review, trace
 from webhook.policy_file import load
+from webhook.rules.findings import Change
 
 TODAY = "2026-11-25"
 ANNOTATION = "flyte-admission.io/changes"
@@ -450,3 +452,11 @@ def test_an_earlier_toleration_of_ours_is_kept_and_stays() -> None:
 def test_a_record_longer_than_annotations_may_be_is_not_read() -> None:
     pod = claiming(*[{**LIMIT, "from": "64"}] * 3000)
     assert [*response_to(pod)["auditAnnotations"]] == ["changes"]
+
+
+def test_a_value_that_is_in_the_end_what_it_was_is_no_change() -> None:
+    path = "/spec/containers/0/resources/limits/amd.com~1gpu"
+    filled = Change(path, "0", "1", "fill", "not set; the default")
+    lowered = Change(path, "1", "0", "clamp", "over what is left")
+    assert trace.merged([filled, lowered]) == ()
+    assert [change.before for change in trace.merged([replace(filled, before=None), lowered])] == [None]

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from webhook.policy import GPU, Amounts, Layer, Policy, Scope
-from webhook.resource_list import HUGEPAGES
-from webhook.settings import NATIVE
+from webhook.resource_list import HUGEPAGES, NATIVE
 
 BUILT_IN = "built in"
 

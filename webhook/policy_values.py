@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook import quantity
 from webhook.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
-from webhook.resource_list import HUGEPAGES, is_device, is_extended, is_qualified_name, page_size, unit
+from webhook.resource_list import HUGEPAGES, NATIVE, is_device, is_extended, is_qualified_name, page_size, unit
 from webhook.yaml_text import Path
 
 # How Flyte spells resources (flyteadmin task_resource_provider.go, flytectl with an underscore; the short forms are
@@ -33,7 +33,6 @@ SPELLINGS: Final = {
     "storage": "ephemeral-storage",
     "gpu": "gpu",
 }
-NATIVE: Final = ("cpu", "memory", "ephemeral-storage")
 Finding: TypeAlias = tuple[Path, str]
 
 

@@ -14,6 +14,7 @@ from webhook.quantity import NANO, ZERO, Quantity, QuantityError, parse
 ResourceList: TypeAlias = Mapping[str, Quantity]
 
 EMPTY: Final[ResourceList] = {}
+NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 HUGEPAGES: Final = "hugepages-"
 LONGEST_NAME: Final = 253 + 1 + 63  # of a resource
 DEVICE_CLASS: Final = "deviceclass.resource.kubernetes.io/"

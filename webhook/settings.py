@@ -6,9 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from webhook.pod import Toleration
 from webhook.quantity import Quantity
-from webhook.resource_list import HUGEPAGES, ResourceList, whole
-
-NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
+from webhook.resource_list import HUGEPAGES, NATIVE, ResourceList, whole
 
 Mode: TypeAlias = Literal["enforce", "warn", "audit"]
 Claims: TypeAlias = Literal["allow", "refuse"]

@@ -13,7 +13,7 @@ TOGETHER = "not set; the limits of its containers are"
 
 
 def share(index: int, before: str, after: str, of: str = "4", name: str = "cpu") -> str:
-    why = f"its share of the {of} that the Pod as a whole may request"
+    why = f"over its share of the {of} that the Pod as a whole may request"
     return f"/spec/containers/{index}/resources/requests/{name}: {before} -> {after} ({why})"
 
 
@@ -262,6 +262,19 @@ def test_hugepages_of_the_containers_fit_by_whole_pages_into_what_the_pod_as_a_w
         found = [str(side["hugepages-2Mi"]) for block in blocks for side in (block.requests, block.limits) if side]
         assert found == ["62Mi", "62Mi", "36Mi", "36Mi", "24Mi", "24Mi"]
         assert clamp(pod, rules) == (pod, [])
+
+
+SHARE_OF_6 = "over its share of the 6Mi that the Pod as a whole may have"
+
+
+def test_a_limit_of_hugepages_without_a_request_is_cut_alone() -> None:
+    whole = {"cpu": "1", "hugepages-2Mi": "8Mi"}
+    pod = task_pod(spec(container(None, whole), resources={"requests": whole, "limits": whole}))
+    assert clamped(pod, "pod_limits: {hugepages-2Mi: 6Mi}") == [
+        "/spec/resources/limits/hugepages-2Mi: 8Mi -> 6Mi (over the maximum 6Mi)",
+        "/spec/resources/requests/hugepages-2Mi: 8Mi -> 6Mi (over the maximum 6Mi)",
+        f"/spec/containers/0/resources/limits/hugepages-2Mi: 8Mi -> 6Mi ({SHARE_OF_6})",
+    ]
 
 
 def test_the_maximum_of_the_pod_holds_for_what_it_states_as_a_whole_and_for_its_containers_limits() -> None:

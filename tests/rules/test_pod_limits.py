@@ -96,7 +96,7 @@ def test_the_maximum_of_gpus_is_that_of_each_kind_of_them() -> None:
     assert limits_after(pod_spec, {"gpu": 2}) == ["2", "2", "2"]
 
 
-LEFT = "(what is left of the 1 that the Pod as a whole may have)"
+LEFT = "(over what is left of the 1 that the Pod as a whole may have)"
 
 
 def test_each_change_says_why() -> None:
@@ -109,9 +109,9 @@ def test_each_change_says_why() -> None:
     assert clamped(pod, policy) == [
         "/spec/containers/0/resources/limits/cpu: 32 -> 8 (over the maximum 8)",
         "/spec/containers/1/resources/limits/cpu: 12 -> 8 (over the maximum 8)",
-        "/spec/containers/0/resources/limits/cpu: 8 -> 5 (its share of the 10 that the Pod as a whole may have)",
-        "/spec/containers/1/resources/limits/cpu: 8 -> 5 (its share of the 10 that the Pod as a whole may have)",
-        "/spec/containers/1/resources/requests/cpu: 8 -> 5 (its share of the 10 that the Pod as a whole may have)",
+        "/spec/containers/0/resources/limits/cpu: 8 -> 5 (over its share of the 10 that the Pod as a whole may have)",
+        "/spec/containers/1/resources/limits/cpu: 8 -> 5 (over its share of the 10 that the Pod as a whole may have)",
+        "/spec/containers/1/resources/requests/cpu: 8 -> 5 (over its share of the 10 that the Pod as a whole may have)",
         f"/spec/containers/1/resources/limits/nvidia.com~1gpu: 1 -> 0 {LEFT}",
         f"/spec/containers/1/resources/requests/nvidia.com~1gpu: 1 -> 0 {LEFT}",
     ]
@@ -120,8 +120,8 @@ def test_each_change_says_why() -> None:
 def test_requests_without_limits_are_bounded_too() -> None:
     pod = task_pod(spec(container({"cpu": "12"}), container({"cpu": "4"}, {"cpu": "8"})))
     assert clamped(pod, "pod_limits: {cpu: 8}") == [
-        "/spec/containers/0/resources/requests/cpu: 12 -> 6 (its share of the 8 that the Pod as a whole may have)",
-        "/spec/containers/1/resources/requests/cpu: 4 -> 2 (its share of the 8 that the Pod as a whole may have)",
+        "/spec/containers/0/resources/requests/cpu: 12 -> 6 (over its share of the 8 that the Pod as a whole may have)",
+        "/spec/containers/1/resources/requests/cpu: 4 -> 2 (over its share of the 8 that the Pod as a whole may have)",
     ]
 
 

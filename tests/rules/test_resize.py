@@ -185,6 +185,13 @@ def test_what_a_resize_adds_to_the_pod_as_a_whole_is_bounded(new: Data, old: Dat
     assert clamp(pod, rules) == (pod, [])
 
 
+def test_a_container_that_had_no_limit_keeps_the_one_it_gets_and_the_others_grow_no_further() -> None:
+    new = task_pod(spec(container(None, {"cpu": "6"}), container(None, {"cpu": "6"})))
+    old = task_pod(spec(container(None, None), container(None, {"cpu": "1"})))
+    pod, _ = clamp(new, context(WHOLE, new, old))
+    assert [str(it.limits["cpu"]) for it in pod.spec.containers] == ["6", "2"]
+
+
 def test_a_resize_to_no_limit_is_bounded_by_what_the_pod_as_a_whole_may_have() -> None:
     new, old = (
         task_pod(spec(container({"memory": "1Gi"}, {"memory": it}), container({"memory": "9Gi"})))

@@ -12,6 +12,6 @@ def refused_claims(workload: Workload) -> str:
     if not (origin and workload.has_claims):
         return ""
     return (
-        f"spec.resourceClaims is not allowed, the policy says resource_claims: refuse ({origin}); "
+        f"spec.resourceClaims is not allowed, the policy says resource_claims: refuse ({origin.rpartition('/')[2]}); "
         "ask for devices in resources.limits instead"
     )

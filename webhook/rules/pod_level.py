@@ -12,7 +12,7 @@ from webhook.pod import Resources
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.rules.edit import Edit, Edited, edited, has_negative
-from webhook.rules.effective import COMPUTE, aggregate, limits_of, requests_of
+from webhook.rules.effective import COMPUTE, aggregate, limits_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import LEVEL, Block, Workload
 from webhook.settings import Defaults, Settings
@@ -70,7 +70,12 @@ def _states(workload: Workload) -> bool:
 
 
 def _sums(workload: Workload) -> Sums:
-    return Sums(aggregate(workload, requests_of), aggregate(workload, limits_of))
+    return Sums(aggregate(workload, _requests_within_limits), aggregate(workload, limits_of))
+
+
+def _requests_within_limits(block: Block) -> ResourceList:
+    limits = block.limits
+    return {name: min(request, limits.get(name) or request) for name, request in block.requests.items()}
 
 
 def _is_unlimited(edit: Edit, workload: Workload, name: str, sums: Sums) -> bool:
@@ -154,17 +159,19 @@ def _within(block: Block, bounds: Sums, sums: Sums) -> Edited:
     """The container's requests, and hugepages, cut in proportion to what all ask for; its limits to that of the Pod."""
     edit = Edit(block.pointer, block.resources, "clamp")
     for name, most in sorted(bounds.limits.items()):
-        limit, total = edit.limits.get(name), sums.limits.get(name, ZERO)
+        limit, request, total = edit.limits.get(name), edit.requests.get(name), sums.limits.get(name, ZERO)
         if limit and name.startswith(HUGEPAGES) and total > most:
-            share = _share(name, limit, most, total)
-            edit.limit(name, share, f"its share of the {most} that the Pod as a whole may have")
+            why = f"over its share of the {most} that the Pod as a whole may have"
+            limit = edit.limit(name, _share(name, limit, most, total), why)
+            if request and request > limit:
+                edit.request(name, limit, why)
         elif limit and limit > most:
             edit.limit(name, most, f"over the {most} that the Pod as a whole may have")
     for name, most in sorted(bounds.requests.items()):
         request, total = edit.requests.get(name), sums.requests.get(name, ZERO)
-        if request and total > most:
+        if request and total > most and not name.startswith(HUGEPAGES):
             share = _share(name, request, most, total)
-            edit.request(name, share, f"its share of the {most} that the Pod as a whole may request")
+            edit.request(name, share, f"over its share of the {most} that the Pod as a whole may request")
     return edit.done()
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 from webhook import resource_list
 from webhook.quantity import Quantity
-from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList, unit, whole
+from webhook.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, unit, whole
 from webhook.rules.edit import Edit, Side, edited, has_negative
 from webhook.rules.effective import COMPUTE, Pick, aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Block, Workload
-from webhook.settings import NATIVE
 
 
 @dataclass(slots=True)
@@ -130,7 +129,7 @@ def _put(part: Part, name: str, side: Side, most: Quantity) -> None:
     edit, asked = part.edit, (part.edit.limits if side == "limits" else part.edit.requests)[name]
     if part.amount == asked.nano:
         return
-    share = "what is left" if part.is_init or not _is_divisible(name) else "its share"
+    share = "over what is left" if part.is_init or not _is_divisible(name) else "over its share"
     why = f"{share} of the {most} that the Pod as a whole may have"
     if side == "limits":
         edit.limit(name, Quantity(part.amount, asked.format), why)
