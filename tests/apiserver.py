@@ -17,6 +17,7 @@ Amounts = dict[str, Fraction]
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _POD_LEVEL = ("cpu", "memory")
+_PAGE = 2 * 1024**2  # of the only hugepages in use here
 
 
 def amount(value: object) -> Fraction:
@@ -38,6 +39,15 @@ def amounts(resources: Mapping[str, Any] | None, side: str) -> Amounts:
 
 def is_extended(name: str) -> bool:
     return "/" in name
+
+
+def is_hugepages(name: str) -> bool:
+    return name.startswith("hugepages-")
+
+
+def is_equal(name: str) -> bool:
+    """Whether its request has to be its limit."""
+    return is_extended(name) or is_hugepages(name)
 
 
 def containers(pod: Json) -> Iterator[Json]:
@@ -90,7 +100,49 @@ def text(value: Fraction) -> str:
 
 
 def defaulted(pod: Json) -> Json:
-    """The Pod as it is handed to webhooks, and as it is again after each patch."""
+    """The Pod as it is handed to webhooks up to Kubernetes 1.36, and as it is again after each patch."""
+    pod = handed_over(pod)
+    level = pod["spec"].get("resources") or {}
+    if level.get("limits") or level.get("requests"):
+        _add_hugepages(pod, level)
+    if level.get("limits"):
+        _add_requests(pod, level)
+    return pod
+
+
+def stored(pod: Json) -> Json:
+    """The Pod as Kubernetes 1.37 stores it, once no webhook changes it any more (DefaultPodLevelResources)."""
+    pod = handed_over(pod)
+    level = pod["spec"].get("resources") or {}
+    if level.get("limits") or level.get("requests"):
+        _add_hugepages(pod, level)
+        _add_requests(pod, level)
+        limits, total = dict(level.get("limits") or {}), aggregate(pod, "limits")
+        for name in level["requests"]:
+            each = [name in amounts(container.get("resources"), "limits") for container in containers(pod)]
+            if name in _POD_LEVEL and name not in limits and name in total and all(each):
+                limits[name] = text(max(total[name], amount(level["requests"][name])))
+        level["limits"] = limits
+    return pod
+
+
+def _add_hugepages(pod: Json, level: Json) -> None:
+    for name, value in aggregate(pod, "limits").items():
+        limits = level.get("limits") or {}
+        if is_hugepages(name) and name not in limits and name not in (level.get("requests") or {}):
+            level["limits"] = {**limits, name: text(value)}
+
+
+def _add_requests(pod: Json, level: Json) -> None:
+    requests = level["requests"] = dict(level.get("requests") or {})
+    for name, value in aggregate(pod, "requests").items():
+        if name in _POD_LEVEL and name not in requests:
+            requests[name] = text(value)
+    _copy_limits(level)
+
+
+def handed_over(pod: Json) -> Json:
+    """The Pod as it is handed to webhooks since Kubernetes 1.37, which leaves `spec.resources` as it is."""
     pod = copy.deepcopy(pod)
     for block in blocks(pod):
         for side in ("limits", "requests"):
@@ -99,13 +151,6 @@ def defaulted(pod: Json) -> Json:
                     block[side][name] = text(amount(value))
     for container in containers(pod):
         _copy_limits(container.get("resources") or {})
-    level = pod["spec"].get("resources") or {}
-    if level.get("limits"):
-        requests = level["requests"] = level.get("requests") or {}
-        for name, value in aggregate(pod, "requests").items():
-            if name in _POD_LEVEL and name not in requests:
-                requests[name] = text(value)
-        _copy_limits(level)
     return pod
 
 
@@ -122,6 +167,9 @@ def flaws(pod: Json) -> list[str]:
     for name, value in aggregate(pod, "requests").items():
         if name in requests and value > requests[name]:
             found.append(f"{name}: containers request {value}, the Pod {requests[name]}")
+    for name, value in aggregate(pod, "limits").items():
+        if is_hugepages(name) and name in limits and value > limits[name]:
+            found.append(f"{name}: containers have {value}, the Pod {limits[name]}")
     for container in pod["spec"].get("containers") or ():
         for name, value in amounts(container.get("resources"), "limits").items():
             if name in limits and value > limits[name]:
@@ -134,10 +182,10 @@ def _flaws(block: Json) -> Iterator[str]:
     for name, value in [*requests.items(), *limits.items()]:
         if value < 0:
             yield f"{name} is negative"
-        if is_extended(name) and value % 1:
+        if (is_extended(name) and value % 1) or (is_hugepages(name) and value % _PAGE):
             yield f"{name} is not whole"
     for name, value in requests.items():
         if name in limits and value > limits[name]:
             yield f"{name} requests {value} of {limits[name]}"
-        if is_extended(name) and limits.get(name) != value:
+        if is_equal(name) and limits.get(name) != value:
             yield f"{name} requests {value}, but its limit is {limits.get(name)}"

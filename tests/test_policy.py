@@ -262,6 +262,7 @@ def test_an_override_for_a_task_is_found_by_the_label_of_either_flyte(
     assert len(load(text, "policy.yaml").policy.matching(Scope(task=named), made_by)) == 1
 
 
+CLASS = "deviceclass.resource.kubernetes.io/"
 NVIDIA, AMD, TPU, MIG = "nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "nvidia.com/mig-1g.5gb"
 CLASSES = {
     "accelerator-device-classes": {
@@ -291,16 +292,27 @@ CLASSES = {
         ({"gpu": 2, AMD: 0}, {}, {AMD: None, NVIDIA: "2"}),
         ({"gpu": 0}, {}, {NVIDIA: None, AMD: None, MIG: None}),
         ({NVIDIA: 3}, {}, {NVIDIA: "3", AMD: None, MIG: None}),
-        ({"deviceclass.resource.kubernetes.io/gpu.example.com": 3}, {},
-         {"deviceclass.resource.kubernetes.io/gpu.example.com": "3"}),
+        ({f"{CLASS}gpu.example.com": 3}, {}, {f"{CLASS}gpu.example.com": "3", f"{CLASS}gpu.nvidia.com": None}),
+        ({f"{CLASS}*": 3, f"{CLASS}net.*": 5}, {}, {f"{CLASS}gpu.example.com": "3", f"{CLASS}net.example.com": "5"}),
+        ({"gpu": 2, f"{CLASS}*": 0}, {}, {f"{CLASS}gpu.nvidia.com": None, NVIDIA: "2"}),
+        ({"gpu": 2}, {}, {f"{CLASS}gpu.example.com": None, **{f"{CLASS}{name}": "2" for name in (
+            "gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com", "gpu.amd.com", "gpu.intel.com",
+            "gaudi.intel.com", "tpu.google.com", "neuron.aws.com",
+        )}}),
+        ({"hugepages-2Mi": "1Gi"}, {}, {"hugepages-2Mi": "1Gi", "hugepages-1Gi": None}),
+        ({"hugepages-*": "1537Mi", "hugepages-4Mi": "2Gi", "gpu": 1}, {}, {
+            "hugepages-2Mi": "1536Mi", "hugepages-1Gi": "1Gi", "hugepages-2Gi": "0", "hugepages-4Mi": "2Gi",
+            "hugepages-": "1537Mi", "hugepages-x": "1537Mi",
+        }),
     ],
 )  # fmt: skip
-def test_a_maximum_of_gpus_holds_under_all_their_names_the_more_specific_key_first(
+def test_a_maximum_holds_under_all_the_names_of_its_key_the_more_specific_key_first(
     limits: Data, k8s: Data, expect: dict[str, str | None]
 ) -> None:
-    text = policy_text({"task_resources": {"limits": limits}, "plugins": {"k8s": k8s}})
-    found = settings(text).limits
-    assert {name: found.get(name) and str(found.get(name)) for name in expect} == expect
+    found = settings(policy_text({"task_resources": {"limits": limits}, "pod_limits": limits, "plugins": {"k8s": k8s}}))
+    for maxima in (found.limits, found.pod_limits):
+        amounts = {name: maxima.get(name) for name in expect}
+        assert {name: None if amount is None else str(amount) for name, amount in amounts.items()} == expect
 
 
 @pytest.mark.parametrize(
@@ -317,9 +329,11 @@ def test_a_maximum_of_gpus_holds_under_all_their_names_the_more_specific_key_fir
     ],
 )
 def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, expect: dict[str, str | None]) -> None:
-    content = {"task_resources": {"limits": platform}, "overrides": [{**SNACKS, "limits": override}]}
-    found = settings(policy_text(content), SNACKS).limits
-    assert {name: found.get(name) and str(found.get(name)) for name in expect} == expect
+    overrides = [{**SNACKS, "limits": override, "pod_limits": override}]
+    content = {"task_resources": {"limits": platform}, "pod_limits": platform, "overrides": overrides}
+    found = settings(policy_text(content), SNACKS)
+    for maxima in (found.limits, found.pod_limits):
+        assert {name: maxima.get(name) and str(maxima.get(name)) for name in expect} == expect
 
 
 @pytest.mark.parametrize(
@@ -334,14 +348,79 @@ def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, ex
         ({"nvidia.com/mig-*": "1.5"}, "no whole number of devices"),
         ({"gpu": "500m"}, "no whole number of devices"),
         ({"kubernetes.io/x": 1}, "unknown key"),
+        ({"hugepages-": 1}, "unknown key"),
+        ({"hugepages-x": 1}, "unknown key"),
+        ({"hugepages-0": 1}, "unknown key"),
+        ({"hugepages-500m": 1}, "unknown key"),
+        ({"hugepages-2*": 1}, "unknown key"),
+        ({"hugepages-2Mi": "3Mi"}, "3Mi is no whole number of pages of 2Mi; write one such as 1Gi"),
+        ({"hugepages-*": "500m"}, "500m is no whole number of bytes"),
+        ({"hugepages-2Mi": "1GB"}, "'1GB' is not a quantity"),
     ],
 )
 def test_maxima_that_fit_nothing_are_refused(limits: Data, what: str) -> None:
-    assert what in problems(policy_text({"task_resources": {"limits": limits}}))
+    for content in ({"task_resources": {"limits": limits}}, {"overrides": [{**SNACKS, "pod_limits": limits}]}):
+        assert what in problems(policy_text(content))
 
 
-def test_beginnings_of_names_are_for_maxima_alone() -> None:
-    assert "unknown key" in problems(policy_text({"task_resources": {"defaults": {"nvidia.com/mig-*": 1}}}))
+@pytest.mark.parametrize("name", ["nvidia.com/mig-*", "hugepages-*", "hugepages-2Mi"])
+def test_beginnings_of_names_and_hugepages_are_for_maxima_alone(name: str) -> None:
+    assert "unknown key" in problems(policy_text({"task_resources": {"defaults": {name: "2Mi"}}}))
+    assert "unknown key" in problems(policy_text({"secondary_defaults": {name: "2Mi"}}))
+
+
+def test_maxima_of_the_pod_as_a_whole_are_merged_under_every_strategy() -> None:
+    overrides = [
+        {"project": "flytesnacks", "limits": {"cpu": 20}, "pod_limits": {"cpu": 40}},
+        {**SNACKS, "limits": {"gpu": 8}},
+    ]
+    content = {**PLATFORM, "pod_limits": {"cpu": 30, "memory": "30Gi"}, "overrides": overrides}
+    for strategy in ("merge-per-resource", "replace-all-resources"):
+        found = settings(policy_text({**content, "override_strategy": strategy}), SNACKS)
+        assert [str(found.pod_limits.get(name)) for name in ("cpu", "memory", NVIDIA)] == ["40", "30Gi", "None"]
+
+
+def test_a_container_gets_the_maximum_of_the_pod_where_neither_default_nor_lower_maximum_is_stated() -> None:
+    content = {
+        "task_resources": {"limits": {"cpu": 2, "memory": "8Gi"}},
+        "pod_limits": {"cpu": 4, "memory": "4Gi", "ephemeralStorage": "1Gi"},
+    }
+    assert texts(settings(policy_text(content)).defaults.bounds) == {"cpu": "2", "memory": "4Gi"}
+
+
+CLAIMS: Data = {
+    "resource_claims": "refuse",
+    "overrides": [
+        {"domain": "development", "resource_claims": "allow"},
+        {**SNACKS, "workflow": "core.wf", "resource_claims": "refuse"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "task", "refused"),
+    [
+        ({}, SNACKS, False),
+        ({"resource_claims": "allow"}, SNACKS, False),
+        ({"resource_claims": "refuse"}, SNACKS, True),
+        (CLAIMS, SNACKS, False),
+        (CLAIMS, {"project": "flytesnacks", "domain": "production"}, True),
+        (CLAIMS, LABELLED, True),
+        ({"resource_claims": "refuse", "overrides": [{**SNACKS, "limits": {"cpu": 1}}]}, SNACKS, True),
+    ],
+)
+def test_whether_claims_are_refused_is_that_of_the_most_specific_statement(
+    content: Data, task: dict[str, str], *, refused: bool
+) -> None:
+    text = policy_text(content)
+    found = settings(text, task).claims_refused_by
+    assert bool(found) == refused
+    if refused:
+        assert "resource_claims: refuse" in text.splitlines()[int(found.removeprefix("policy.yaml:")) - 1]
+
+
+def test_resource_claims_are_allowed_or_refused() -> None:
+    assert "'forbid' is not accepted; write 'allow' or 'refuse'" in problems("resource_claims: forbid")
 
 
 MODES: Data = {"mode": "audit", "overrides": [{"domain": "development", "mode": "enforce"}, {**SNACKS, "mode": "warn"}]}

@@ -208,8 +208,9 @@ RESOURCES = (
     "cpu, memory, mem, ephemeralStorage, ephemeral_storage, storage, gpu, or the full name of an extended resource"
 )
 SECTIONS = (
-    "task_resources, task_resource_defaults, secondary_defaults, overrides, override_strategy, namespace_mapping, "
-    "domains, project_domain_labels, mode, warnings, exemptions, verdicts, plugins"
+    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, resource_claims, overrides, "
+    "override_strategy, namespace_mapping, domains, project_domain_labels, mode, warnings, exemptions, verdicts, "
+    "plugins"
 )
 K8S = (
     "gpu-resource-name, accelerator-device-classes, resource-tolerations, default-tolerations, "
@@ -375,12 +376,12 @@ verdicts: {retry_after_seconds: 0}
         ),
         # names that are no resources a Pod could have limited
         (
-            "secondary_defaults: {hugepages-2Mi: 1, requests.nvidia.com/gpu: 1, foo.kubernetes.io/x: 1, '': 1}",
+            "secondary_defaults: {hugepages-2Mi: 2Mi, requests.nvidia.com/gpu: 1, foo.kubernetes.io/x: 1, '': 1}",
             [
                 f"1:22: secondary_defaults.hugepages-2Mi: unknown key; accepted: {RESOURCES}",
-                f"1:40: secondary_defaults[requests.nvidia.com/gpu]: unknown key; accepted: {RESOURCES}",
-                f"1:68: secondary_defaults[foo.kubernetes.io/x]: unknown key; accepted: {RESOURCES}",
-                f"1:92: secondary_defaults.: unknown key; accepted: {RESOURCES}",
+                f"1:42: secondary_defaults[requests.nvidia.com/gpu]: unknown key; accepted: {RESOURCES}",
+                f"1:70: secondary_defaults[foo.kubernetes.io/x]: unknown key; accepted: {RESOURCES}",
+                f"1:94: secondary_defaults.: unknown key; accepted: {RESOURCES}",
             ],
         ),
     ],
@@ -468,6 +469,8 @@ def test_tolerations_that_the_api_server_would_refuse_are_told(section: str, exp
 STORAGE = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
 NO_DOMAIN = "no namespace is read as this domain; add it to domains, which are development, staging, production"
 GETS_ALL = "that states none gets all of 8Gi, as request and limit"
+OVER_500 = "is over the limit 500Mi, which is what tasks get"
+OVER_1 = "is over this limit 1, which is what tasks get"
 OVER_2 = "is over the limit 2, which is what tasks get"
 
 
@@ -517,6 +520,23 @@ overrides: [{domain: production, limits: {cpu: 1}}]
                 "2:48: overrides[0].limits.cpu: warning: the default 2 is over this limit 1, which is what tasks get",
             ],
         ),
+        (  # of the Pod as a whole: less than one container may have is fine, less than it gets by default is not
+            """\
+task_resources: {defaults: {cpu: 2, memory: 1Gi, ephemeralStorage: 1Gi}, limits: {cpu: 8, gpu: 2}}
+pod_limits: {cpu: 4, memory: 16Gi, gpu: 1, ephemeralStorage: 500Mi}
+overrides: [{domain: production, pod_limits: {cpu: 1}}]
+""",
+            [
+                f"1:68: task_resources.defaults.ephemeralStorage: warning: 1Gi {OVER_500}",
+                f"3:52: overrides[0].pod_limits.cpu: warning: the default 2 {OVER_1}",
+            ],
+        ),
+        (
+            "pod_limits: {cpu: 4}",
+            [
+                f"1:14: pod_limits.cpu: warning: no default; a container {GETS_ALL.replace('8Gi', '4')}",
+            ],
+        ),
         ("overrides: [{domain: prod, defaults: {cpu: 1}}]", [f"1:22: overrides[0].domain: warning: {NO_DOMAIN}"]),
         (
             "task_resources: {defaults: {cpu: 1, memory: 1Gi}, limits: {memory: 8Gi}}\nsecondary_defaults: {cpu: 1}",
@@ -525,7 +545,8 @@ overrides: [{domain: production, limits: {cpu: 1}}]
     ],
     ids=[
         *("left to Flyte", "over the limit", "helm", "documentation"),
-        *("an override's limit under the default", "a domain that no namespace has", "a secondary container's bound"),
+        *("an override's limit under the default", "the Pod as a whole under a default", "the Pod's bound"),
+        *("a domain that no namespace has", "a secondary container's bound"),
     ],
 )
 def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warnings: list[str]) -> None:

@@ -97,15 +97,25 @@ project_domain_labels: flyte2  # built in
 override_strategy: merge-per-resource  # built in
 """
 EVERY_GPU = """\
+pod_limits: {{}}
 # gpu holds for each of amd.com/gpu, aws.amazon.com/neuron, aws.amazon.com/neuroncore, aws.amazon.com/neurondevice, \
-deviceclass.resource.kubernetes.io/gpu.nvidia.com, google.com/tpu, gpu.intel.com/i915, gpu.intel.com/xe, \
+deviceclass.resource.kubernetes.io/gaudi.intel.com, deviceclass.resource.kubernetes.io/gpu.amd.com, \
+deviceclass.resource.kubernetes.io/gpu.amd.com-spx, deviceclass.resource.kubernetes.io/gpu.intel.com, \
+deviceclass.resource.kubernetes.io/gpu.nvidia.com, deviceclass.resource.kubernetes.io/mig.nvidia.com, \
+deviceclass.resource.kubernetes.io/neuron.aws.com, deviceclass.resource.kubernetes.io/tpu.google.com, \
+deviceclass.resource.kubernetes.io/vfio.gpu.nvidia.com, google.com/tpu, gpu.intel.com/i915, gpu.intel.com/xe, \
 habana.ai/gaudi, intel.com/gpu, nvidia.com/gpu, nvidia.com/pgpu, nvidia.com/vgpu, nvidia.com/mig-*, nvidia.com/gpu.*, \
 nvidia.com/gpu-*
+resource_claims: allow  # built in
+# no maximum: {unbounded}, hugepages-*, devices that limits and pod_limits do not name, spec.resourceClaims
 """
 
 
+OTHERS = "devices that limits and pod_limits do not name"
+
+
 @pytest.mark.parametrize(
-    ("scope", "head", "tail"),
+    ("scope", "head", "unbounded", "tail"),
     [
         (
             Scope(),
@@ -123,6 +133,7 @@ limits:
   gpu: 2  # policy.yaml:7
   "nvidia.com/mig-*": 7  # policy.yaml:8
 """,
+            "ephemeral-storage, memory",
             "",
         ),
         (
@@ -142,6 +153,7 @@ limits:
   gpu: 8  # policy.yaml:23
   memory: 64Gi  # policy.yaml:15
 """,
+            "cpu, ephemeral-storage",
             """
 # exempted from clamp, quota until 2026-11-25: a demo: all day
 # exempted in namespace a-production from fill until 2030-01-01: moving""",
@@ -163,14 +175,15 @@ limits:
   gpu: 2  # policy.yaml:7
   "nvidia.com/mig-*": 7  # policy.yaml:8
 """,
+            "memory",
             "\n# exempted from clamp, quota until 2026-11-25: a demo: all day",
         ),
     ],
 )
-def test_each_value_has_the_line_that_it_comes_from(scope: Scope, head: str, tail: str) -> None:
+def test_each_value_has_the_line_that_it_comes_from(scope: Scope, head: str, unbounded: str, tail: str) -> None:
     found = [line for line in show(scope).splitlines() if not line.strip().startswith("nvidia.com/gpu: 2")]
     found = [line for line in found if not line.strip().startswith("nvidia.com/gpu: 8")]
-    assert "\n".join(found) == f"{head}{EVERY_GPU}{SECTIONS.rstrip()}{tail}"
+    assert "\n".join(found) == f"{head}{EVERY_GPU.format(unbounded=unbounded)}{SECTIONS.rstrip()}{tail}"
 
 
 def test_the_line_of_a_value_has_the_value() -> None:
@@ -184,6 +197,36 @@ def test_the_line_of_a_value_has_the_value() -> None:
         line = lines[int(match["origin"].rpartition(":")[2]) - 1]
         if not value.startswith("["):
             assert value in line, (key, value, line)
+
+
+@pytest.mark.parametrize(
+    ("text", "unbounded"),
+    [
+        ("{}", f"cpu, ephemeral-storage, memory, hugepages-*, gpu, {OTHERS}, spec.resourceClaims"),
+        ("resource_claims: refuse", f"cpu, ephemeral-storage, memory, hugepages-*, gpu, {OTHERS}"),
+        (
+            "task_resources: {limits: {cpu: 4, hugepages-2Mi: 1Gi, amd.com/gpu: 1, memory: 0}}",
+            f"ephemeral-storage, memory, other hugepages-*, other GPUs, {OTHERS}, spec.resourceClaims",
+        ),
+        (
+            "pod_limits: {cpu: 4, memory: 1, ephemeralStorage: 1, gpu: 2, hugepages-*: 1}\nresource_claims: refuse",
+            OTHERS,
+        ),
+        ("pod_limits: {gpu: 0}", f"cpu, ephemeral-storage, memory, hugepages-*, gpu, {OTHERS}, spec.resourceClaims"),
+    ],
+)
+def test_what_has_no_maximum_is_said(text: str, unbounded: str) -> None:
+    assert f"# no maximum: {unbounded}" in show(Scope(), text).splitlines()
+
+
+def test_the_maxima_of_the_pod_as_a_whole_and_whether_it_may_claim_devices_are_shown() -> None:
+    override = "{project: p, pod_limits: {gpu: 4}, resource_claims: refuse}"
+    text = f"pod_limits: {{gpu: 8, hugepages-*: 2Gi}}\noverrides:\n- {override}"
+    found = show(Scope(project="p"), text)
+    assert yaml.safe_load(found)["pod_limits"] == {"gpu": 4, "hugepages-*": "2Gi", "nvidia.com/gpu": 4}
+    assert "resource_claims: refuse  # policy.yaml:3" in found.splitlines()
+    assert "  gpu: 4  # policy.yaml:3" in found.splitlines()
+    assert "# gpu holds for each of amd.com/gpu, " in found
 
 
 def test_an_exemption_that_has_ended_is_not_shown() -> None:

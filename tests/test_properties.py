@@ -23,7 +23,11 @@ from tests.apiserver import (
     defaulted,
     effective,
     flaws,
+    handed_over,
+    is_equal,
     is_extended,
+    is_hugepages,
+    stored,
     text,
 )
 from tests.golden import cases
@@ -60,6 +64,7 @@ BYTES = [
     0,
     2**40 - 1,
 ]
+PAGES = ["0", "2Mi", "64Mi", "66Mi", "1Gi", 2**22]
 DEVICES = ["0", "1", "2", "8", "1000m", 1, 0]
 QUANTITIES: Mapping[str, st.SearchStrategy[Any]] = {
     "cpu": st.sampled_from(CPU),
@@ -68,9 +73,10 @@ QUANTITIES: Mapping[str, st.SearchStrategy[Any]] = {
     GPU: st.sampled_from(DEVICES),
     "amd.com/gpu": st.sampled_from(DEVICES),
     "example.com/fpga": st.sampled_from(DEVICES),
+    "hugepages-2Mi": st.sampled_from(PAGES),
     "gpu": st.sampled_from(DEVICES),  # of Flyte
 }
-OTHERS = ["ephemeral-storage", GPU, "amd.com/gpu", "example.com/fpga"]
+OTHERS = ["ephemeral-storage", GPU, "amd.com/gpu", "example.com/fpga", "hugepages-2Mi"]
 KEYS = {"ephemeral-storage": "ephemeralStorage"}  # of Flyte
 TOLERATIONS: st.SearchStrategy[Json] = st.sampled_from(
     [
@@ -117,12 +123,12 @@ def legal_resources(draw: st.DrawFn) -> Json:
     """What validation takes: requests within limits, devices whole and equal on both sides."""
     block: Json = {"requests": {}, "limits": {}}
     for name in ["cpu", "memory", *draw(st.lists(st.sampled_from(OTHERS), unique=True, max_size=2))]:
-        sides = draw(st.sampled_from(["limits", "both"] if is_extended(name) else ["", "limits", "requests", "both"]))
+        sides = draw(st.sampled_from(["limits", "both"] if is_equal(name) else ["", "limits", "requests", "both"]))
         low, high = sorted([draw(QUANTITIES[name]), draw(QUANTITIES[name])], key=amount)
         if sides in ("limits", "both"):
             block["limits"][name] = high
         if sides in ("requests", "both"):
-            block["requests"][name] = high if is_extended(name) else low
+            block["requests"][name] = high if is_equal(name) else low
     return {side: values for side, values in block.items() if values}
 
 
@@ -193,7 +199,7 @@ def pod_level(draw: st.DrawFn, pod: Json) -> Json:
     return level
 
 
-LEGAL_PODS = pods_of(legal_specs()).map(defaulted)
+LEGAL_PODS = pods_of(legal_specs()).flatmap(lambda pod: st.sampled_from([defaulted(pod), handed_over(pod)]))
 
 
 def flyte_amounts(*names: str) -> st.SearchStrategy[Json]:
@@ -201,11 +207,19 @@ def flyte_amounts(*names: str) -> st.SearchStrategy[Json]:
     return st.fixed_dictionaries({}, optional={KEYS.get(name, name): QUANTITIES[name] for name in names})
 
 
+def room_for_each(maxima: Json) -> Json:
+    """The maxima of a Pod, but none that has no room for one thousandth, or one byte, of each container."""
+    least = {"cpu": "10m", "memory": "10", "ephemeralStorage": "10"}
+    return {name: least[name] for name in least if 0 < amount(maxima.get(name)) < amount(least[name])}
+
+
+MAXIMA = ("cpu", "memory", "ephemeral-storage", "gpu", "example.com/fpga", "hugepages-2Mi")
 POLICIES = merged(
     merged(
         maybe("defaults", flyte_amounts("cpu", "memory", "ephemeral-storage", "gpu")),
-        maybe("limits", flyte_amounts("cpu", "memory", "ephemeral-storage", "gpu", "example.com/fpga")),
+        maybe("limits", flyte_amounts(*MAXIMA)),
     ).map(lambda block: {"task_resources": block}),
+    maybe("pod_limits", flyte_amounts(*MAXIMA).map(lambda maxima: {**maxima, **room_for_each(maxima)})),
     maybe("secondary_defaults", flyte_amounts("cpu", "memory")),
     st.fixed_dictionaries(
         {},
@@ -223,9 +237,9 @@ def policy_of(content: Json) -> Policy:
     return load(json.dumps(content), "policy.yaml").policy
 
 
-def maxima_of(content: Json) -> dict[str, Fraction]:
+def maxima_of(stated: Json | None) -> dict[str, Fraction]:
     """The maxima under Kubernetes' names, read independently of the policy module."""
-    limits = dict(content["task_resources"].get("limits") or {})
+    limits = dict(stated or {})
     every_gpu = limits.pop("gpu", None)
     stated = {"ephemeral-storage" if key == "ephemeralStorage" else key: value for key, value in limits.items()}
     if every_gpu is not None:
@@ -282,22 +296,23 @@ def test_the_patched_pod_is_exactly_the_pod_that_the_rules_decided(pod: Json, po
 def test_a_mutated_pod_gets_no_patch_whether_defaulted_in_between_or_not(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
     assert unchanged(result, policy)
-    again = defaulted(mutated(defaulted(pod), policy)[0])
-    assert unchanged(again, policy)
+    for before in (defaulted, handed_over):
+        assert unchanged(before(mutated(before(pod), policy)[0]), policy)
 
 
 @thorough
 @given(LEGAL_PODS, POLICIES.map(policy_of))
 def test_a_mutated_pod_passes_validate(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
-    assert isinstance(admission.validate(decoded(defaulted(result)), policy, (), TODAY), Allowed)
+    for after in (defaulted, stored):
+        assert isinstance(admission.validate(decoded(after(result)), policy, (), TODAY), Allowed)
 
 
 @thorough
 @given(ANY_PODS | LEGAL_PODS, POLICIES)
 def test_nothing_is_over_a_maximum_and_no_request_over_its_limit(pod: Json, content: Json) -> None:
     result, _ = mutated(pod, policy_of(content))
-    maxima = maxima_of(content)
+    maxima = maxima_of(content["task_resources"].get("limits"))
     for block in blocks(result):
         requests, limits = amounts(block, "requests"), amounts(block, "limits")
         for name in {*requests, *limits}:
@@ -308,29 +323,54 @@ def test_nothing_is_over_a_maximum_and_no_request_over_its_limit(pod: Json, cont
 
 
 @thorough
-@given(LEGAL_PODS, POLICIES.map(policy_of))
-def test_a_legal_pod_stays_legal(pod: Json, policy: Policy) -> None:
-    assert flaws(pod) == []
-    result, _ = mutated(pod, policy)
-    assert flaws(defaulted(result)) == []
+@given(LEGAL_PODS, POLICIES)
+def test_a_pod_as_a_whole_has_no_more_than_it_may(pod: Json, content: Json) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    maxima = maxima_of(content.get("pod_limits"))
+    for after in (defaulted(result), stored(result)):
+        for side in ("requests", "limits"):
+            for name, value in effective(after, side).items():
+                assert value <= maxima.get(name, value)
 
 
 @thorough
 @given(LEGAL_PODS, POLICIES)
-def test_devices_stay_whole_with_requests_equal_to_limits(pod: Json, content: Json) -> None:
+def test_a_pod_that_states_something_as_a_whole_is_without_no_limit_that_has_a_maximum(
+    pod: Json, content: Json
+) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    stated = result["spec"].get("resources") or {}
+    for name in {*amounts(stated, "requests"), *amounts(stated, "limits")}:
+        if name in maxima_of(content["task_resources"].get("limits")):
+            each = [amounts(it.get("resources"), "limits").get(name) for it in containers(result)]
+            assert amounts(stated, "limits").get(name) or all(each)
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES.map(policy_of))
+def test_a_legal_pod_stays_legal(pod: Json, policy: Policy) -> None:
+    assert flaws(pod) == []
+    result, _ = mutated(pod, policy)
+    for after in (defaulted, stored):
+        assert flaws(after(result)) == []
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES)
+def test_devices_and_hugepages_stay_whole_with_requests_equal_to_limits(pod: Json, content: Json) -> None:
     result, _ = mutated(pod, policy_of(content))
     for block in blocks(result):
         requests, limits = amounts(block, "requests"), amounts(block, "limits")
-        for name in filter(is_extended, {*requests, *limits}):
-            assert requests[name] == limits[name]
-            assert limits[name] % 1 == 0
+        for name in filter(is_equal, {*requests, *limits}):
+            assert requests.get(name, limits[name]) == limits[name]
+            assert limits[name] % (2**21 if is_hugepages(name) else 1) == 0
 
 
 @thorough
 @given(LEGAL_PODS, POLICIES)
 def test_only_what_is_missing_is_filled_and_nothing_grows_else(pod: Json, content: Json) -> None:
     result, _ = mutated(pod, policy_of(content))
-    maxima = maxima_of(content)
+    maxima = {**maxima_of(content["task_resources"].get("limits")), **maxima_of(content.get("pod_limits"))}
     for before, after in zip(containers(pod), containers(result), strict=True):
         for side in ("requests", "limits"):
             was, is_now = amounts(before.get("resources"), side), amounts(after.get("resources"), side)

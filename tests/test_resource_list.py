@@ -126,3 +126,38 @@ def test_a_qualified_name_is_what_kubernetes_takes_for_one(name: str, expect: bo
 )
 def test_an_extended_resource_is_a_vendors_countable_device(name: str, expect: bool) -> None:  # noqa: FBT001
     assert resource_list.is_extended(name) is expect
+
+
+@pytest.mark.parametrize(
+    ("name", "expect"),
+    [
+        ("deviceclass.resource.kubernetes.io/gpu.nvidia.com", True),
+        ("nvidia.com/gpu", True),
+        ("deviceclass.resource.kubernetes.io/", False),
+        ("deviceclass.resource.kubernetes.io/a/b", False),
+        ("kubernetes.io/x", False),
+        ("cpu", False),
+    ],
+)
+def test_devices_are_extended_resources_and_device_classes(name: str, expect: bool) -> None:  # noqa: FBT001
+    assert resource_list.is_device(name) is expect
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "expect"),
+    [
+        ("cpu", "1500500u", "1500m"),
+        ("memory", "1500m", "1"),
+        ("nvidia.com/gpu", "1500m", "1"),
+        ("hugepages-2Mi", "7Mi", "6Mi"),
+        ("hugepages-1Gi", "1023Mi", "0"),
+        # no size of pages: the API server refuses the name
+        ("hugepages-", "1500m", "1"),
+        ("hugepages-0", "1500m", "1"),
+        ("hugepages--2Mi", "1500m", "1"),
+        ("hugepages-1500m", "1500m", "1"),
+        ("hugepages-big", "1500m", "1"),
+    ],
+)
+def test_an_amount_is_cut_to_whole_units_of_its_resource(name: str, amount: str, expect: str) -> None:
+    assert resource_list.whole(name, parse(amount).nano) == parse(expect).nano

@@ -10,10 +10,12 @@ import jsonpatch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.apiserver import amount
 from tests.vectors import Data
-from webhook import admission, admission_review
+from webhook import admission, admission_review, trace
+from webhook.decision import Change
 from webhook.policy_file import load
 
 TODAY = "2026-11-25"
@@ -394,3 +396,11 @@ def test_a_record_that_is_not_of_what_the_pod_has_is_dropped(forged: Data) -> No
     (limit,) = (change for change in told if change["path"].endswith("/limits/cpu"))
     assert (limit["from"], limit["to"], limit["why"]) == ("8", "2", "over the maximum 2")
     assert not [change for change in told if change["why"] == "me"]
+
+
+def test_a_value_that_is_in_the_end_what_it_was_is_no_change() -> None:
+    path = "/spec/containers/0/resources/limits/amd.com~1gpu"
+    filled = Change(path, "0", "1", "fill", "not set; the default")
+    lowered = Change(path, "1", "0", "clamp", "over what is left")
+    assert trace.merged([filled, lowered]) == ()
+    assert [change.before for change in trace.merged([replace(filled, before=None), lowered])] == [None]

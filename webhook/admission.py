@@ -11,7 +11,7 @@ from webhook.effective import computed_qos
 from webhook.flyte import identify
 from webhook.pod import Pod, with_resources
 from webhook.policy import Policy
-from webhook.rules import clamp, default, unclampable
+from webhook.rules import clamp, default, refused_claims, unclampable
 from webhook.rules.quota import Asked, asked, check
 from webhook.shape import ruled, standing
 from webhook.snapshot import ResourceQuota
@@ -31,6 +31,8 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 
 def _created(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
+    if why := refused_claims(pod, context):
+        return refusal.not_allowed(request.pod_name, refusal.creator(context.task), context.settings, why)
     made = ruled(pod, context)
     return _judged(request, context, check(pod, made.asks, quotas), made.changes, made.written)
 
@@ -54,7 +56,9 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], 
 
 def _validated(request: Request, pod: Pod, quotas: Sequence[ResourceQuota], context: Context) -> Allowed | Denied:
     if request.resize:
-        over, asks = (*clamp(pod, context)[1], *unclampable(pod, context)), _asked(pod)
+        over, asks = (*merged(clamp(pod, context)[1]), *unclampable(pod, context)), _asked(pod)
+    elif why := refused_claims(pod, context):
+        return refusal.not_allowed(request.pod_name, refusal.creator(context.task), context.settings, why)
     else:
         stands = standing(pod, context)
         over, asks = stands.over, stands.asks
@@ -93,7 +97,8 @@ def _unresizable(request: Request, clamped: Pod, context: Context, changes: Sequ
 def _over(changes: Sequence[Change]) -> str:
     """What is too much, by its place in the Pod."""
     places = (patch.unescape(change.path.removeprefix("/spec/")) for change in changes)
-    return "; ".join(f"{where} is {change.before}, {change.why}" for where, change in zip(places, changes, strict=True))
+    found = ((where, change.before or "not set", change.why) for where, change in zip(places, changes, strict=True))
+    return "; ".join(f"{where} is {before}, {why}" for where, before, why in found)
 
 
 def _forbidden(request: Request, why: str, context: Context) -> Denied:

@@ -6,8 +6,9 @@ from typing import Literal, TypeAlias, TypeVarTuple
 from webhook.decision import Change, Rule
 from webhook.memory import remembered
 from webhook.patch import escape
-from webhook.pod import NO_RESOURCES, Pod, Resources, with_resources
+from webhook.pod import NO_RESOURCES, Pod, Resources, containers, with_resources
 from webhook.quantity import Quantity
+from webhook.resource_list import ResourceList
 
 Ts = TypeVarTuple("Ts")
 Side: TypeAlias = Literal["requests", "limits"]
@@ -36,6 +37,16 @@ def edited(pod: Pod, blocks: Iterable[Edited]) -> tuple[Pod, list[Change]]:
     return with_resources(pod, fresh), changes
 
 
+def has_negative(pod: Pod) -> bool:
+    """Whether the Pod or one of its containers asks for a negative amount, which the API server refuses."""
+    blocks = [pod.spec.resources, *(container.resources for _, container in containers(pod))]
+    return any(_is_negative(side) for block in blocks if block for side in (block.requests, block.limits) if side)
+
+
+def _is_negative(side: ResourceList) -> bool:
+    return any(value.nano < 0 for value in side.values())
+
+
 class Edit:
     """The requests and limits below one JSON Pointer, and what has been done to them."""
 
@@ -53,6 +64,11 @@ class Edit:
         """The resources that have a request or a limit, sorted."""
         return sorted({*self.requests, *self.limits})
 
+    @property
+    def is_negative(self) -> bool:
+        """Whether some amount is negative: the API server refuses the block, and its error is not to be hidden."""
+        return _is_negative(self.requests) or _is_negative(self.limits)
+
     def request(self, name: str, value: Quantity, why: str) -> Quantity:
         """Set a request, and return it."""
         return self._set("requests", self.requests, name, value, why)
@@ -60,6 +76,20 @@ class Edit:
     def limit(self, name: str, value: Quantity, why: str) -> Quantity:
         """Set a limit, and return it."""
         return self._set("limits", self.limits, name, value, why)
+
+    def lower(self, name: str, most: Quantity | None, why: str = "over the maximum") -> None:
+        """Lower the limit and the request to `most`, and a request that is over its limit to the limit, if any."""
+        request, limit = self.requests.get(name), self.limits.get(name)
+        if most is not None:
+            if limit and limit > most:
+                limit = self.limit(name, most, f"{why} {most}")
+            if request and request > most:
+                request = self.request(name, most, f"{why} {most}")
+        if request and limit is not None and request > limit:
+            if limit:
+                self.request(name, limit, f"over the limit {limit}")
+            else:
+                self.limit(name, request, "zero; same as the request")
 
     def done(self) -> Edited:
         """What has become of the block, and how; a block in order stays what it was."""

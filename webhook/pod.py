@@ -150,6 +150,7 @@ class PodSpec(Wire, frozen=True):
     resources: Resources | None = None
     overhead: dict[str, Quantity] | None = None
     tolerations: list[Toleration] | None = None
+    resource_claims: list[Any] | None = None
     active_deadline_seconds: int | None = None
     priority_class_name: str | None = None
     affinity: Affinity | None = None

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 from webhook.flyte import Generation, Identification, Task, label_value
 from webhook.quantity import Quantity
 from webhook.resource_list import ResourceList, is_extended
-from webhook.settings import VERDICTS, Defaults, Maxima, Mode, Settings, Skipped, Tolerations, Verdicts
+from webhook.settings import VERDICTS, Claims, Defaults, Maxima, Mode, Settings, Skipped, Tolerations, Verdicts, least
 
 GPU: Final = "gpu"  # Flyte's key for a device of whatever kind
 MOST_REMEMBERED: Final = 4096  # tasks whose settings are kept
@@ -61,6 +61,8 @@ class Layer:
     defaults: Amounts = field(default_factory=dict)
     secondary_defaults: Amounts | None = None
     limits: Amounts = field(default_factory=dict)
+    pod_limits: Amounts = field(default_factory=dict)
+    claims: tuple[Claims, str] | None = None  # with its origin
     mode: tuple[Mode, str] | None = None  # with its origin
 
 
@@ -145,13 +147,16 @@ class Policy:
 
     def _compile(self, scopes: tuple[Scope, ...], skips: frozenset[tuple[Skipped, str]]) -> Settings:
         layer = self.effective(scopes)
-        maxima = self._maxima(layer.limits)
+        maxima, of_pod = self._maxima(layer.limits), self._maxima(layer.pod_limits)
         defaults = _nonzero(layer.defaults)
-        bounded = {name: most for name in BOUNDED if (most := maxima.get(name))}
+        bounded = {name: most for name in BOUNDED if (most := least(name, maxima, of_pod))}
+        claims, claims_origin = layer.claims or ("allow", "")
         return Settings(
             defaults=_defaults(defaults, bounded),
             secondary_defaults=_secondary(defaults, bounded, layer.secondary_defaults),
             limits=maxima,
+            pod_limits=of_pod,
+            claims_refused_by=claims_origin if claims == "refuse" else "",
             tolerations=self.tolerations,
             mode=layer.mode[0] if layer.mode else "enforce",
             skips=dict(sorted(skips)),
@@ -183,6 +188,8 @@ class Policy:
             defaults=_merged(layer.defaults for layer in counted),
             secondary_defaults=_merged(secondary) if secondary else None,
             limits=self._merged_maxima(layer.limits for layer in counted),
+            pod_limits=self._merged_maxima(layer.pod_limits for layer in stated),
+            claims=next((layer.claims for layer in reversed(stated) if layer.claims), None),
             mode=next((layer.mode for layer in reversed(stated) if layer.mode), None),
         )
 

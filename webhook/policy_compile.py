@@ -9,22 +9,35 @@ from webhook.namespace import NamespaceMapping
 from webhook.policy import GPU, Amount, Devices, Exemption, Layer, Policy, Scope
 from webhook.policy_schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
 from webhook.policy_values import SPELLINGS, Amounts, Toleration
+from webhook.resource_list import DEVICE_CLASS
 from webhook.settings import VERDICTS, Creator, Tolerations, Verdicts
 from webhook.yaml_text import Document, Path
 
-# Device classes of Flyte 2 (flytek8s/config/config.go), and what device plugins call a GPU besides.
-DEVICE_CLASSES: Final = (
+# Accelerators of Flyte 2 (flytek8s/config/config.go), what device plugins call a GPU besides, and the device classes
+# of the vendors' drivers for dynamic resource allocation.
+ACCELERATORS: Final = (
     "nvidia.com/gpu", "google.com/tpu", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/gaudi",
 )  # fmt: skip
 GPUS: Final = frozenset(
     {
         "gpu.intel.com/i915", "gpu.intel.com/xe", "intel.com/gpu", "nvidia.com/gpu", "nvidia.com/pgpu",
         "nvidia.com/vgpu", "aws.amazon.com/neuroncore", "aws.amazon.com/neurondevice",
-        "deviceclass.resource.kubernetes.io/gpu.nvidia.com",
     }
+)  # fmt: skip
+DEVICE_CLASSES: Final = frozenset(
+    f"{DEVICE_CLASS}{name}"
+    for name in (
+        "gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com", "gpu.amd.com", "gpu.amd.com-spx", "gpu.intel.com",
+        "gaudi.intel.com", "tpu.google.com", "neuron.aws.com",
+    )
 )  # fmt: skip
 # MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which count no GPUs.
 GPU_PREFIXES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.", "nvidia.com/gpu-")
+
+
+# The parts of a block that hold amounts.
+DEFAULTS: Final = ("defaults", "secondary_defaults")
+MAXIMA: Final = ("limits", "pod_limits")
 
 
 class Block(NamedTuple):
@@ -36,7 +49,7 @@ class Block(NamedTuple):
 
     def amounts(self) -> Iterator[tuple[str, Amounts]]:
         """Its parts that hold amounts, by key."""
-        for key in ("defaults", "limits", "secondary_defaults"):
+        for key in (*DEFAULTS, *MAXIMA):
             if amounts := getattr(self.content, key):
                 yield key, amounts
 
@@ -63,10 +76,13 @@ def platform_block(document: Document, content: PolicyFile) -> Block:
         defaults=resources.defaults,
         limits=resources.limits,
         secondary_defaults=content.secondary_defaults,
+        pod_limits=content.pod_limits,
+        resource_claims=content.resource_claims,
         mode=content.mode,
     )
     paths = {"defaults": (*path, "defaults"), "limits": (*path, "limits")}
-    return Block(document, block, {**paths, **{key: (key,) for key in ("secondary_defaults", "mode")}})
+    ours = ("secondary_defaults", "pod_limits", "resource_claims", "mode")
+    return Block(document, block, {**paths, **{key: (key,) for key in ours}})
 
 
 def override_block(document: Document, path: Path, content: Override) -> Block:
@@ -111,7 +127,11 @@ def k8s_of(content: PolicyFile) -> K8s:
 def devices(k8s: K8s) -> Devices:
     """What `gpu` stands for."""
     configured = [it.resource_name for it in (k8s.accelerator_device_classes or {}).values() if it.resource_name]
-    return Devices(k8s.gpu_resource_name, GPUS.union(DEVICE_CLASSES, configured, [k8s.gpu_resource_name]), GPU_PREFIXES)
+    return Devices(
+        k8s.gpu_resource_name,
+        GPUS.union(ACCELERATORS, DEVICE_CLASSES, configured, [k8s.gpu_resource_name]),
+        GPU_PREFIXES,
+    )
 
 
 def kubernetes_name(key: str, gpu: Devices) -> str:
@@ -121,14 +141,16 @@ def kubernetes_name(key: str, gpu: Devices) -> str:
 
 def _layer(block: Block, gpu: Devices) -> Layer:
     amounts = {key: _amounts(block, key, stated, gpu) for key, stated in block.amounts()}
-    limits = amounts.get("limits", {})
-    if block.content.limits and (every_gpu := block.content.limits.get(GPU)) is not None:
-        limits[GPU] = Amount(every_gpu, block.origin("limits", GPU))
-    mode = block.content.mode
+    for key, stated in block.amounts():
+        if key in MAXIMA and (every_gpu := stated.get(GPU)) is not None:
+            amounts[key][GPU] = Amount(every_gpu, block.origin(key, GPU))
+    mode, claims = block.content.mode, block.content.resource_claims
     return Layer(
         defaults=amounts.get("defaults", {}),
         secondary_defaults=None if block.content.secondary_defaults is None else amounts.get("secondary_defaults", {}),
-        limits=limits,
+        limits=amounts.get("limits", {}),
+        pod_limits=amounts.get("pod_limits", {}),
+        claims=(claims, block.origin("resource_claims")) if claims else None,
         mode=(mode, block.origin("mode")) if mode else None,
     )
 
@@ -210,11 +232,17 @@ def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
         )
 
 
+# Sections whose values know their place themselves.
+NO_ORIGINS: Final = (
+    "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "overrides", "exemptions",
+)  # fmt: skip
+
+
 def _origins(document: Document) -> dict[str, str]:
     """Where keys stand that are no amounts, lists passed over: `plugins.k8s.resource-tolerations.nvidia.com/gpu`."""
     origins: dict[str, str] = {}
     for path in document.keys:
-        if path[0] not in ("task_resources", "task_resource_defaults", "secondary_defaults", "overrides", "exemptions"):
+        if path[0] not in NO_ORIGINS:
             key = ".".join(step for step in path if isinstance(step, str))
             origins.setdefault(key, origin(document, path))
     return origins

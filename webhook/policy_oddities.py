@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from webhook.policy import Policy
-from webhook.policy_compile import Block, kubernetes_name
-from webhook.settings import Settings
-from webhook.yaml_text import Problem
+from webhook.policy_compile import DEFAULTS, MAXIMA, Block, kubernetes_name
+from webhook.settings import Maxima, Settings
+from webhook.yaml_text import Path, Problem
 
 
 def oddities(blocks: Sequence[Block], policy: Policy) -> Iterator[Problem]:
@@ -22,8 +22,8 @@ def oddities(blocks: Sequence[Block], policy: Policy) -> Iterator[Problem]:
 def _defaults_over_limits(block: Block, policy: Policy, settings: Settings) -> Iterator[Problem]:
     """Flyte clamps them, and so do we."""
     for key, amounts in block.amounts():
-        for name, amount in amounts.items() if key != "limits" else ():
-            most = settings.limits.get(kubernetes_name(name, policy.devices))
+        for name, amount in amounts.items() if key in DEFAULTS else ():
+            most = settings.most_of_pod(kubernetes_name(name, policy.devices))
             if amount and most and amount > most:
                 what = f"warning: {amount} is over the limit {most}, which is what tasks get"
                 yield block.document.problem((*block.paths[key], name), what)
@@ -32,23 +32,29 @@ def _defaults_over_limits(block: Block, policy: Policy, settings: Settings) -> I
 def _limits_under_defaults(block: Block, policy: Policy, settings: Settings) -> Iterator[Problem]:
     """The same where the default is of a less specific block."""
     own = {kubernetes_name(name, policy.devices) for name in block.content.defaults or ()}
-    for key in block.content.limits or ():
-        name = kubernetes_name(key, policy.devices)
-        default, most = settings.defaults.amounts.get(name), settings.limits.get(name)
+    for path, name, maxima in _maxima(block, policy, settings):
+        default, most = settings.defaults.amounts.get(name), maxima.get(name)
         if name not in own and default and most and default > most:
             what = f"warning: the default {default} is over this limit {most}, which is what tasks get"
-            yield block.document.problem((*block.paths["limits"], key), what)
+            yield block.document.problem(path, what)
 
 
 def _without_default(block: Block, policy: Policy, settings: Settings) -> Iterator[Problem]:
     """A maximum without a default becomes one, as in a LimitRange; few will want that."""
     containers = {"a container": settings.defaults, "a secondary container": settings.secondary_defaults}
-    for key in block.content.limits or ():
-        name = kubernetes_name(key, policy.devices)
-        for who in [who for who, defaults in containers.items() if name in defaults.bounds][:1]:
-            most = containers[who].bounds[name]
+    for path, name, maxima in _maxima(block, policy, settings):
+        most = maxima.get(name)
+        for who in [who for who, defaults in containers.items() if most and defaults.bounds.get(name) == most][:1]:
             what = f"warning: no default; {who} that states none gets all of {most}, as request and limit"
-            yield block.document.problem((*block.paths["limits"], key), what, at_key=True)
+            yield block.document.problem(path, what, at_key=True)
+
+
+def _maxima(block: Block, policy: Policy, settings: Settings) -> Iterator[tuple[Path, str, Maxima]]:
+    """What the block states as maxima: where, of which resource, and all those that hold beside it."""
+    effective = {"limits": settings.limits, "pod_limits": settings.pod_limits}
+    for section, amounts in block.amounts():
+        for key in amounts if section in MAXIMA else ():
+            yield (*block.paths[section], key), kubernetes_name(key, policy.devices), effective[section]
 
 
 def _misspelled(block: Block) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from webhook.policy_values import (
     Finding,
     Maxima,
     OneToleration,
+    PodMaxima,
     ResourceTolerations,
     Section,
     also,
@@ -186,6 +187,12 @@ Mode = Annotated[
 ]
 
 
+Claims = Annotated[
+    Literal["allow", "refuse"],
+    Field(description="Whether Pods may have spec.resourceClaims: what those claim has no maximum here."),
+]
+
+
 class Override(TaskResources):
     """What holds for some tasks instead: a flytectl task-resource-attribute document, and what we add to it."""
 
@@ -194,6 +201,8 @@ class Override(TaskResources):
     workflow: FullName | None = Field(default=None, description="As in Flyte; only Pods of Flyte 1 say theirs.")
     task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
     secondary_defaults: Amounts | None = None
+    pod_limits: PodMaxima | None = None
+    resource_claims: Claims | None = None
     mode: Mode | None = None
 
 
@@ -240,13 +249,15 @@ class PolicyFile(Section):
         description="Defaults of containers other than the primary one; {} fills nothing there. "
         "Absent, they get the platform's defaults but for devices.",
     )
+    pod_limits: PodMaxima | None = None
+    resource_claims: Claims | None = None
     overrides: list[Override] | None = Field(
         None, description="What holds for some tasks instead, merged resource by resource; the most specific wins."
     )
     override_strategy: Literal["merge-per-resource", "replace-all-resources"] = Field(
         "merge-per-resource",
         description="replace-all-resources: the most specific override alone counts, as in Flyte, and what it "
-        "does not name has no default and no maximum.",
+        "does not name has no default and no maximum. secondary_defaults and pod_limits are merged in any case.",
     )
     namespace_mapping: NamespaceMapping | None = None
     domains: list[Domain] | None = None

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from webhook.policy import GPU, Amounts, Layer, Policy, Scope
+from webhook.resource_list import HUGEPAGES, NATIVE
 
 BUILT_IN = "built in"
 
@@ -20,7 +21,10 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
         *_amounts("defaults", layer.defaults),
         *_secondary(layer.secondary_defaults),
         *_amounts("limits", layer.limits),
+        *_amounts("pod_limits", layer.pod_limits),
         *_every_gpu(policy, layer),
+        _line("resource_claims", *(layer.claims or ("allow", BUILT_IN))),
+        *_unbounded(policy, layer),
         *_tolerations(policy),
         *_verdicts(policy),
         _line("warnings", _json(policy.warnings), policy.origins.get("warnings", BUILT_IN)),
@@ -32,9 +36,24 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
 
 def _every_gpu(policy: Policy, layer: Layer) -> Iterator[str]:
     """What a maximum for `gpu` holds for."""
-    if GPU in layer.limits:
+    if GPU in layer.limits or GPU in layer.pod_limits:
         names = [*sorted(policy.devices.names), *(f"{prefix}*" for prefix in policy.devices.prefixes)]
         yield _comment(f"gpu holds for each of {', '.join(names)}")
+
+
+def _unbounded(policy: Policy, layer: Layer) -> Iterator[str]:
+    """What a task may have as much of as it likes."""
+    bounded = {name for name, amount in (*layer.limits.items(), *layer.pod_limits.items()) if amount.value}
+    sizes = sorted(name for name in bounded if name.startswith(HUGEPAGES))
+    found = [name for name in sorted(NATIVE) if name not in bounded]
+    if f"{HUGEPAGES}*" not in bounded:
+        found.append(f"other {HUGEPAGES}*" if sizes else f"{HUGEPAGES}*")
+    if GPU not in bounded:
+        found.append("other GPUs" if any(map(policy.devices.has, bounded)) else "gpu")
+    found.append("devices that limits and pod_limits do not name")
+    if not layer.claims or layer.claims[0] == "allow":
+        found.append("spec.resourceClaims")
+    yield _comment(f"no maximum: {', '.join(found)}")
 
 
 def _line(key: str, value: str, origin: str, indent: str = "") -> str:

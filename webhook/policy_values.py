@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook import quantity
-from webhook.quantity import NANO, Quantity, QuantityError
-from webhook.resource_list import DEVICE_CLASS, is_extended, is_qualified_name
+from webhook.quantity import Quantity, QuantityError
+from webhook.resource_list import HUGEPAGES, NATIVE, is_device, is_extended, is_qualified_name, page_size, unit
 from webhook.yaml_text import Path
 
 # How Flyte spells resources (flyteadmin task_resource_provider.go, flytectl with an underscore; the short forms are
@@ -72,36 +72,47 @@ def _amount(value: object) -> Quantity | None:
 
 def _misfits(amounts: Any) -> Iterator[Finding]:
     """Keys that name no resource, or one resource twice, and devices in parts."""
-    yield from _unfit(amounts, is_device_name, "the full name of an extended resource")
+    yield from _unfit(amounts, is_device, "the full name of an extended resource")
 
 
 def _misfit_maxima(amounts: Any) -> Iterator[Finding]:
     """The same, where the beginnings of names may be given too."""
-    accepted = "the full name of an extended resource, or its beginning and *, such as nvidia.com/mig-*"
-    yield from _unfit(amounts, lambda name: is_device_name(f"{name[:-1]}x" if name.endswith("*") else name), accepted)
+    yield from _unfit(
+        amounts,
+        _has_maximum,
+        "the full name of an extended resource, or its beginning and *, such as nvidia.com/mig-*, or hugepages-2Mi",
+    )
 
 
-def _unfit(amounts: Any, is_device: Callable[[str], bool], accepted: str) -> Iterator[Finding]:
+def _has_maximum(name: str) -> bool:
+    if name.startswith(HUGEPAGES):
+        return name == f"{HUGEPAGES}*" or page_size(name) > 0
+    return is_device(f"{name[:-1]}x" if name.endswith("*") else name)
+
+
+def _unfit(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iterator[Finding]:
     spelled: dict[str, Any] = {}
     for key, value in amounts.items() if isinstance(amounts, dict) else ():
         name = SPELLINGS.get(key, str(key))
-        if key not in SPELLINGS and not is_device(key):
+        if key not in SPELLINGS and not is_known(str(key)):
             yield (key, "[key]"), f"unknown key; accepted: {', '.join(SPELLINGS)}, or {accepted}"
         if name in spelled:
             yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
         spelled[name] = key
-        if name not in ("cpu", "memory", "ephemeral-storage") and not _is_whole(value):
-            yield (key,), f"{value} is no whole number of devices; write one such as 1 or 8"
+        if name not in NATIVE and not _is_multiple(value, unit(name)):
+            yield (key,), f"{value} is no whole number of {_units(name)}"
 
 
-def is_device_name(name: str) -> bool:
-    """Whether devices are asked for by this name: an extended resource, or a class of dynamic resource allocation."""
-    return is_extended(name) or (name.startswith(DEVICE_CLASS) and is_qualified_name(name))
+def _units(name: str) -> str:
+    """What a resource other than cpu, memory and ephemeral storage is counted in, and an example."""
+    if name.startswith(HUGEPAGES):
+        return f"pages of {name.removeprefix(HUGEPAGES)}; write one such as 1Gi" if page_size(name) else "bytes"
+    return "devices; write one such as 1 or 8"
 
 
-def _is_whole(value: object) -> bool:
+def _is_multiple(value: object, of: int) -> bool:
     try:
-        return quantity.from_json(value).nano % NANO == 0
+        return quantity.from_json(value).nano % of == 0
     except QuantityError:
         return True  # reported as no quantity at all
 
@@ -153,12 +164,27 @@ Amount = Annotated[
 Amounts = Annotated[
     dict[str, Amount],
     also(_misfits),
-    Field(description="cpu, memory, ephemeralStorage, gpu, or an extended resource by its full name; 0 is none."),
+    Field(
+        description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
+        "0 is none. Nobody gets hugepages by default."
+    ),
 ]
 Maxima = Annotated[
     dict[str, Amount],
     also(_misfit_maxima),
-    Field(description="As defaults; also the beginnings of names, such as nvidia.com/mig-*; gpu is every kind of GPU."),
+    Field(
+        description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, and the beginnings "
+        "of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* or hugepages-*. gpu is the maximum "
+        "of each kind of GPU by itself."
+    ),
+]
+PodMaxima = Annotated[
+    dict[str, Amount],
+    also(_misfit_maxima),
+    Field(
+        description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
+        "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
+    ),
 ]
 
 

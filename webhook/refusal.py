@@ -6,7 +6,7 @@ the status alone (`executor/pkg/plugin/k8s/plugin_manager.go`); operators and pe
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -23,6 +23,8 @@ REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid"
 _WHOLE: Final = re.compile("[0-9]+[a-zA-Z]*")
 COUNTS: Final = frozenset({"pods", "count/pods"})  # how many, not how large
 MILLI: Final = NANO // 1000
+# What the policy does not allow at all is final: Flyte 1 ends the attempt, and Flyte 2 retries a 403 but not a 422.
+NOT_ALLOWED: Final[Mapping[Creator, int]] = {"flyte1": 403, "flyte2": 422, "operator": 403}
 # What no task does without: to be one Pod more, cpu, and memory.
 NEEDED: Final = COUNTS.union(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
 
@@ -49,6 +51,12 @@ def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *
         outlook=outlook,
         retry_after_seconds=settings.verdicts.retry_after_seconds if code == 429 else None,
     )
+
+
+def not_allowed(who: str, asked_by: Creator, settings: Settings, why: str) -> Denied:
+    """The refusal of the Pod `who` for something that the policy does not allow, however much is free."""
+    code = NOT_ALLOWED[asked_by]
+    return Denied(code, REASONS[code], f'pods "{who}" is forbidden: {why}', settings=settings)
 
 
 def _outlook(verdict: Verdict) -> Outlook:

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from webhook.quantity import ZERO, Quantity
+from webhook.quantity import NANO, ZERO, Quantity, QuantityError, parse
 
 ResourceList: TypeAlias = Mapping[str, Quantity]
 
 EMPTY: Final[ResourceList] = {}
+NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 HUGEPAGES: Final = "hugepages-"
 LONGEST_NAME: Final = 253 + 1 + 63  # of a resource
 DEVICE_CLASS: Final = "deviceclass.resource.kubernetes.io/"
@@ -44,6 +45,30 @@ def _is_extended(name: str) -> bool:
         and not name.startswith("requests.")
         and is_qualified_name(f"requests.{name}")
     )
+
+
+def is_device(name: str) -> bool:
+    """Whether devices are asked for by this name: an extended resource, or a class of dynamic resource allocation."""
+    return is_extended(name) or (name.startswith(DEVICE_CLASS) and is_qualified_name(name))
+
+
+def page_size(name: str) -> int:
+    """The nanobytes of one page of a `hugepages-SIZE`; 0 where the name has no size, or none in whole bytes."""
+    try:
+        size = parse(name.removeprefix(HUGEPAGES)).nano if name.startswith(HUGEPAGES) else 0
+    except QuantityError:
+        return 0
+    return size if size > 0 and size % NANO == 0 else 0
+
+
+def unit(name: str) -> int:
+    """The nanos that no amount of the resource is cut finer than: a milli of cpu, a page, a byte, a device."""
+    return NANO // 1000 if name == "cpu" else page_size(name) or NANO
+
+
+def whole(name: str, nano: int) -> int:
+    """The nanos rounded down to whole units of the resource."""
+    return nano // unit(name) * unit(name)
 
 
 def add(left: ResourceList, right: ResourceList) -> ResourceList:

@@ -6,11 +6,10 @@ from typing import Final, Literal, TypeAlias
 
 from webhook.pod import Toleration
 from webhook.quantity import Quantity
-from webhook.resource_list import ResourceList
-
-NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
+from webhook.resource_list import HUGEPAGES, NATIVE, ResourceList, whole
 
 Mode: TypeAlias = Literal["enforce", "warn", "audit"]
+Claims: TypeAlias = Literal["allow", "refuse"]
 Skipped: TypeAlias = Literal["fill", "clamp", "tolerate", "quota"]
 Outlook: TypeAlias = Literal["fits-later", "never-fits"]
 Creator: TypeAlias = Literal["flyte1", "flyte2", "operator"]
@@ -30,13 +29,17 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maxima:
-    """The most that a container may have, by resource."""
+    """The most that a container, or a Pod as a whole, may have, by resource."""
 
     exact: ResourceList = field(default_factory=dict)
     patterns: tuple[tuple[str, Quantity], ...] = ()  # by the beginning of a name, longest first
     devices: Quantity | None = None  # of each resource that is a GPU under another name
     device_names: frozenset[str] = frozenset()
     device_prefixes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.exact or self.patterns or self.devices)
 
     def get(self, name: str) -> Quantity | None:
         """The maximum of the resource; None where there is none. The more specific the key, the more it counts."""
@@ -45,7 +48,14 @@ class Maxima:
             found = next((most for prefix, most in self.patterns if name.startswith(prefix)), None)
         if found is None and (name in self.device_names or name.startswith(self.device_prefixes)):
             found = self.devices
+        if found and name.startswith(HUGEPAGES):  # of a pattern, which holds for pages of every size
+            return Quantity(whole(name, found.nano), found.format)
         return found or None
+
+
+def least(name: str, *maxima: Maxima) -> Quantity | None:
+    """The least of the maxima of the resource; None where there is none."""
+    return min((most for each in maxima if (most := each.get(name)) is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +93,15 @@ class Settings:
     defaults: Defaults = Defaults()
     secondary_defaults: Defaults = Defaults()
     limits: Maxima = Maxima()
+    pod_limits: Maxima = Maxima()
+    claims_refused_by: str = ""  # where the policy refuses resource claims, `file:line`; empty: it allows them
     tolerations: Tolerations = Tolerations()
     mode: Mode = "enforce"
     skips: Mapping[Skipped, str] = field(default_factory=dict)  # what an exemption spares the task, and why
     verdicts: Verdicts = VERDICTS
     warnings: bool = False
     policy: str = ""  # the digest of the policy that these are from
+
+    def most_of_pod(self, name: str) -> Quantity | None:
+        """The most that `spec.resources` may state: the maximum of a container holds for it too."""
+        return least(name, self.limits, self.pod_limits)

@@ -114,14 +114,14 @@ def _ruled(shape: Shape) -> Ruled:
             pod, made = rule(pod, context)
             changes += made
     all_changes = merged(changes)
-    written = write(before, all_changes, shape.settings.policy) if changes else None
+    written = write(before, all_changes, shape.settings.policy) if all_changes else None
     return Ruled(_different(before, pod), all_changes, written, asked(default(pod)[0]))
 
 
 @remembered(MOST_REMEMBERED, _is_small_standing)
 def _standing(shape: Shape) -> Standing:
     pod = _pod_of(shape)
-    return Standing(tuple(clamp(pod, _context_of(shape))[1]), asked(default(pod)[0]))
+    return Standing(merged(clamp(pod, _context_of(shape))[1]), asked(default(pod)[0]))
 
 
 def _context_of(shape: Shape) -> Context:

@@ -129,7 +129,10 @@ def _names(pod: Pod) -> Mapping[str, str]:
 
 
 def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """One Change a value: what it was at first, what it is in the end, and every reason in between."""
+    """One Change a value: what it was at first, what it is in the end, and every reason in between.
+
+    A value that is in the end what it was at first is left out.
+    """
     merged: dict[str, Change] = {}
     appended: dict[tuple[str, bytes], Change] = {}
     for change in changes:
@@ -139,7 +142,7 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
             merged[change.path] = replace(change, before=first.before, why=f"{first.why}; {change.why}")
         else:
             merged[change.path] = change
-    return (*merged.values(), *appended.values())
+    return (*(change for change in merged.values() if change.before != change.after), *appended.values())
 
 
 def _earlier(pod: Pod) -> Record | None:

@@ -8,9 +8,15 @@ from webhook.decision import Context
 from webhook.flyte import identify
 from webhook.pod import NO_RESOURCES, Pod
 from webhook.policy_file import load
+from webhook.rules import clamp, fill
 
 NAMESPACE = "flytesnacks-development"
 TODAY = "2026-11-25"
+PLATFORM = """
+task_resources:
+  defaults: {cpu: 500m, memory: 500Mi, ephemeralStorage: 1Gi, gpu: 0}
+  limits: {cpu: 4, memory: 8Gi, gpu: 2}
+"""
 
 
 def task_pod(spec: Data, **metadata: object) -> Pod:
@@ -29,3 +35,19 @@ def numbers(pod: Pod) -> list[Any]:
     blocks = [pods.pod_resources(pod), *(container.resources or NO_RESOURCES for _, container in pods.containers(pod))]
     sides = [dict(side or {}) for block in blocks for side in (block.requests, block.limits)]
     return [*sides, pod.spec.tolerations or []]
+
+
+def container(requests: Data | None = None, limits: Data | None = None, **fields: Any) -> Data:
+    return {"resources": {"requests": requests, "limits": limits}, **fields}
+
+
+def spec(*containers: Data, **fields: Any) -> Data:
+    return {"containers": list(containers), **fields}
+
+
+def filled(pod: Pod, policy: str) -> list[str]:
+    return [str(change) for change in fill(pod, context(policy, pod))[1]]
+
+
+def clamped(pod: Pod, policy: str) -> list[str]:
+    return [str(change) for change in clamp(pod, context(policy, pod))[1]]

@@ -1,42 +1,22 @@
 """Missing requests and limits are filled, and what is over a maximum is lowered: as Flyte does, in every container."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.rules import context, task_pod
+from tests.rules import PLATFORM, clamped, container, context, filled, spec, task_pod
 from tests.vectors import Data, cases, params
 from webhook import pod as pods
 from webhook import quantity
 from webhook.pod import Pod
 from webhook.quantity import ZERO, Quantity
 from webhook.resource_list import EMPTY, ResourceList
-from webhook.rules import clamp, default, fill, unclampable
+from webhook.rules import clamp, default, fill
 
-PLATFORM = """
-task_resources:
-  defaults: {cpu: 500m, memory: 500Mi, ephemeralStorage: 1Gi, gpu: 0}
-  limits: {cpu: 4, memory: 8Gi, gpu: 2}
-"""
-
-
-def container(requests: Data | None = None, limits: Data | None = None, **fields: Any) -> Data:
-    return {"resources": {"requests": requests, "limits": limits}, **fields}
-
-
-def spec(*containers: Data, **fields: Any) -> Data:
-    return {"containers": list(containers), **fields}
-
-
-def filled(pod: Pod, policy: str) -> list[str]:
-    return [str(change) for change in fill(pod, context(policy, pod))[1]]
-
-
-def clamped(pod: Pod, policy: str) -> list[str]:
-    return [str(change) for change in clamp(pod, context(policy, pod))[1]]
+CLASS = "deviceclass.resource.kubernetes.io/"
+CLASS_IN_A_PATH = "deviceclass.resource.kubernetes.io~1"
 
 
 def one_resource(pod: Pod) -> dict[str, str]:
@@ -124,7 +104,7 @@ FULL = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}
             [],
         ),
         (  # nothing is built on what the API server refuses
-            spec(container({**FULL, "cpu": "-1", "memory": "1Gi"}, {**FULL, "cpu": "0", "memory": "-1Gi"})),
+            spec(container({"cpu": "-1"}, {"ephemeral-storage": "1Gi"})),
             [],
         ),
     ],
@@ -210,9 +190,9 @@ def test_a_device_by_default_goes_to_the_task() -> None:
     [
         (None, [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
         ({}, [*CPU_OF_0, *STORAGE_OF_0, *MEMORY_OF_0]),
-        ({"requests": {"cpu": "1"}}, [*STORAGE_OF_0, *MEMORY_OF_0]),
+        ({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}, [*STORAGE_OF_0, *MEMORY_OF_0]),
         ({"limits": {"memory": "1Gi"}}, [*CPU_OF_0, *STORAGE_OF_0]),
-        ({"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}, STORAGE_OF_0),
+        ({"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "1Gi"}}, STORAGE_OF_0),
     ],
 )
 def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data | None, changes: list[str]) -> None:
@@ -271,7 +251,13 @@ def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data |
             ],
         ),
         (spec(container({"example.com/fpga": "8"}, {"example.com/fpga": "8"})), []),
-        (spec(container({"cpu": "-5"}, {"cpu": "9"}), container({"cpu": "9"}, {"cpu": "-1"})), []),
+        (
+            spec(container({f"{CLASS}mig.nvidia.com": "3", "hugepages-2Mi": "3Gi"}, {f"{CLASS}net.example.com": "9"})),
+            [
+                f"/spec/containers/0/resources/requests/{CLASS_IN_A_PATH}mig.nvidia.com: 3 -> 2 (over the maximum 2)",
+            ],
+        ),
+        (spec(container({"cpu": "-5", "memory": "9Gi"}, {"cpu": "9"}), container({"cpu": "9"}, {"memory": "-1"})), []),
         (
             spec(
                 {},
@@ -287,181 +273,12 @@ def test_what_the_pod_states_as_a_whole_is_left_open_in_containers(level: Data |
     ],
     ids=[
         *("no container", "nothing", "equal", "equal in another format", "both", "limit", "request", "over the limit"),
-        *("no maximum", "zero limit", "device", "another GPU", "no GPU", "negative", "every container"),
+        *("no maximum", "zero limit", "device", "another GPU", "no GPU", "device class", "negative"),
+        "every container",
     ],
 )
 def test_nothing_stays_over_a_maximum_or_over_its_limit(pod_spec: Data, changes: list[str]) -> None:
     assert clamped(task_pod(pod_spec), PLATFORM) == changes
-
-
-def share(index: int, before: str, after: str, of: str = "4", name: str = "cpu") -> str:
-    why = f"its share of the {of} that the Pod as a whole may request"
-    return f"/spec/containers/{index}/resources/requests/{name}: {before} -> {after} ({why})"
-
-
-LEVEL_LIMIT_8_TO_4 = "/spec/resources/limits/cpu: 8 -> 4 (over the maximum 4)"
-LEVEL_REQUEST_6_TO_4 = (
-    "/spec/resources/requests/cpu: unset -> 4 (not set; its containers request 6, over the maximum 4)"
-)
-LEVEL_REQUEST_8_TO_4 = "/spec/resources/requests/cpu: 8 -> 4 (over the maximum 4)"
-
-
-@pytest.mark.parametrize(
-    ("pod_spec", "changes"),
-    [
-        (spec({}, resources={}), []),
-        (spec({}, resources={"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}), []),
-        (
-            spec({}, resources={"requests": {"cpu": "8"}, "limits": {"cpu": "8"}}),
-            [LEVEL_LIMIT_8_TO_4, LEVEL_REQUEST_8_TO_4],
-        ),
-        (  # what fits into the new bound stays
-            spec(container({"cpu": "1"}), container({"cpu": "3"}), resources={"limits": {"cpu": "8"}}),
-            [LEVEL_LIMIT_8_TO_4],
-        ),
-        (  # what does not is cut in proportion: the API server wants the sum within the Pod's request
-            spec(
-                container({"cpu": "2", "memory": "1Gi"}),
-                container({"cpu": "4"}),
-                {},
-                resources={"requests": {"cpu": "8"}, "limits": {"cpu": "8"}},
-            ),
-            [LEVEL_LIMIT_8_TO_4, LEVEL_REQUEST_8_TO_4, share(0, "2", "1333m"), share(1, "4", "2666m")],
-        ),
-        (  # the Pod's own request is the bound where it is lower than its limit
-            spec(
-                container({"cpu": "3"}),
-                container({"cpu": "2"}),
-                resources={"requests": {"cpu": "5"}, "limits": {"cpu": "8"}},
-            ),
-            [
-                LEVEL_LIMIT_8_TO_4,
-                "/spec/resources/requests/cpu: 5 -> 4 (over the maximum 4)",
-                share(0, "3", "2400m"),
-                share(1, "2", "1600m"),
-            ],
-        ),
-        (
-            spec(
-                container({"memory": "5Gi"}),
-                container({"memory": "5Gi"}),
-                resources={"requests": {"cpu": "0", "memory": "10Gi"}, "limits": {"memory": "10Gi"}},
-            ),
-            [
-                "/spec/resources/limits/memory: 10Gi -> 8Gi (over the maximum 8Gi)",
-                "/spec/resources/requests/memory: 10Gi -> 8Gi (over the maximum 8Gi)",
-                share(0, "5Gi", "4Gi", "8Gi", "memory"),
-                share(1, "5Gi", "4Gi", "8Gi", "memory"),
-            ],
-        ),
-        (  # containers are clamped first
-            spec(container({"cpu": "6"}, {"cpu": "6"}), resources={"requests": {"cpu": "8"}, "limits": {"cpu": "8"}}),
-            [
-                "/spec/containers/0/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
-                "/spec/containers/0/resources/requests/cpu: 6 -> 4 (over the maximum 4)",
-                LEVEL_LIMIT_8_TO_4,
-                LEVEL_REQUEST_8_TO_4,
-            ],
-        ),
-        (  # the API server would state the sum, 6, as the Pod's request
-            spec(container({"cpu": "3"}), container({"cpu": "3"}), resources={"limits": {"cpu": "0", "memory": "1Gi"}}),
-            [
-                LEVEL_REQUEST_6_TO_4,
-                "/spec/resources/limits/cpu: 0 -> 4 (zero; same as the request)",
-                share(0, "3", "2"),
-                share(1, "3", "2"),
-            ],
-        ),
-        (
-            spec(container({"cpu": "3"}), container({"cpu": "3"}), resources={"limits": {"cpu": "2"}}),
-            [
-                LEVEL_REQUEST_6_TO_4,
-                "/spec/resources/requests/cpu: 4 -> 2 (over the limit 2)",
-                share(0, "3", "1", "2"),
-                share(1, "3", "1", "2"),
-            ],
-        ),
-    ],
-    ids=[
-        *("empty", "equal", "no container", "fits", "shares", "request", "zero request", "containers first"),
-        *("zero limit", "sum over the limit"),
-    ],
-)
-def test_a_pod_as_a_whole_is_clamped_and_its_containers_fit_into_it(pod_spec: Data, changes: list[str]) -> None:
-    assert clamped(task_pod(pod_spec), PLATFORM) == changes
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "changes"),
-    [
-        (spec(container({"cpu": "3"})), spec(container({"cpu": "2"})), []),
-        (
-            spec(container({"cpu": "6", "nvidia.com/gpu": "9"}, {"cpu": "7", "memory": "9Gi"})),
-            spec(container({"cpu": "2", "nvidia.com/gpu": "9"}, {"cpu": "2", "memory": "1Gi"})),
-            [
-                "/spec/containers/0/resources/limits/cpu: 7 -> 4 (over the maximum 4)",
-                "/spec/containers/0/resources/requests/cpu: 6 -> 4 (over the maximum 4)",
-                "/spec/containers/0/resources/limits/memory: 9Gi -> 8Gi (over the maximum 8Gi)",
-            ],
-        ),
-        (  # a running container never loses what it has
-            spec(container({"cpu": "6"}, {"cpu": "6"})),
-            spec(container({"cpu": "6"}, {"cpu": "6"})),
-            [],
-        ),
-        (
-            spec(
-                container({"cpu": "1"}),
-                initContainers=[container({"cpu": "9"}), {**container({"cpu": "9"}), "restartPolicy": "Always"}],
-                resources={"limits": {"cpu": "99"}},
-            ),
-            spec(
-                container({"cpu": "1"}),
-                initContainers=[container({"cpu": "9"}), {**container({"cpu": "1"}), "restartPolicy": "Always"}],
-                resources={"limits": {"cpu": "99"}},
-            ),
-            ["/spec/initContainers/1/resources/requests/cpu: 9 -> 4 (over the maximum 4)"],
-        ),
-        # nothing is filled
-        (spec({}, container({"cpu": "1"})), spec({}, container({"cpu": "1"})), []),
-    ],
-    ids=["below", "over", "as before", "sidecar", "nothing filled"],
-)
-def test_a_resize_is_clamped_where_it_grows(new: Data, old: Data, changes: list[str]) -> None:
-    pod, before = task_pod(new), task_pod(old)
-    rules = context(PLATFORM, pod, before)
-    assert fill(pod, rules) == (pod, [])
-    assert [str(change) for change in clamp(pod, rules)[1]] == changes
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "changes"),
-    [
-        (None, None, []),
-        ({"limits": {"cpu": "9"}}, {"limits": {"cpu": "9"}}, []),
-        ({"limits": {"cpu": "4"}, "requests": {"hugepages-2Mi": "9Gi"}}, {"limits": {"cpu": "2"}}, []),
-        (
-            {"limits": {"cpu": "6"}, "requests": {"memory": "9Gi"}},
-            {"limits": {"cpu": "2"}, "requests": {"memory": "1Gi"}},
-            [
-                "/spec/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
-                "/spec/resources/requests/memory: 9Gi -> 8Gi (over the maximum 8Gi)",
-            ],
-        ),
-    ],
-    ids=["nothing", "as before", "within", "over"],
-)
-def test_a_resize_of_the_pod_as_a_whole_is_told_where_it_grows_over_a_maximum(
-    new: Data | None, old: Data | None, changes: list[str]
-) -> None:
-    pod = task_pod(spec({}, resources=new))
-    over = unclampable(pod, context(PLATFORM, pod, task_pod(spec({}, resources=old))))
-    assert [str(change) for change in over] == changes
-
-
-def test_a_new_pod_can_be_clamped_as_a_whole() -> None:
-    pod = task_pod(spec({}, resources={"limits": {"cpu": "6"}}))
-    assert unclampable(pod, context(PLATFORM, pod)) == ()
 
 
 AMOUNTS = st.sampled_from(["0", "1", "100m", "500Mi", "2Gi", "6", "1e3", "3.3", "9Gi", "1500u"])
@@ -514,6 +331,31 @@ def test_nothing_changes_either_after_the_defaults_of_the_api_server(pod_spec: D
     pod, _ = default(ruled(admitted, policy))
     rules = context(policy, pod)
     assert (fill(pod, rules), clamp(pod, rules)) == ((pod, []), (pod, []))
+
+
+HUGE = "task_resources: {limits: {hugepages-2Mi: 1Gi, hugepages-*: 3000Mi}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "gets"),
+    [
+        ("hugepages-2Mi", "2Gi", "1Gi"),
+        ("hugepages-2Mi", "1Gi", "1Gi"),
+        ("hugepages-1Gi", "4Gi", "2Gi"),  # whole pages
+        ("hugepages-4Gi", "4Gi", "0"),
+    ],
+)
+def test_hugepages_are_clamped_by_whole_pages_with_the_request_equal_to_the_limit(
+    name: str, asked: str, gets: str
+) -> None:
+    (clamped,) = ruled(task_pod(spec(container({name: asked}, {name: asked}))), HUGE).spec.containers
+    assert (str(clamped.requests[name]), str(clamped.limits[name])) == (gets, gets)
+
+
+def test_a_missing_half_of_a_device_class_is_filled_and_hugepages_are_not() -> None:
+    pod = task_pod(spec(container({f"{CLASS}gpu.nvidia.com": "1", "hugepages-2Mi": "2Mi"})))
+    limit = f"/spec/containers/0/resources/limits/{CLASS_IN_A_PATH}gpu.nvidia.com"
+    assert filled(pod, "") == [f"{limit}: unset -> 1 (not set; same as the request)"]
 
 
 def test_a_maximum_of_zero_is_none() -> None:
