@@ -155,6 +155,7 @@ def cluster(size: int) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, size))
     process.start()
+    theirs.close()  # so that its end is seen here
     try:
         yield ours.recv()
     finally:
