@@ -12,7 +12,7 @@ READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first by
 WRITE_SECONDS: Final = 10.0  # that a client may leave an answer unread
 UNREAD: Final = 16  # connections that may leave an answer unread at the same time
 LAST_SECONDS: Final = 0.1  # at the end, for connections that are being taken just then; uvicorn waits as long
-IDLE_SECONDS: Final = 0.5  # at the end, for requests that are on their way
+IDLE_SECONDS: Final = 0.3  # at the end, for requests that are on their way
 CLOSE_SECONDS: Final = 0.25  # at the end, for a connection to close
 TICK: Final = 0.02  # seconds between two looks at what is left
 

@@ -19,7 +19,8 @@ REVIEWS: Final = 512  # connections of API servers; each has as many as reviews 
 PROBES: Final = 64  # connections of the kubelet and Prometheus
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
 GRACE: Final = 10  # seconds for requests under way when the process is told to stop
-SOCKET_BUFFER: Final = 128 * 1024  # bytes that the kernel, and then TLS, keeps for a connection in each direction
+# Bytes; what has come is read, and kept, in one go. The kernel takes twice as many, and needs some packets' size.
+SOCKET_BUFFERS: Final = {socket.SO_RCVBUF: 64 * 1024, socket.SO_SNDBUF: 128 * 1024}
 
 
 class ListenError(OSError):
@@ -34,8 +35,8 @@ def listen(address: Address) -> socket.socket:
         made = socket.create_server((address.host, address.port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
-    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # inherited by each connection
-        made.setsockopt(socket.SOL_SOCKET, buffer, SOCKET_BUFFER)
+    for buffer, size in SOCKET_BUFFERS.items():  # inherited by each connection
+        made.setsockopt(socket.SOL_SOCKET, buffer, size)
     return made
 
 
