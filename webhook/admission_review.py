@@ -165,8 +165,8 @@ def _plainly(problem: str) -> str:
     if match := _TOO_LONG.fullmatch(problem):
         where = f"{match['at']}.{match['part']}" if match["part"] else match["at"]
         return f"{where}: more than {match['most']} {_UNITS[match['kind']]}"
-    what, _, where = problem.rpartition(" - at `$")
-    return f"{where.strip('.`') or 'the object'}: {what}" if what else problem
+    what, _, where = problem.partition(" - at `$")
+    return f"{where.strip('.`') or 'the object'}: {what}"
 
 
 def _request(review: _Review[R]) -> R:
