@@ -30,8 +30,11 @@ LABEL org.opencontainers.image.title="flyte-admission" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/flyte-admission /opt/flyte-admission
 ENV PATH=/opt/flyte-admission/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# What large bodies took goes back to the system: glibc would else raise this to their size, and keep it.
-ENV MALLOC_MMAP_THRESHOLD_=131072
+# What large bodies took goes back to the system at once: glibc would raise these to their size and keep it, and once more
+# for each thread.
+ENV MALLOC_MMAP_THRESHOLD_=65536
+ENV MALLOC_TRIM_THRESHOLD_=65536
+ENV MALLOC_ARENA_MAX=1
 USER 65532:65532
 EXPOSE 8443 8080
 CMD ["flyte-admission", "serve"]

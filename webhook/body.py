@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 MAX_BODY: Final = 40 * 1024 * 1024
 BODY_SECONDS: Final = 10.0
 FREE: Final = 64 * 1024  # bytes of each body that are taken from no budget; nearly all bodies are smaller
-BUDGET: Final = 48 * 1024 * 1024  # bytes that all bodies may take beyond that
+BUDGET: Final = MAX_BODY  # bytes that all bodies may take beyond that
 BUDGET_SECONDS: Final = 1.0  # that a body waits for others to be answered
 
 

@@ -89,9 +89,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._connection.allow(READ_SECONDS, self._time_is_over)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count no more."""
+        """Count no more.
+
+        How it was lost makes no difference: after an error uvicorn would keep it, and the answer that nobody read, until
+        the end of its keep-alive.
+        """
+        del exc
         self._all.lost(self._connection)
-        super().connection_lost(exc)
+        super().connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
         """Parse piece by piece, until there is too much that the parser makes nothing of."""

@@ -15,8 +15,8 @@ from webhook.bounded_http import Bounded, BoundedHttp, Handshake
 from webhook.connections import Connections
 from webhook.options import Address
 
-REVIEWS: Final = 512  # connections of API servers; each has as many as reviews that it waits for at the same time
-PROBES: Final = 64  # connections of the kubelet and Prometheus
+REVIEWS: Final = 384  # connections of API servers; each has as many as reviews that it waits for at the same time
+PROBES: Final = 32  # connections of the kubelet and Prometheus
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections that were idle for up to 90
 GRACE: Final = 10  # seconds for requests under way when the process is told to stop
 # Bytes; what has come is read, and kept, in one go. The kernel takes twice as many, and needs some packets' size.

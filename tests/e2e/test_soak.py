@@ -19,12 +19,12 @@ from tests.server import EXAMPLES, PROGRAM, Client, Server, examples, running
 MEMORY = 256 * 1024 * 1024  # as in the manifests
 SECONDS = 30.0
 CLIENTS = 4
-EVERY = 0.02  # seconds
+EVERY = 0.02  # seconds between two reviews of a client
+PACE = threading.Event()  # never set
 # As the image has it.
 ENVIRONMENT = dict(
     re.findall("^ENV (MALLOC_[A-Z_]*)=(.*)$", (EXAMPLES.parent / "Dockerfile").read_text(), re.MULTILINE)
 )
-PODS = False  # whether hostile Pods take part
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Ordinary:
                 self.failures.append(repr(error))
                 self.client.connection.close()
             self.waits.append(time.monotonic() - start)
-            time.sleep(EVERY)
+            PACE.wait(EVERY)
 
     def _review(self) -> None:
         sock = self.client.connection.sock
@@ -59,8 +59,15 @@ class Ordinary:
 def attacked(server: Server) -> Iterator[None]:
     """Meanwhile, hostile clients do what they can; they end by themselves at the latest."""
     listening = server.listening
-    command = [sys.executable, "-m", "tests.e2e.hostile", listening["webhook"], listening["health"], server.certificate]
-    with subprocess.Popen([*command, str(SECONDS + 10), "pods" if PODS else ""]) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.e2e.hostile_clients",
+        listening["webhook"],
+        listening["health"],
+        server.certificate,
+    ]
+    with subprocess.Popen([*command, str(SECONDS + 10)]) as process:
         try:
             yield
             assert process.poll() is None, "the hostile clients gave up"

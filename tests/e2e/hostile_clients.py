@@ -1,19 +1,19 @@
 """Clients that mean harm, of each kind some, against one server of this machine, until they are stopped.
 
-`python -m tests.e2e.hostile REVIEWS HEALTH CERTIFICATE SECONDS`
+`python -m tests.e2e.hostile_clients REVIEWS HEALTH CERTIFICATE SECONDS`
 """
 
 import asyncio
-import json
 import logging
 import os
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tests import hostile
 from tests.server import EXAMPLES, trusting
 
 MIB = 1024 * 1024
@@ -98,28 +98,6 @@ async def ahead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await reader.read()
 
 
-def pod(**spec: object) -> bytes:
-    """A review of a Pod with this in its spec."""
-    review = json.loads(REVIEW)
-    review["request"]["object"]["spec"] |= spec
-    return json.dumps(review).encode()
-
-
-def _limits(count: int, quantity: str) -> dict[str, object]:
-    return {"limits": {f"example.com/r{number}": quantity for number in range(count)}}
-
-
-# What is refused before any rule looks at it.
-PODS: Mapping[str, bytes] = {
-    "30,000 containers": pod(containers=[{"name": f"c{number}"} for number in range(30_000)]),
-    "40 containers of 1,000 limits": pod(
-        containers=[{"name": f"c{number}", "resources": _limits(1000, "1e3990")} for number in range(40)]
-    ),
-    "4,000 tolerations": pod(tolerations=[{"key": f"k{number}", "operator": "Exists"} for number in range(4000)]),
-    "1.4 MB of <": pod(containers=[{"name": "c", "args": ["<" * 1_400_000]}]).replace(b"<", b"\\u003c"),
-}
-
-
 def hostile_pod(body: bytes) -> Client:
     async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head(len(body)) + body)
@@ -147,7 +125,12 @@ async def attack(reviews: Place, health: Place, pods: Sequence[bytes]) -> None:
             tasks.create_task(_again_and_again(reviews, hostile_pod(body)))
 
 
-def main(reviews: str, health: str, certificate: str, seconds: str, pods: str = "") -> None:
+def hostile_reviews() -> list[bytes]:
+    pods = [*(make() for make, _ in hostile.OVERSIZED.values()), *(make() for make in hostile.ORDINARY.values())]
+    return [hostile.review(pod) for pod in (*pods, hostile.limits(28, "1", of=100))]
+
+
+def main(reviews: str, health: str, certificate: str, seconds: str) -> None:
     """Attack for so long."""
     os.nice(10)  # they would be on other machines
     logging.disable()  # asyncio's warnings of connections that were closed
@@ -158,7 +141,7 @@ def main(reviews: str, health: str, certificate: str, seconds: str, pods: str = 
                 attack(
                     Place(secure.hostname or "", secure.port or 0, trusting(certificate)),
                     Place(plain.hostname or "", plain.port or 0),
-                    [*PODS.values()] if pods else [],
+                    hostile_reviews(),
                 ),
                 float(seconds),
             )
