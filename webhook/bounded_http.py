@@ -91,7 +91,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Count no more.
 
-        How it was lost makes no difference: after an error uvicorn would keep it, and the answer that nobody read, until
+        How it was lost makes no difference: after an error uvicorn would keep it, and the answer nobody has read, until
         the end of its keep-alive.
         """
         del exc
