@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from webhook import logs, tls
-from webhook.http_server import KEEP_ALIVE, listen
-from webhook.options import Address
+from webhook.http.listener import KEEP_ALIVE, listen
+from webhook.server import tls
+from webhook.shared.address import Address
+from webhook.telemetry import logs
 
 # The API server refuses an answer that has another uid than its request.
 ALLOWED = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"UID","allowed":true}}'

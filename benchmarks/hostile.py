@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from benchmarks import samples, servers
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from tests import hostile
-from webhook import admission, admission_review
-from webhook.policy import Policy
-from webhook.policy_file import load
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.policy.file import load
+from webhook.policy.model import Policy
 
 TODAY = "2026-11-25"
 ROUNDS, BYTES = 9, 100_000

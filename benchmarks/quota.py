@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
-from webhook import pod as pods
-from webhook.flyte import Task
+from webhook.api import pod as pods
+from webhook.api.resource_quota import ResourceQuota
+from webhook.flyte.task import Task
+from webhook.policy.settings import Settings
 from webhook.rules import quota
 from webhook.rules.defaulting import default
 from webhook.rules.workload import workload_of
-from webhook.settings import Settings
-from webhook.snapshot import ResourceQuota
 
 QUOTAS, CONTAINERS = (1, 10, 100), (1, 3, 20)
 ROUNDS, PODS = 15, 40

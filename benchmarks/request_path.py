@@ -8,19 +8,20 @@ from msgspec import Raw
 
 from benchmarks import samples, servers, throughput
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
-from webhook import admission, admission_review
-from webhook import pod as pods
-from webhook.admission_review import Request
-from webhook.applied import applied
-from webhook.decision import Allowed
-from webhook.flyte import Task, identify
-from webhook.pod import NO_RESOURCES, Pod, Resources, Wire
-from webhook.policy import Policy
-from webhook.policy_file import load
-from webhook.quantity import ZERO, Quantity
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.admission.applied import applied
+from webhook.admission.decision import Allowed
+from webhook.admission.wire import Request
+from webhook.api import pod as pods
+from webhook.api.pod import NO_RESOURCES, Pod, Resources, Wire
+from webhook.api.quantity import ZERO, Quantity
+from webhook.api.resource_quota import ResourceQuota
+from webhook.flyte.task import Task, identify
+from webhook.policy.file import load
+from webhook.policy.model import Policy
 from webhook.rules import quota
 from webhook.rules.workload import workload_of
-from webhook.snapshot import ResourceQuota
 
 TODAY = "2026-11-25"
 WHOLE, LIBRARY = "whole decision", "of it, msgspec alone"

@@ -13,9 +13,10 @@ import yaml
 from benchmarks import samples, servers
 from benchmarks.request_path import some_quotas, whole
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
-from webhook import pod as pods
-from webhook.policy_file import load
-from webhook.snapshot import ResourceQuota, Snapshot
+from webhook.api import pod as pods
+from webhook.api.resource_quota import ResourceQuota
+from webhook.cluster.snapshot import Snapshot
+from webhook.policy.file import load
 
 SIZES: Final[dict[str, tuple[int, ...]]] = {
     "namespaces": (1, 100, 10_000),

@@ -19,7 +19,7 @@ from benchmarks import constant, samples
 from benchmarks.load import Target
 from tests import fake_apiserver
 from tests.e2e.controlplane import binaries, processes
-from webhook import tls
+from webhook.server import tls
 
 PATIENCE: Final = 120.0  # seconds
 PAUSE: Final = 0.002  # seconds between two looks

@@ -20,14 +20,14 @@ from benchmarks.request_path import some_quotas, whole
 from benchmarks.scale import policy_with
 from benchmarks.turns import Figure, Found, against, in_turns, run
 from tests import fake_apiserver, x509
-from webhook import collector, reload
-from webhook.cluster import Api
-from webhook.metrics import Metrics
-from webhook.pod import ObjectMeta
-from webhook.policy_file import load
-from webhook.reflector import Reflector
-from webhook.service import Service
-from webhook.serving import Files, Serving
+from webhook.api.pod import ObjectMeta
+from webhook.cluster.client import Api
+from webhook.cluster.informer import Reflector
+from webhook.policy.file import load
+from webhook.server import collector, reload
+from webhook.server.certificate import Files, Serving
+from webhook.server.state import Service
+from webhook.telemetry.metrics import Metrics
 
 SIZE, QUICK = 5_000, 5  # overrides, and namespaces with two quotas each
 ROUNDS = 5

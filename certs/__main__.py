@@ -98,8 +98,8 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
     from certs import server
     from certs.cluster import ClusterError
     from certs.reconcile import Plan
-    from webhook.http_server import ListenError, listen
-    from webhook.options import Address
+    from webhook.http.listener import ListenError, listen
+    from webhook.shared.address import Address
 
     namespace, service = options["namespace"], f"{options['service']}.{options['namespace']}.svc"
     plan = Plan(

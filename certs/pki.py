@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.certificate import UNUSABLE
-from webhook.clock import later
+from webhook.shared.clock import later
+from webhook.shared.pem import UNUSABLE
 
 PrivateKey: TypeAlias = PrivateKeyTypes
 CLOCKS_DIFFER: Final = timedelta(minutes=5)  # so much before its making a certificate is valid already

@@ -20,8 +20,8 @@ from certs.cluster import Api, ClusterError, Json
 from certs.metrics import Metrics
 from certs.pki import Issued
 from certs.rotation import Bundle, Lifetimes, Reason
-from webhook import logs
-from webhook.certificate import certificates
+from webhook.shared.pem import certificates
+from webhook.telemetry import logs
 
 MANAGED_BY: Final = "flyte-admission.io/managed-by"  # app.kubernetes.io/managed-by is overwritten by Helm
 OURS: Final = "flyte-admission-certs"  # the value of that label on a Secret which may be written

@@ -15,8 +15,8 @@ from cryptography.x509 import Certificate
 
 from certs import pki
 from certs.pki import Issued, PrivateKey
-from webhook import certificate
-from webhook.clock import later
+from webhook.shared import pem as certificate
+from webhook.shared.clock import later
 
 # The kubelet brings a change within its sync period and the age of its cache, about two minutes.
 OVERLAP: Final = timedelta(hours=1)

@@ -17,9 +17,10 @@ from certs import cluster
 from certs.cluster import ClusterError
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
-from webhook import clock, logs
-from webhook.http_server import PROBES, configured
-from webhook.options import Address
+from webhook.http.listener import PROBES, configured
+from webhook.shared import clock
+from webhook.shared.address import Address
+from webhook.telemetry import logs
 
 NOT_YET: Final = "no pass has been made yet"
 FAILED: Final = "the last pass failed, see the log"

@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from tests.vectors import regexes
-from webhook import quantity
-from webhook.quantity import parse
-from webhook.resource_list import ResourceList
+from webhook.api import quantity
+from webhook.api.quantity import parse
+from webhook.api.resource_list import ResourceList
 
 Amounts = dict[str, Fraction]
 UNIT = Fraction(10**9)

@@ -20,11 +20,11 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from webhook import tls
-from webhook.app import Webhook
-from webhook.http_server import REVIEWS, configured, listen
-from webhook.options import Address
-from webhook.service import Service
+from webhook.http.listener import REVIEWS, configured, listen
+from webhook.server import tls
+from webhook.server.app import Webhook
+from webhook.server.state import Service
+from webhook.shared.address import Address
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAM = [sys.executable, "-m", "webhook"]

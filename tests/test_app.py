@@ -13,10 +13,13 @@ import pytest
 from starlette.types import Message
 
 from tests.server import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
-from webhook import admission, admission_review, app, body
-from webhook.policy import Policy
-from webhook.service import Service
-from webhook.snapshot import Ledger
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.cluster.ledger import Ledger
+from webhook.http import body
+from webhook.policy.model import Policy
+from webhook.server import app
+from webhook.server.state import Service
 
 MIB = 1024 * 1024
 PART: Message = {"type": "http.request", "body": b"{", "more_body": True}

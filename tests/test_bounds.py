@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from tests import hostile
 from tests.vectors import Data
-from webhook import admission, admission_review
-from webhook.decision import Decision
-from webhook.policy import Policy
-from webhook.policy_file import load
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.admission.decision import Decision
+from webhook.policy.file import load
+from webhook.policy.model import Policy
 
 TODAY = "2026-11-25"
 TEXT = "task_resources: {defaults: {cpu: 500m, memory: 500Mi}, limits: {cpu: 4, memory: 8Gi, gpu: 2}}"

@@ -13,10 +13,10 @@ from tests.server import EXAMPLES, JSON, PATIENCE, running
 from tests.test_serving import VERSIONS, files, secret, write
 from tests.volume import Volume
 from tests.x509 import Pair
-from webhook.client_authorities import ClientAuthorities
-from webhook.metrics import Metrics
-from webhook.serving import Serving
-from webhook.tls import CertificateError
+from webhook.server.certificate import Serving
+from webhook.server.client_ca import ClientAuthorities
+from webhook.server.tls import CertificateError
+from webhook.telemetry.metrics import Metrics
 
 ROOT = x509.root()
 OLD, NEW = x509.root(number=5), x509.root("rsa")

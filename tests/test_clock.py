@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
-from webhook import clock, tls
+from webhook.server import tls
+from webhook.shared import clock
 
 
 def test_a_moment_is_later_by_what_is_asked_for_and_at_most_the_last_one() -> None:

@@ -29,9 +29,10 @@ from tests.fake_apiserver import (
 )
 from tests.server import EXAMPLES, Server, running
 from tests.test_app import counted, review
-from webhook import cluster, tls
-from webhook.cluster import ClusterError
-from webhook.quota_answers import ReadError
+from webhook.cluster import client as cluster
+from webhook.cluster.client import ClusterError
+from webhook.cluster.quota_answers import ReadError
+from webhook.server import tls
 
 OPEN = stream(end=SILENCE)
 FITS, FULL = quota(used="2", hard="6"), quota(used="3", hard="6")  # a Pod of 4 cpu into what is left

@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.server import EXAMPLES, PATIENCE, Threaded, serving, trusting
-from webhook import body, bounded_http, logs
-from webhook.pod import ObjectMeta
-from webhook.policy import Policy
-from webhook.service import Service
-from webhook.snapshot import Ledger, ResourceQuota
+from webhook.api.pod import ObjectMeta
+from webhook.api.resource_quota import ResourceQuota
+from webhook.cluster.ledger import Ledger
+from webhook.http import body
+from webhook.http import protocol as bounded_http
+from webhook.policy.model import Policy
+from webhook.server.state import Service
+from webhook.telemetry import logs
 
 REVIEW: dict[str, Any] = json.loads((EXAMPLES / "review.json").read_text())
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.vectors import Data, cases, pod_of
-from webhook.flyte import Identification, Task, Trust, identify
-from webhook.namespace import NamespaceMapping
+from webhook.flyte.namespace import NamespaceMapping
+from webhook.flyte.task import Identification, Task, Trust, identify
 
 V1 = {
     "execution-id": "f1",

@@ -12,9 +12,11 @@ import yaml
 from tests import flyte_model
 from tests.golden import readable
 from tests.vectors import Data, cases, params
-from webhook import admission, admission_review, manifests
-from webhook.policy_file import load
-from webhook.snapshot import Ledger
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.cluster.ledger import Ledger
+from webhook.offline import manifests
+from webhook.policy.file import load
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "flyte.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)

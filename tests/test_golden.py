@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.golden import FILES, Case, cases, readable
-from webhook import admission, admission_review, manifests
-from webhook.policy_file import load
-from webhook.snapshot import Ledger
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.cluster.ledger import Ledger
+from webhook.offline import manifests
+from webhook.policy.file import load
 
 TODAY = "2026-11-25"
 DECIDE = {"/mutate": admission.mutate, "/validate": admission.validate}

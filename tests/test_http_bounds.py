@@ -18,13 +18,17 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.server import EXAMPLES, PATIENCE, Threaded, threaded, trusting
-from webhook import app, body, bounded_http, connections, http_server
-from webhook.admission_review import Request
-from webhook.decision import Allowed, Decision, Denied
-from webhook.metrics import Metrics
-from webhook.policy import Policy
-from webhook.service import Service
-from webhook.snapshot import Ledger, ResourceQuota
+from webhook.admission.decision import Allowed, Decision, Denied
+from webhook.admission.wire import Request
+from webhook.api.resource_quota import ResourceQuota
+from webhook.cluster.ledger import Ledger
+from webhook.http import body, connections
+from webhook.http import listener as http_server
+from webhook.http import protocol as bounded_http
+from webhook.policy.model import Policy
+from webhook.server import app
+from webhook.server.state import Service
+from webhook.telemetry.metrics import Metrics
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 LOOPS = pytest.mark.parametrize("run", [uvloop.run, asyncio.run], ids=["uvloop", "asyncio"])

@@ -9,8 +9,8 @@ from typing import IO
 
 import pytest
 
-from webhook import logs
 from webhook.rules.findings import Change
+from webhook.telemetry import logs
 
 
 def test_a_librarys_error_is_one_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

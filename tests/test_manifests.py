@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.vectors import Data, quota_of, texts
-from webhook import manifests
-from webhook.yaml_text import ProblemsError
+from webhook.offline import manifests
+from webhook.policy.yaml_text import ProblemsError
 
 KINDS = ("Pod", "AdmissionReview")
 

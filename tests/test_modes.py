@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.golden import readable
 from tests.vectors import Data, quota_of
-from webhook import admission, admission_review
-from webhook.policy_file import load
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.policy.file import load
 
 TODAY = "2026-11-25"
 GPU = "nvidia.com/gpu"

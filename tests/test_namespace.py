@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.namespace import NamespaceMapping
+from webhook.flyte.namespace import NamespaceMapping
 
 FLYTES = ("development", "staging", "production")
 BOTH, REVERSED = "{{ project }}-{{ domain }}", "{{ domain }}-{{ project }}"

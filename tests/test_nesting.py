@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.nesting import TooNestedError, shallow
+from webhook.api.nesting import TooNestedError, shallow
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.rules import context, numbers
 from tests.vectors import Data, pod_of
 from tests.workloads import RULES, workload
-from webhook import patch
-from webhook.applied import absent
+from webhook.admission.applied import absent
+from webhook.api import patch
 from webhook.rules.findings import Change
 
 

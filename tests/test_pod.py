@@ -7,9 +7,9 @@ import pytest
 
 from tests import workloads
 from tests.vectors import Data, cases, params, pod_of, texts
-from webhook import pod as pods
-from webhook.pod import Resources, Toleration, decode
-from webhook.quantity import parse
+from webhook.api import pod as pods
+from webhook.api.pod import Resources, Toleration, decode
+from webhook.api.quantity import parse
 
 NULLS: Data = {
     "apiVersion": None,

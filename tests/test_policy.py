@@ -13,13 +13,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tests.vectors import Data, cases, params
-from webhook.flyte import Generation, Task, label_value
-from webhook.policy import Scope
-from webhook.policy_file import load
-from webhook.quantity import parse
-from webhook.resource_list import ResourceList
-from webhook.settings import Mode, Settings
-from webhook.yaml_text import ProblemsError
+from webhook.api.quantity import parse
+from webhook.api.resource_list import ResourceList
+from webhook.flyte.task import Generation, Task, label_value
+from webhook.policy.file import load
+from webhook.policy.model import Scope
+from webhook.policy.settings import Mode, Settings
+from webhook.policy.yaml_text import ProblemsError
 
 TODAY = "2026-11-25"
 SNACKS = {"project": "flytesnacks", "domain": "development"}

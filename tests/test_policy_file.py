@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vectors import Data
-from webhook.flyte import Task
-from webhook.pod import Toleration
-from webhook.policy_file import json_schema, load
-from webhook.resource_list import ResourceList
-from webhook.yaml_text import ProblemsError
+from webhook.api.pod import Toleration
+from webhook.api.resource_list import ResourceList
+from webhook.flyte.task import Task
+from webhook.policy.file import json_schema, load
+from webhook.policy.yaml_text import ProblemsError
 
 TASK = Task(1, "flytesnacks", "development", name="t")
 

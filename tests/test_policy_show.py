@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vectors import Data
-from webhook.policy import Scope
-from webhook.policy_file import load
-from webhook.policy_show import shown
+from webhook.policy.file import load
+from webhook.policy.model import Scope
+from webhook.policy.show import shown
 
 TODAY = "2026-11-25"
 POLICY = """\

@@ -33,16 +33,19 @@ from tests.apiserver import (
 from tests.golden import cases
 from tests.rules import numbers
 from tests.workloads import RULES, Context
-from webhook import admission, admission_review, manifests, review, trace
-from webhook import pod as pods
-from webhook.admission_review import BadReviewError, Request
-from webhook.decision import Allowed, Decision, Denied, outcome
-from webhook.flyte import identify
-from webhook.policy import Policy, Scope
-from webhook.policy_file import load
-from webhook.policy_show import shown
-from webhook.snapshot import Ledger
-from webhook.yaml_text import ProblemsError
+from webhook.admission import decide as admission
+from webhook.admission import record as trace
+from webhook.admission import wire as admission_review
+from webhook.admission.decision import Allowed, Decision, Denied, outcome
+from webhook.admission.wire import BadReviewError, Request
+from webhook.api import pod as pods
+from webhook.cluster.ledger import Ledger
+from webhook.flyte.task import identify
+from webhook.offline import manifests, review
+from webhook.policy.file import load
+from webhook.policy.model import Policy, Scope
+from webhook.policy.show import shown
+from webhook.policy.yaml_text import ProblemsError
 
 TODAY = "2026-11-25"
 thorough = settings(max_examples=100)

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.vectors import Data, cases, params
-from webhook.quantity import NANO, Format, Quantity, QuantityError, from_json, parse
+from webhook.api.quantity import NANO, Format, Quantity, QuantityError, from_json, parse
 
 FILE = "quantity.json"
 RESULTS: dict[str, Callable[[Data], Quantity]] = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fake_apiserver import quota
 from tests.test_nesting import JSON
-from webhook import quota_answers
-from webhook.quota_answers import ReadError
+from webhook.cluster import quota_answers
+from webhook.cluster.quota_answers import ReadError
 
 TEXT = st.binary() | JSON.map(lambda value: json.dumps(value).encode())
 KEYS = st.sampled_from(["metadata", "spec", "status", "name", "namespace", "resourceVersion", "hard", "used", "code"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from webhook.policy_file import load
+from webhook.policy.file import load
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

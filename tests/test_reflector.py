@@ -26,16 +26,16 @@ from tests.fake_apiserver import (
     status,
     stream,
 )
-from webhook import cluster
-from webhook.backoff import Backoff
-from webhook.cluster import Api, Patience
-from webhook.metrics import Metrics
-from webhook.pod import ObjectMeta
-from webhook.policy import Policy
-from webhook.quota_answers import Event, Page
-from webhook.reflector import Reflector
-from webhook.service import Service
-from webhook.snapshot import ResourceQuota
+from webhook.api.pod import ObjectMeta
+from webhook.api.resource_quota import ResourceQuota
+from webhook.cluster import client as cluster
+from webhook.cluster.backoff import Backoff
+from webhook.cluster.client import Api, Patience
+from webhook.cluster.informer import Reflector
+from webhook.cluster.quota_answers import Event, Page
+from webhook.policy.model import Policy
+from webhook.server.state import Service
+from webhook.telemetry.metrics import Metrics
 
 OPEN = stream(end=SILENCE)  # a watch on which nothing happens
 

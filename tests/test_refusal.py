@@ -24,9 +24,10 @@ from tests.flyte_model import (
 )
 from tests.golden import readable
 from tests.vectors import Data, amounts, cases, params, quota_of, regexes
-from webhook import admission, admission_review
-from webhook.policy_file import load
-from webhook.quantity import QuantityError
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.api.quantity import QuantityError
+from webhook.policy.file import load
 from webhook.rules import quota
 
 TODAY = "2026-11-25"

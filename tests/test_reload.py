@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from starlette.types import Message
 
-from webhook import reload
-from webhook.app import health
-from webhook.flyte import Task
-from webhook.policy_file import Loaded, load
-from webhook.service import Service
-from webhook.snapshot import Ledger
+from webhook.cluster.ledger import Ledger
+from webhook.flyte.task import Task
+from webhook.policy.file import Loaded, load
+from webhook.server import reload
+from webhook.server.app import health
+from webhook.server.state import Service
 
 GOOD, BETTER = "task_resources: {limits: {cpu: 4}}", "task_resources: {limits: {cpu: 8}}"
 BAD = "task_resources:\n  limits: {cpu: four}\n"

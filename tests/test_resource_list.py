@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.vectors import texts
-from webhook import resource_list
-from webhook.quantity import parse
-from webhook.resource_list import ResourceList
+from webhook.api import resource_list
+from webhook.api.quantity import parse
+from webhook.api.resource_list import ResourceList
 
 
 def amounts(**texts: str) -> ResourceList:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tests.workloads import check, default, usage
-from webhook import quantity
-from webhook.pod import Pod, decode, decode_hook
-from webhook.snapshot import ResourceQuota
+from webhook.api import quantity
+from webhook.api.pod import Pod, decode, decode_hook
+from webhook.api.resource_quota import ResourceQuota
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "semantics.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -25,10 +25,10 @@ from tests.server import (
     examples,
     running,
 )
-from webhook import tls
 from webhook.__main__ import main
-from webhook.http_server import listen
-from webhook.options import Address
+from webhook.http.listener import listen
+from webhook.server import tls
+from webhook.shared.address import Address
 
 REVIEW = (EXAMPLES / "review.json").read_bytes()
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

@@ -23,14 +23,17 @@ from tests import x509
 from tests.server import EXAMPLES, PATIENCE
 from tests.volume import Volume
 from tests.x509 import DAY, NOW, Kind, Pair
-from webhook import app, http_server, reload, server
-from webhook.metrics import Metrics
-from webhook.options import Address, Options
-from webhook.policy_file import load
-from webhook.service import Service
-from webhook.serving import Files, Loaded, Serving, problems, trust_anchor
-from webhook.snapshot import Ledger
-from webhook.tls import CertificateError
+from webhook.cluster.ledger import Ledger
+from webhook.http import listener as http_server
+from webhook.policy.file import load
+from webhook.server import app, reload
+from webhook.server import run as server
+from webhook.server.certificate import Files, Loaded, Serving, problems, trust_anchor
+from webhook.server.options import Options
+from webhook.server.state import Service
+from webhook.server.tls import CertificateError
+from webhook.shared.address import Address
+from webhook.telemetry.metrics import Metrics
 
 ROOT = x509.root()
 REVIEW = (EXAMPLES / "review.json").read_bytes()

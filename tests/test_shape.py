@@ -14,11 +14,12 @@ from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data, pod_of
 from tests.workloads import workload
-from webhook import admission, admission_review
-from webhook.applied import absent
-from webhook.flyte import Task
-from webhook.namespace import NamespaceMapping
-from webhook.policy_file import load
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.admission.applied import absent
+from webhook.flyte.namespace import NamespaceMapping
+from webhook.flyte.task import Task
+from webhook.policy.file import load
 
 POLICY = load(
     """

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from tests.vectors import Data, amounts, quota_of, texts
-from webhook.pod import ObjectMeta
-from webhook.snapshot import MOST_PODS, Charges, Ledger, QuotaMeta, ResourceQuota, ScopeRequirement, Snapshot
+from webhook.api.pod import ObjectMeta
+from webhook.api.resource_quota import Charges, QuotaMeta, ResourceQuota, ScopeRequirement
+from webhook.cluster.ledger import MOST_PODS, Ledger
+from webhook.cluster.snapshot import Snapshot
 
 NS = "flytesnacks-development"
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from webhook.metrics import Metrics
-from webhook.supervise import keep
+from webhook.server.supervise import keep
+from webhook.telemetry.metrics import Metrics
 
 
 def failures(metrics: Metrics) -> float | None:

@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from tests.apiserver import amount
 from tests.vectors import Data
-from webhook import admission, admission_review, trace
-from webhook.policy_file import load
+from webhook.admission import decide as admission
+from webhook.admission import record as trace
+from webhook.admission import wire as admission_review
+from webhook.policy.file import load
 from webhook.rules.findings import Change
 
 TODAY = "2026-11-25"

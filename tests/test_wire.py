@@ -16,11 +16,12 @@ from click.testing import CliRunner
 
 from tests.golden import Case, cases, readable
 from tests.server import PATIENCE, Client, serving, trusting
-from webhook import manifests, tls
 from webhook.__main__ import main
-from webhook.policy_file import load
-from webhook.service import Service
-from webhook.snapshot import Ledger
+from webhook.cluster.ledger import Ledger
+from webhook.offline import manifests
+from webhook.policy.file import load
+from webhook.server import tls
+from webhook.server.state import Service
 
 MUTATE = [case for case in cases() if case.endpoint == "/mutate"]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server import EXAMPLES
-from webhook import yaml_text
-from webhook.yaml_text import Document, Problem, ProblemsError, load_all, read_all
+from webhook.policy import yaml_text
+from webhook.policy.yaml_text import Document, Problem, ProblemsError, load_all, read_all
 
 
 def loaded(text: str, *, strict: bool) -> list[Document]:

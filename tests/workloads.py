@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from webhook.flyte import Task
-from webhook.pod import Pod, with_resources
-from webhook.resource_list import ResourceList
+from webhook.api.pod import Pod, with_resources
+from webhook.api.resource_list import ResourceList
+from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
+from webhook.flyte.task import Task
+from webhook.policy.settings import Settings, Skipped
 from webhook.rules import changed, defaulting, effective, quota, quota_scopes, resize
 from webhook.rules.findings import Change, Verdict
 from webhook.rules.workload import LEVEL, Workload, workload_of
-from webhook.settings import Settings, Skipped
-from webhook.snapshot import ResourceQuota, ScopeRequirement
 
 Rule = Callable[[Workload], tuple[Workload, list[Change]]]
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 import yaml
 
-from webhook.clock import today
-from webhook.options import Address, Options
-from webhook.policy_file import Loaded, json_schema, load
-from webhook.yaml_text import ProblemsError
+from webhook.policy.file import Loaded, json_schema, load
+from webhook.policy.yaml_text import ProblemsError
+from webhook.server.options import Options
+from webhook.shared.address import Address
+from webhook.shared.clock import today
 
 if TYPE_CHECKING:
-    from webhook.service import Service
-    from webhook.serving import Files
+    from webhook.server.certificate import Files
+    from webhook.server.state import Service
 
 T = TypeVar("T")
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -116,9 +117,12 @@ def serve(**options: Any) -> None:
 
 
 def _serve(options: Options) -> None:
-    from webhook import collector, http_server, logs, server, tls
-    from webhook.client_authorities import ClientAuthorities
-    from webhook.serving import Serving
+    from webhook.http import listener as http_server
+    from webhook.server import collector, tls
+    from webhook.server import run as server
+    from webhook.server.certificate import Serving
+    from webhook.server.client_ca import ClientAuthorities
+    from webhook.telemetry import logs
 
     logs.configure()
     service = _service(options)
@@ -137,8 +141,8 @@ def _serve(options: Options) -> None:
 
 def _certificate(options: Options, directory: Path) -> "Files":
     """What to serve with; without one in the options, it is made on the spot, in the directory."""
-    from webhook import tls
-    from webhook.serving import Files
+    from webhook.server import tls
+    from webhook.server.certificate import Files
 
     if options.tls_cert_file and options.tls_private_key_file:
         return Files(options.tls_cert_file, options.tls_private_key_file, options.tls_ca_file)
@@ -146,17 +150,17 @@ def _certificate(options: Options, directory: Path) -> "Files":
 
 
 def _service(options: Options) -> "Service":
-    from webhook import logs
-    from webhook.service import Service
+    from webhook.server.state import Service
+    from webhook.telemetry import logs
 
     loaded, told = _policy_and_warnings(options.policy)
     if told:
         logs.warning("policy", warnings=told)
     if options.quotas or options.no_quotas:
         return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
-    from webhook import cluster
-    from webhook.metrics import Metrics
-    from webhook.reflector import Reflector
+    from webhook.cluster import client as cluster
+    from webhook.cluster.informer import Reflector
+    from webhook.telemetry.metrics import Metrics
 
     metrics = Metrics()
     try:
@@ -187,7 +191,7 @@ def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filen
       flyte-admission review --policy examples/policy.yaml -f examples/pods.yaml
       kubectl get pod POD -o yaml | flyte-admission review --policy policy.yaml -f -
     """
-    from webhook import review as offline
+    from webhook.offline import review as offline
 
     loaded, ledger = _policy(policy), _ledger(quotas)
     name = "stdin" if filename == "-" else filename
@@ -247,8 +251,8 @@ def show(file: Path, **names: str) -> None:
 
     Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
     """
-    from webhook.policy import Scope
-    from webhook.policy_show import shown
+    from webhook.policy.model import Scope
+    from webhook.policy.show import shown
 
     click.echo(shown(_policy(file).policy, Scope(**names), today()))
 
@@ -275,8 +279,8 @@ def _policy_and_warnings(file: Path) -> tuple[Loaded, tuple[str, ...]]:
 
 
 def _ledger(files: tuple[Path, ...]) -> Any:
-    from webhook import manifests
-    from webhook.snapshot import Ledger
+    from webhook.cluster.ledger import Ledger
+    from webhook.offline import manifests
 
     return Ledger(_usable(lambda: [quota for file in files for quota in manifests.quotas(_text(file), str(file))]))
 

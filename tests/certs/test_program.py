@@ -29,7 +29,7 @@ from certs.server import once as make_one
 from tests import x509
 from tests.certs.apiserver import MUTATING, NAMESPACE, SECRET, SECRET_PATH, SECRETS, VALIDATING, ApiServer, refusal
 from tests.x509 import DAY, NOW
-from webhook.certificate import certificates
+from webhook.shared.pem import certificates
 
 PATIENCE = 20
 PLAN = Plan(NAMESPACE, SECRET, ("other.svc",), ("flyte-admission",), ("flyte-admission",), Lifetimes(), 0)

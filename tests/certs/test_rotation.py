@@ -12,8 +12,8 @@ from certs import pki, rotation
 from certs.rotation import Bundle, Lifetimes, Reason, successor, trusted, why_publish, why_rotate
 from tests import x509
 from tests.x509 import DAY, NOW
-from webhook.certificate import certificates
-from webhook.clock import LAST
+from webhook.shared.clock import LAST
+from webhook.shared.pem import certificates
 
 NAMES = ("flyte-admission.flyte.svc", "10.0.0.1")
 LIFETIMES = Lifetimes()

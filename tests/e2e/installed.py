@@ -14,7 +14,7 @@ from tests.e2e.client import Client, Json, path_of, wait_for
 from tests.e2e.pods import FLYTE_1, pod, resources
 from tests.e2e.rendering import NAMESPACE
 from tests.manifests import BASE, documents
-from webhook import tls
+from webhook.server import tls
 
 POLICY = server.EXAMPLES / "policy.yaml"
 Accounts = Callable[[str], Path]  # the name of a shipped service account -> a kubeconfig file

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from tests.e2e.client import Client, Json
 from tests.e2e.installed import called, reachable, shipped
-from webhook import tls
+from webhook.server import tls
 
 
 class Recorder(ThreadingHTTPServer):

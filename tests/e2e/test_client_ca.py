@@ -22,7 +22,7 @@ from tests.e2e.installed import POLICY, existing, shipped
 from tests.e2e.pods import FLYTE_1, pod, resources
 from tests.e2e.rendering import NAMESPACE, by_name, overlay, run
 from tests.manifests import ROOT
-from webhook import tls
+from webhook.server import tls
 
 CHAPTER = (ROOT / "docs" / "install.md").read_text().partition("\n### Only the API server may call\n")[2]
 BLOCK = re.compile(r"^```(?:sh|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

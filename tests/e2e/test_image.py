@@ -17,7 +17,7 @@ from tests import server
 from tests.e2e.client import Json
 from tests.e2e.rendering import run
 from tests.manifests import ROOT
-from webhook import tls
+from webhook.server import tls
 
 BASE = os.environ.get("BASE")
 TOOLS = ["buildah", "chroot", "mount", "unshare", *([] if BASE else ["debootstrap"])]

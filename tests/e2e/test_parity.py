@@ -24,8 +24,8 @@ from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.installed import POLICY, Accounts, installed
 from tests.e2e.pods import FLYTE_2, pod
 from tests.e2e.recorder import Recorder, recording
-from webhook import tls
-from webhook.quantity import parse
+from webhook.api.quantity import parse
+from webhook.server import tls
 
 NEXT = re.compile("; (?=exceeded|failed|status)")  # where another violation begins in our message
 PLAIN_WORDS = re.compile("; (short by|set them in|the quota controller) [^;]*(;[^;]*)*$")

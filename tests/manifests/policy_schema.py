@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from tests.manifests import CHART, ROOT, Json
-from webhook.policy_file import json_schema
+from webhook.policy.file import json_schema
 
 POLICY: Final = ROOT / "examples" / "policy.schema.json"
 VALUES: Final = CHART / "values.schema.json"

@@ -10,10 +10,10 @@ import yaml
 
 from tests.manifests import BASE, COMPONENTS, Json, documents, named, objects
 from webhook.__main__ import main
-from webhook.flyte import Identification, identify
-from webhook.http_server import GRACE
-from webhook.pod import ObjectMeta, Pod
-from webhook.policy_file import load
+from webhook.api.pod import ObjectMeta, Pod
+from webhook.flyte.task import Identification, identify
+from webhook.http.listener import GRACE
+from webhook.policy.file import load
 
 DEPLOYMENTS = ["flyte-admission", "flyte-admission-certs"]
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.manifests import COMPONENTS, documents
-from webhook.metrics import Metrics
+from webhook.telemetry.metrics import Metrics
 
 FOLDER = COMPONENTS / "monitoring"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())

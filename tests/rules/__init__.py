@@ -4,10 +4,10 @@ from typing import Any
 
 from tests.vectors import Data, pod_of
 from tests.workloads import Context, clamp, fill
-from webhook import pod as pods
-from webhook.flyte import identify
-from webhook.pod import NO_RESOURCES, Pod
-from webhook.policy_file import load
+from webhook.api import pod as pods
+from webhook.api.pod import NO_RESOURCES, Pod
+from webhook.flyte.task import identify
+from webhook.policy.file import load
 
 NAMESPACE = "flytesnacks-development"
 TODAY = "2026-11-25"

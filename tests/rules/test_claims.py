@@ -7,8 +7,9 @@ import pytest
 from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data
-from webhook import admission, admission_review
-from webhook.policy_file import load
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.policy.file import load
 
 FLYTE_1 = {"labels": {"execution-id": "x"}}
 FLYTE_2 = {"labels": {"flyte.org/managed": "true"}, "ownerReferences": [{"kind": "TaskAction", "controller": True}]}

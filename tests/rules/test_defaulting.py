@@ -5,8 +5,8 @@ import pytest
 from tests import workloads as effective
 from tests.vectors import Data, cases, params, pod_of, texts
 from tests.workloads import default
-from webhook import pod as pods
-from webhook.pod import Resources
+from webhook.api import pod as pods
+from webhook.api.pod import Resources
 
 CASES = cases("quota.json", "defaultingAndValidation")
 

@@ -5,8 +5,8 @@ import pytest
 from tests.rules import PLATFORM, clamped, container, context, filled, spec, task_pod
 from tests.vectors import Data
 from tests.workloads import clamp
-from webhook import pod as pods
-from webhook.pod import NO_RESOURCES
+from webhook.api import pod as pods
+from webhook.api.pod import NO_RESOURCES
 
 FULL = {"cpu": "1", "memory": "1Gi"}
 TOGETHER = "not set; the limits of its containers are"

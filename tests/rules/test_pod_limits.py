@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.rules import clamped, container, context, spec, task_pod
 from tests.vectors import Data
 from tests.workloads import aggregate, clamp, default, fill
-from webhook import pod as pods
-from webhook.quantity import ZERO
+from webhook.api import pod as pods
+from webhook.api.quantity import ZERO
 from webhook.rules.effective import limits_of, requests_of
 
 GPU = "nvidia.com/gpu"

@@ -7,11 +7,11 @@ import pytest
 
 from tests import workloads
 from tests.vectors import Data, amounts, cases, params, pod_of, quota_of, texts
-from webhook import resource_list
-from webhook.pod import Pod
+from webhook.api import resource_list
+from webhook.api.pod import Pod
+from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
 from webhook.rules import quota
 from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
-from webhook.snapshot import ResourceQuota, ScopeRequirement
 
 FILE = "quota.json"
 

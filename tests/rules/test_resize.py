@@ -7,7 +7,7 @@ import pytest
 from tests.rules import PLATFORM, container, context, spec, task_pod
 from tests.vectors import Data
 from tests.workloads import clamp, fill, unclampable
-from webhook import pod as pods
+from webhook.api import pod as pods
 
 
 @pytest.mark.parametrize(

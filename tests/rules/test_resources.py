@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tests.rules import PLATFORM, clamped, container, context, filled, spec, task_pod
 from tests.vectors import Data, cases, params
 from tests.workloads import clamp, default, fill
-from webhook import pod as pods
-from webhook import quantity
-from webhook.pod import Pod
-from webhook.quantity import ZERO, Quantity
-from webhook.resource_list import EMPTY, ResourceList
+from webhook.api import pod as pods
+from webhook.api import quantity
+from webhook.api.pod import Pod
+from webhook.api.quantity import ZERO, Quantity
+from webhook.api.resource_list import EMPTY, ResourceList
 
 CLASS = "deviceclass.resource.kubernetes.io/"
 CLASS_IN_A_PATH = "deviceclass.resource.kubernetes.io~1"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.rules import context, task_pod
 from tests.vectors import Data, cases, params
 from tests.workloads import Context, tolerate
-from webhook.flyte import Task
-from webhook.pod import Pod, Toleration
+from webhook.api.pod import Pod, Toleration
+from webhook.flyte.task import Task
+from webhook.policy.settings import Settings, Tolerations
 from webhook.rules.findings import Change
-from webhook.settings import Settings, Tolerations
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 TPU = {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook import pod
-from webhook.pod import Pod
-from webhook.quantity import Quantity
-from webhook.resource_list import ResourceList
-from webhook.snapshot import ResourceQuota
+from webhook.api import pod
+from webhook.api.pod import Pod
+from webhook.api.quantity import Quantity
+from webhook.api.resource_list import ResourceList
+from webhook.api.resource_quota import ResourceQuota
 
 Data = dict[str, Any]
 

@@ -7,10 +7,11 @@ Workload that the one before has left, and nothing else.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from webhook.rules import claims, clamp, fill, pod_level, pod_limits, resize, tolerations
+from webhook.policy.settings import Skipped
+from webhook.rules import claims, clamp, fill, pod_level, pod_limits, resize
+from webhook.rules import tolerate as tolerations
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
-from webhook.settings import Skipped
 
 Changing: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
 

@@ -3,11 +3,11 @@
 This is the other half of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go, applied to every container.
 """
 
-from webhook.pod import Resources
+from webhook.api.pod import Resources
+from webhook.policy.settings import Settings
 from webhook.rules.edit import Edit, Edited, edited
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
-from webhook.settings import Settings
 
 
 def clamp(workload: Workload) -> tuple[Workload, list[Change]]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from webhook.patch import escape
-from webhook.pod import NO_RESOURCES, Resources
-from webhook.quantity import Quantity
-from webhook.resource_list import ResourceList
+from webhook.api.patch import escape
+from webhook.api.pod import NO_RESOURCES, Resources
+from webhook.api.quantity import Quantity
+from webhook.api.resource_list import ResourceList
 from webhook.rules.findings import Change, Rule
 from webhook.rules.workload import Workload
 

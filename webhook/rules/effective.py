@@ -7,9 +7,9 @@ k8s.io/component-helpers `resource/helpers.go` (0.37, UseStatusResources as the 
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from webhook import resource_list
-from webhook.pod import NO_RESOURCES
-from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.api import resource_list
+from webhook.api.pod import NO_RESOURCES
+from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.rules.workload import Block, Workload
 
 COMPUTE: Final = ("cpu", "memory")

@@ -6,12 +6,12 @@ Flyte. Where cpu or memory has a maximum and no default, the maximum is the defa
 nothing would bound it.
 """
 
-from webhook.pod import Resources
-from webhook.resource_list import is_device
+from webhook.api.pod import Resources
+from webhook.api.resource_list import is_device
+from webhook.policy.settings import Defaults
 from webhook.rules.edit import Edit, Edited, edited
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
-from webhook.settings import Defaults
 
 
 def fill(workload: Workload) -> tuple[Workload, list[Change]]:

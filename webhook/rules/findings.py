@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from webhook.resource_list import EMPTY, ResourceList, text
+from webhook.api.resource_list import EMPTY, ResourceList, text
 
 Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate"]
 

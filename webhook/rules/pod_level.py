@@ -7,15 +7,15 @@ there no request is under the sum of the containers' requests, and no limit unde
 
 from typing import NamedTuple
 
-from webhook import resource_list
-from webhook.pod import Resources
-from webhook.quantity import ZERO, Quantity
-from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.api import resource_list
+from webhook.api.pod import Resources
+from webhook.api.quantity import ZERO, Quantity
+from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.policy.settings import Defaults, Settings
 from webhook.rules.edit import Edit, Edited, edited, has_negative
 from webhook.rules.effective import COMPUTE, aggregate, limits_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import LEVEL, Block, Workload
-from webhook.settings import Defaults, Settings
 
 
 class Sums(NamedTuple):

@@ -8,9 +8,9 @@ first. On a resize the growth alone is lowered: a running container keeps what i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from webhook import resource_list
-from webhook.quantity import Quantity
-from webhook.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, unit, whole
+from webhook.api import resource_list
+from webhook.api.quantity import Quantity
+from webhook.api.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, unit, whole
 from webhook.rules.edit import Edit, Side, edited, has_negative
 from webhook.rules.effective import COMPUTE, Pick, aggregate, limits_of, requests_of
 from webhook.rules.findings import Change

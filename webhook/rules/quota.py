@@ -12,15 +12,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from webhook import resource_list
-from webhook.pod import NO_RESOURCES, Resources
-from webhook.quantity import ZERO, Quantity
-from webhook.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.api import resource_list
+from webhook.api.pod import NO_RESOURCES, Resources
+from webhook.api.quantity import ZERO, Quantity
+from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.api.resource_quota import Charges, ResourceQuota
 from webhook.rules.effective import effective_limits, effective_requests, has_pod_level_resources, qos
 from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.rules.quota_scopes import in_scopes
 from webhook.rules.workload import Workload
-from webhook.snapshot import Charges, ResourceQuota
 
 ONE: Final = Quantity(10**9)
 _BY_NAME: Final = attrgetter("name")

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from webhook.api.resource_quota import ScopeRequirement
 from webhook.rules.effective import BEST_EFFORT
 from webhook.rules.workload import Workload
-from webhook.snapshot import ScopeRequirement
 
 
 def in_scopes(scopes: Iterable[ScopeRequirement], workload: Workload, qos_class: str) -> bool:

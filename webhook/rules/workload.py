@@ -10,8 +10,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook.flyte import Task
-from webhook.pod import (
+from webhook.api.pod import (
     NO_RESOURCES,
     Affinity,
     Container,
@@ -22,8 +21,9 @@ from webhook.pod import (
     Resources,
     Toleration,
 )
-from webhook.resource_list import EMPTY, ResourceList
-from webhook.settings import Settings
+from webhook.api.resource_list import EMPTY, ResourceList
+from webhook.flyte.task import Task
+from webhook.policy.settings import Settings
 
 LEVEL: Final = "/spec"  # the pointer of `spec.resources`, as containers have theirs
 

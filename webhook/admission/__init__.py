@@ -1,0 +1,1 @@
+"""The core: from an AdmissionReview to the answer, without HTTP, clock, or I/O."""

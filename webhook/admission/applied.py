@@ -1,0 +1,125 @@
+"""What the rules make of a Workload, memoised: the Pods of a task are all alike.
+
+Nothing in a Workload differs from one Pod of a task to the next: no name, no label, no image. What it costs follows
+from it too; whether its quotas have that does not, and is asked for each Pod.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from webhook.admission.record import merged
+from webhook.api import bounds as limits
+from webhook.api import patch
+from webhook.api.pod import Resources
+from webhook.rules import changed
+from webhook.rules.defaulting import default
+from webhook.rules.findings import Change
+from webhook.rules.quota import Cost, cost
+from webhook.rules.workload import Workload
+
+MEMOISED: Final = 512  # Workloads
+# Larger ones are decided each time: no ordinary Pod is, and others could fill the memory with them.
+MOST_PARTS: Final = 32  # containers, and tolerations
+MOST_CHARACTERS: Final = 3072  # of names and amounts
+MOST_PATCH: Final = 16 * 1024  # bytes
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Applied(Struct, frozen=True, gc=False):
+    """A Workload after the rules: what they changed, and what the Pod costs then."""
+
+    workload: Workload
+    changes: tuple[Change, ...]
+    patch: bytes  # the operations that make the changes, without the brackets of a JSON Patch
+    cost: Cost
+    outgrown: str = ""  # what the rules have made larger than a Pod may be
+
+
+class Standing(Struct, frozen=True, gc=False):
+    """A Workload as it stands: what is over a maximum, and what the Pod costs."""
+
+    over: tuple[Change, ...]
+    cost: Cost
+    patch: bytes = b""
+
+
+R = TypeVar("R", Applied, Standing)
+
+
+def _memoised(function: Callable[[Workload], R]) -> Callable[[Workload], R]:
+    """Memoise what becomes of Workloads that are no larger than ordinary ones; the oldest of them leave."""
+    known: dict[Workload, R] = {}
+
+    @wraps(function)
+    def recalled(workload: Workload) -> R:
+        found = known.get(workload)
+        if found is None:
+            found = function(workload)
+            if _is_ordinary(workload) and len(found.patch) <= MOST_PATCH:
+                if len(known) >= MEMOISED:
+                    del known[next(iter(known))]
+                known[workload] = found
+        return found
+
+    return recalled
+
+
+def _is_ordinary(workload: Workload) -> bool:
+    tolerations = workload.tolerations or ()
+    if len(workload.blocks) > MOST_PARTS or len(tolerations) > MOST_PARTS:
+        return False
+    blocks = (*(block.resources for block in workload.blocks), workload.level, workload.overhead)
+    texts = (text or "" for it in tolerations for text in (it.key, it.operator, it.value, it.effect))
+    return sum(it.size for it in blocks if it) + sum(map(len, texts)) <= MOST_CHARACTERS
+
+
+@_memoised
+def applied(workload: Workload) -> Applied:
+    """Return what the rules make of a Pod that is to be created."""
+    after, made = changed(workload)
+    changes = merged(made)
+    return Applied(after, changes, operations(workload, changes), cost(default(after)[0]), _outgrown(after))
+
+
+@_memoised
+def standing(workload: Workload) -> Standing:
+    """Return what the rules would lower in a Pod that is to be created as it is, and what it costs as it is."""
+    return Standing(merged(changed(workload, only="clamp")[1]), cost(default(workload)[0]))
+
+
+def operations(workload: Workload, changes: Iterable[Change]) -> bytes:
+    """Return the operations of a JSON Patch that makes the changes, without its brackets; empty for no change."""
+    return _encode(patch.build(changes, absent(workload)))[1:-1]
+
+
+def absent(workload: Workload) -> set[str]:
+    """Return the pointers of the parents that a patch may have to add first: absent in the object, or null there."""
+    pointers = {"/spec/tolerations"} if workload.tolerations is None else set()
+    for pointer, block in workload.all_blocks():
+        if block is None:
+            pointers.add(f"{pointer}/resources")
+        if block is None or block.requests is None:
+            pointers.add(f"{pointer}/resources/requests")
+        if block is None or block.limits is None:
+            pointers.add(f"{pointer}/resources/limits")
+    return pointers
+
+
+def _outgrown(workload: Workload) -> str:
+    """Return what the rules have made larger than a Pod may be, which nobody could review again; empty for nothing."""
+    if len(workload.tolerations or ()) > limits.TOLERATIONS:
+        return f"spec.tolerations: more than {limits.TOLERATIONS} items, with those of the policy"
+    for pointer, block in workload.all_blocks():
+        if block and (side := _outgrown_side(block)):
+            where = pointer.removeprefix("/").replace("/", ".")
+            return f"{where}.resources.{side}: more than {limits.RESOURCE_NAMES} names, with those of the policy"
+    return ""
+
+
+def _outgrown_side(block: Resources) -> str:
+    sides = {"requests": block.requests, "limits": block.limits}
+    return next((side for side, amounts in sides.items() if len(amounts or ()) > limits.RESOURCE_NAMES), "")

@@ -1,0 +1,207 @@
+"""What becomes of a Pod: the pure core, from a Request to a Decision, without HTTP, clock, or I/O."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from webhook.admission import denial as refusal
+from webhook.admission import earlier
+from webhook.admission.applied import applied, operations, standing
+from webhook.admission.decision import Allowed, Decision, Denied, Told
+from webhook.admission.record import by_name, merged
+from webhook.admission.wire import Request
+from webhook.api import patch
+from webhook.api.pod import Pod
+from webhook.api.resource_quota import ResourceQuota
+from webhook.flyte.task import Task, identify, of_namespace
+from webhook.policy.model import Policy
+from webhook.policy.settings import Settings
+from webhook.rules import changed, refused
+from webhook.rules.defaulting import default
+from webhook.rules.effective import computed_qos
+from webhook.rules.findings import Change, Verdict
+from webhook.rules.quota import check, cost
+from webhook.rules.resize import unclampable
+from webhook.rules.workload import Workload, workload_of
+
+MOST_NAMED: Final = 20  # values over a maximum that a message names
+
+
+class Subject(NamedTuple):
+    """A Pod of Flyte's that is to be decided about."""
+
+    request: Request
+    pod: Pod
+    task: Task
+    workload: Workload
+    quotas: Sequence[ResourceQuota]
+
+    @property
+    def settings(self) -> Settings:
+        """What the policy says for the task."""
+        return self.workload.settings
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its containers, app containers first."""
+        spec = self.pod.spec
+        return [container.name or "" for container in (*spec.containers, *(spec.init_containers or ()))]
+
+
+def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
+    """Fill, clamp, tolerate; refuse what would break a quota even so.
+
+    `quotas` are those of the namespace; `today` is YYYY-MM-DD in UTC, for exemptions end.
+    """
+    if request.problem:
+        return _unreadable(request, policy, today)
+    subject = _subject(request, policy, quotas, today)
+    if subject is None:
+        return Allowed()
+    return _in_its_mode(subject, _resized(subject) if request.resize else _created(subject))
+
+
+def _created(subject: Subject) -> Allowed | Denied:
+    if why := refused(subject.workload):
+        return _not_allowed(subject, why)
+    made = applied(subject.workload)
+    if made.outgrown:
+        return _too_large(subject.request, made.outgrown, subject.settings)
+    verdict = check(made.workload, made.cost, subject.quotas, subject.names)
+    decided = _judged(subject, verdict, made.changes, made.patch)
+    found = _earlier(subject)
+    return replace(decided, earlier=found) if found else decided
+
+
+def _earlier(subject: Subject) -> tuple[Change, ...]:
+    """Return what an earlier review has changed: what the rules would do again to the Pod as it was before that."""
+    if not (claimed := earlier.claims(subject.pod)):
+        return ()
+    before, claimed = earlier.undone(subject.pod, claimed)
+    made = applied(workload_of(before, subject.task, subject.settings))
+    return earlier.confirmed(claimed, by_name(before, made.changes))
+
+
+def _resized(subject: Subject) -> Allowed | Denied:
+    clamped, made = changed(subject.workload)
+    changes = merged(made)
+    if why := _unresizable(subject, clamped, changes):
+        return _forbidden(subject, why)
+    verdict = check(clamped, cost(default(clamped)[0]), subject.quotas, subject.names)
+    return _judged(subject, verdict, changes, operations(subject.workload, changes))
+
+
+def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
+    """Refuse what came in after /mutate: anything over a maximum, or over a quota."""
+    if request.problem:
+        return _unreadable(request, policy, today)
+    subject = _subject(request, policy, quotas, today)
+    if subject is None:
+        return Allowed()
+    if subject.settings.mode == "enforce":
+        return _validated(subject)
+    # Nothing was changed before, that would have been.
+    after = changed(subject.workload)[0] if request.resize else applied(subject.workload).workload
+    return _in_its_mode(subject, _validated(subject._replace(workload=after)))
+
+
+def _validated(subject: Subject) -> Allowed | Denied:
+    workload = subject.workload
+    if not subject.request.resize:
+        if why := refused(workload):
+            return _not_allowed(subject, why)
+        stands = standing(workload)
+        over, asks = stands.over, stands.cost
+    else:
+        over, asks = (*merged(changed(workload)[1]), *_unclampable(workload)), cost(default(workload)[0])
+    if over:
+        return _forbidden(subject, _over(over))
+    return _judged(subject, check(workload, asks, subject.quotas, subject.names))
+
+
+def _subject(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Subject | None:
+    """Return None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
+    pod = request.pod
+    task = identify(pod, request.namespace, policy.identification) if pod else None
+    if pod is None or task is None:
+        return None
+    settings = policy.settings(task, request.namespace, today)
+    return Subject(request, pod, task, workload_of(pod, task, settings, request.old), quotas)
+
+
+def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
+    """Return the decision, or only word of it where the mode is not to enforce; the Pod is charged as it came then."""
+    if subject.settings.mode == "enforce":
+        return decision
+    workload = subject.workload
+    return Told(decision, check(workload, cost(default(workload)[0]), subject.quotas, subject.names).charges)
+
+
+def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
+    """Refuse what no rule can look at.
+
+    How strictly goes by the namespace alone, for such a Pod does not say whose it is.
+    """
+    task = of_namespace(request.namespace, policy.identification)
+    settings = policy.settings(task, request.namespace, today)
+    if "clamp" in settings.skips:
+        return Allowed(settings=settings)
+    denied = _too_large(request, request.problem, settings)
+    return denied if settings.mode == "enforce" else Told(denied)
+
+
+def _too_large(request: Request, why: str, settings: Settings) -> Denied:
+    """Refuse for good: either Flyte takes 413 for final."""
+    return Denied(413, refusal.REASONS[413], f'pods "{request.pod_name}" is forbidden: {why}', settings=settings)
+
+
+def _unresizable(subject: Subject, clamped: Workload, changes: Sequence[Change]) -> str:
+    """Return why a resize cannot be clamped: it may not change the QoS class, nor is all of it ours to change."""
+    if over := _unclampable(clamped):
+        return _over(over)
+    workload = subject.workload
+    if workload.old is None or not changes:
+        return ""
+    before, asked, after = map(computed_qos, (workload.old, workload, clamped))
+    if not before == asked != after:
+        return ""
+    return f"{_over(changes)}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
+
+
+def _unclampable(workload: Workload) -> tuple[Change, ...]:
+    return () if "clamp" in workload.settings.skips else unclampable(workload)
+
+
+def _over(changes: Sequence[Change]) -> str:
+    """Return what is too much, by its place in the Pod."""
+    found = [
+        f"{patch.unescape(change.path.removeprefix('/spec/'))} is {change.before or 'not set'}, {change.why}"
+        for change in changes[:MOST_NAMED]
+    ]
+    left_out = len(changes) - len(found)
+    return "; ".join([*found, *([f"and {left_out} more"] if left_out else [])])
+
+
+def _forbidden(subject: Subject, why: str) -> Denied:
+    """Refuse as the API server's own plugins do."""
+    message = f'pods "{subject.request.pod_name}" is forbidden: {why}'
+    return Denied(403, "Forbidden", message, settings=subject.settings)
+
+
+def _not_allowed(subject: Subject, why: str) -> Denied:
+    return refusal.not_allowed(subject.request.pod_name, refusal.creator(subject.task), subject.settings, why)
+
+
+def _judged(
+    subject: Subject, verdict: Verdict, changes: tuple[Change, ...] = (), operations: bytes = b""
+) -> Allowed | Denied:
+    """Return Allowed or Denied, by what the API server would charge for the Pod after the changes."""
+    settings = subject.settings
+    if not verdict.refuses or "quota" in settings.skips:
+        return Allowed(changes, verdict.charges, settings, operations)
+    # No Flyte resizes Pods: whoever does is answered as the API server would.
+    resize = subject.request.resize
+    asked_by = "operator" if resize else refusal.creator(subject.task)
+    denied = refusal.refused(subject.request.pod_name, asked_by, settings, verdict, grows=resize)
+    return replace(denied, changes=changes)

@@ -1,0 +1,151 @@
+"""How a Pod is refused that its quotas have no room for, so that whoever made it does the right thing.
+
+Flyte 1 looks for `exceeded quota` in a 403 and reads `requested:` and `limited:` out of it with regular expressions:
+not less requested than limited is a task that fails for good (flytepropeller `backoff/handler.go`). Flyte 2 looks at
+the status alone (`executor/pkg/plugin/k8s/plugin_manager.go`); operators and people read.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Final
+
+from msgspec.structs import replace
+
+from webhook.admission.decision import Denied
+from webhook.api import resource_list
+from webhook.api.quantity import NANO, ZERO, Format, Quantity
+from webhook.api.resource_list import ResourceList
+from webhook.flyte.task import Task
+from webhook.policy.settings import Creator, Outlook, Settings
+from webhook.rules.findings import Exceeded, Unspecified, Verdict, Violation
+
+REASONS: Final = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid", 429: "TooManyRequests"}
+_WHOLE: Final = re.compile("[0-9]+[a-zA-Z]*")
+COUNTS: Final = frozenset({"pods", "count/pods"})  # how many, not how large
+MILLI: Final = NANO // 1000
+# What the policy does not allow at all is final: Flyte 1 ends the attempt, and Flyte 2 retries a 403 but not a 422.
+NOT_ALLOWED: Final[Mapping[Creator, int]] = {"flyte1": 403, "flyte2": 422, "operator": 403}
+# What no task does without: to be one Pod more, cpu, and memory.
+NEEDED: Final = COUNTS.union(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
+
+
+def creator(task: Task) -> Creator:
+    """Who made the Pod, and will get the answer."""
+    if task.operated:
+        return "operator"
+    return "flyte1" if task.generation == 1 else "flyte2"
+
+
+def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *, grows: bool = False) -> Denied:
+    """The refusal of the Pod `who`, or of its growth, with the status of the policy for its maker and the outlook."""
+    outlook = _outlook(verdict)
+    codes = settings.verdicts.never_fits if outlook == "never-fits" else settings.verdicts.fits_later
+    code = codes[asked_by]
+    worded = str if asked_by != "flyte1" else _so_that_flyte1_waits if outlook == "fits-later" else _plainly_worded
+    native = "; ".join(map(worded, verdict.violations))
+    return Denied(
+        code,
+        REASONS[code],
+        f'pods "{who}" is forbidden: {native}; {_plainly(verdict, outlook, grows=grows)}',
+        settings=settings,
+        outlook=outlook,
+        retry_after_seconds=settings.verdicts.retry_after_seconds if code == 429 else None,
+    )
+
+
+def not_allowed(who: str, asked_by: Creator, settings: Settings, why: str) -> Denied:
+    """The refusal of the Pod `who` for something that the policy does not allow, however much is free."""
+    code = NOT_ALLOWED[asked_by]
+    return Denied(code, REASONS[code], f'pods "{who}" is forbidden: {why}', settings=settings)
+
+
+def _outlook(verdict: Verdict) -> Outlook:
+    """Never: even in an empty namespace it would be refused."""
+    never = any(
+        isinstance(violation, Unspecified)
+        or (isinstance(violation, Exceeded) and any(_over(violation, name, verdict) for name in violation.resources))
+        for violation in verdict.violations
+    )
+    return "never-fits" if never else "fits-later"
+
+
+def _over(violation: Exceeded, name: str, verdict: Verdict) -> bool:
+    return violation.requested[name] > verdict.most[name]
+
+
+def _so_that_flyte1_waits(violation: Violation) -> str:
+    """As kube-apiserver words it, but for what Flyte 1 would take for something that never fits."""
+    if not isinstance(violation, Exceeded):
+        return f"{violation}, which is no exceeded quota yet"
+    # Two blanks: Flyte 1's expressions want one, and take a Pod that asks for exactly the quota for impossible.
+    read = _read_by_flyte1(violation.resources)
+    exactly = any(violation.requested[name] == violation.limited[name] for name in read)
+    text = _plainly_worded(violation)
+    return text.replace(", limited: ", ", limited:  ") if exactly else text
+
+
+def _plainly_worded(violation: Violation) -> str:
+    """As kube-apiserver words it, without the decimals and exponents that Flyte 1 misreads."""
+    if not isinstance(violation, Exceeded):
+        return str(violation)
+    return str(
+        replace(violation, **{side: _plain(getattr(violation, side)) for side in ("requested", "used", "limited")})
+    )
+
+
+def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
+    """The names of the list that Flyte 1 compares: those it begins with, as long as they are limits.x or requests.x."""
+    return takewhile(re.compile(r"(limits|requests)\.[a-zA-Z]+").fullmatch, names)
+
+
+def _text(resources: ResourceList, names: Iterable[str]) -> str:
+    """`name=value` for each of the names, in whole numbers."""
+    return resource_list.text(_plain(resources), names)
+
+
+def _plain(resources: ResourceList) -> ResourceList:
+    """The same amounts, where need be printed as whole numbers with a suffix: 1500m, 1536Mi, not 1.5 or 1500e-3."""
+    return {name: value if _WHOLE.fullmatch(str(value)) else _whole(value) for name, value in resources.items()}
+
+
+def _whole(value: Quantity) -> Quantity:
+    return Quantity(value.nano, value.format if value.format is Format.BINARY_SI else Format.DECIMAL_SI)
+
+
+def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
+    """What is short by how much, the largest task that fits, or the most that a Pod can grow by, and what to do."""
+    if any(isinstance(violation, Unspecified) for violation in verdict.violations):
+        return "set them in the task, or have an admin set defaults for them"
+    exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
+    if not exceeded:
+        return "the quota controller has not counted them yet; try again"
+    largest = "the most that it can grow by now" if grows else "the largest task that fits now"
+    if outlook == "never-fits":
+        return (
+            f"short by {_short(exceeded, verdict.most)} even with nothing else running; "
+            f"{largest}: {_sizes(verdict.room)}, ever: {_sizes(verdict.most)}; "
+            "ask for less, or have an admin raise the quota"
+        )
+    return (
+        f"short by {_short(exceeded)}; {largest}: {_sizes(verdict.room)}; wait for other tasks to end, or ask for less"
+    )
+
+
+def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> str:
+    """By name, the most that a quota is short by: of what is left, or of the `most` there is."""
+    short: dict[str, Quantity] = {}
+    for violation in exceeded:
+        for name in violation.resources:
+            limited, used = violation.limited[name], violation.used.get(name, ZERO)
+            lack = violation.requested[name] - (limited - used if most is None else most[name])
+            short[name] = max(short.get(name, lack), lack)
+    return _text(short, sorted(name for name, lack in short.items() if lack.nano > 0))
+
+
+def _sizes(room: ResourceList) -> str:
+    """In whole thousandths: the API server rounds a Pod's amounts up to them."""
+    resources = {name: Quantity(value.nano // MILLI * MILLI, value.format) for name, value in room.items()}
+    if any(not resources[name] for name in NEEDED & set(resources)):
+        return "none"
+    return _text(resources, sorted(set(resources) - COUNTS)) or "any"

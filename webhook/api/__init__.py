@@ -1,0 +1,1 @@
+"""Kubernetes objects as the webhook reads them, and the arithmetic of their amounts."""

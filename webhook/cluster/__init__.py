@@ -1,0 +1,1 @@
+"""The ResourceQuotas of the cluster: read by an informer, or kept in memory in the local mode."""

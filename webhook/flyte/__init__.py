@@ -1,0 +1,1 @@
+"""Whose Pod it is: the task, project, and domain that Flyte made it for."""

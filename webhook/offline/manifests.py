@@ -1,0 +1,75 @@
+"""Kubernetes manifests from YAML or JSON text: Pods, ResourceQuotas, Lists of them, AdmissionReviews."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from webhook.api.pod import decode_hook
+from webhook.api.resource_quota import ResourceQuota
+from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, load_all
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object of a file."""
+
+    kind: str
+    data: dict[str, Any]
+    document: Document
+    path: Path  # of the object in its document
+
+    def problem(self, what: str) -> ProblemsError:
+        """An error that says where in the file the object stands."""
+        name = (self.data.get("metadata") or {}).get("name") if isinstance(self.data.get("metadata"), dict) else None
+        who = f"{self.kind} {name}" if name else self.kind
+        line = self.document.problem(self.path, "")
+        return ProblemsError(self.document.file, [Problem(line.line, line.column, f"{who}: {what}")])
+
+
+def read(text: str, file: str, kinds: tuple[str, ...]) -> list[Manifest]:
+    """The objects of these kinds, Lists unrolled; ProblemsError for anything else, or for a file without a document."""
+    documents = _documents(text, file)
+    if not documents:
+        raise ProblemsError(
+            file, [Problem(1, 1, f"nothing in it; {' or '.join(kinds)}, or a List of them, is expected")]
+        )
+    return [manifest for document in documents for manifest in _objects(document, document.data, (), kinds)]
+
+
+def _documents(text: str, file: str) -> list[Document]:
+    """As JSON where it is JSON, which YAML is not quite a superset of: tabs."""
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return [Document(msgspec.json.decode(text), file)]
+    return load_all(text, file)
+
+
+def _objects(document: Document, data: Any, path: Path, kinds: tuple[str, ...]) -> Iterator[Manifest]:
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind in kinds:
+        yield Manifest(kind, data, document, path)
+    elif isinstance(kind, str) and kind.endswith("List") and isinstance(data.get("items"), list):
+        for index, item in enumerate(data["items"]):
+            named = {"kind": kind.removesuffix("List")} if kind != "List" and isinstance(item, dict) else {}
+            yield from _objects(document, {**named, **item} if named else item, (*path, "items", index), kinds)
+    else:
+        found = f"kind {kind}" if kind else "an object without a kind" if isinstance(data, dict) else "no object"
+        problem = document.problem(path, f"{found}; {' or '.join(kinds)}, or a List of them, is expected")
+        raise ProblemsError(document.file, [problem])
+
+
+def quotas(text: str, file: str) -> list[ResourceQuota]:
+    """The ResourceQuotas of the file; each needs a name."""
+    found = []
+    for manifest in read(text, file, ("ResourceQuota",)):
+        try:
+            quota = msgspec.convert(manifest.data, ResourceQuota, dec_hook=decode_hook)
+        except msgspec.ValidationError as error:
+            raise manifest.problem(str(error)) from error
+        if not quota.name:
+            raise manifest.problem("no metadata.name; write one")
+        found.append(quota)
+    return found

@@ -1,0 +1,138 @@
+"""What the webhook would do with Pods from a file, without a server: the same core, fed from manifests."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jsonpatch
+import msgspec
+from msgspec.structs import replace
+
+from webhook.admission import decide as admission
+from webhook.admission import wire as admission_review
+from webhook.admission.applied import operations
+from webhook.admission.decision import Allowed, Decision, Denied, Told, outcome
+from webhook.admission.wire import BadReviewError, Request
+from webhook.api.pod import Pod, containers, decode
+from webhook.api.resource_list import text
+from webhook.cluster.ledger import Ledger
+from webhook.flyte.task import Task, is_flytes
+from webhook.offline import manifests
+from webhook.offline.manifests import Manifest
+from webhook.policy.model import Policy
+from webhook.policy.settings import Settings
+from webhook.rules.defaulting import default
+from webhook.rules.workload import workload_of
+
+KINDS = ("Pod", "AdmissionReview")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One Pod and what came out: `pod` is what would be stored, None for a refused one."""
+
+    request: Request
+    decision: Decision
+    pod: dict[str, Any] | None
+
+    @property
+    def outcome(self) -> str:
+        """refused, changed, unchanged, or ignored: no Pod of Flyte's, or no request that we decide about.
+
+        With "would be " before it where the mode is not to enforce.
+        """
+        if not self.request.problem and (self.request.pod is None or not is_flytes(self.request.pod)):
+            return "ignored"
+        decided = outcome(self.decision)
+        word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
+        return f"would be {word}" if isinstance(self.decision, Told) and word != "unchanged" else word
+
+
+def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) -> list[Report]:
+    """Decide about each Pod of the file in turn; those admitted are charged, as in the local mode of `serve`.
+
+    ProblemsError says what in the file is no Pod that the API server would pass on.
+    """
+    return [_report(manifest, policy, ledger, today) for manifest in manifests.read(text, file, KINDS)]
+
+
+def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> Report:
+    try:
+        request, stored = _request(manifest)
+    except BadReviewError as error:
+        raise manifest.problem(str(error)) from error
+    quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
+    decision = admission.mutate(request, policy, quotas, today)
+    if isinstance(decision, Denied):
+        return Report(request, decision, None)
+    if not request.dry_run:
+        ledger.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+    if isinstance(decision, Allowed) and decision.changes:
+        stored = _patched(stored, admission_review.patch_of(request, decision))
+    return Report(request, decision, stored)
+
+
+def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
+    """The review, and its Pod as the API server would hand it over: its defaults are applied to a manifest first."""
+    if manifest.kind == "AdmissionReview":
+        request = admission_review.decode(msgspec.json.encode(manifest.data))
+        return request, manifest.data["request"].get("object")
+    metadata = manifest.data.get("metadata")
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    review = {
+        "apiVersion": admission_review.API_VERSION,
+        "kind": admission_review.KIND,
+        "request": {
+            "uid": "review",
+            "operation": "CREATE",
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "namespace": namespace or "default",
+            "object": manifest.data,
+        },
+    }
+    request = admission_review.decode(msgspec.json.encode(review))
+    if request.pod is None:
+        raise manifest.problem(request.problem)
+    workload = workload_of(request.pod, Task(1), Settings())
+    stored = _patched(manifest.data, b"[%b]" % operations(workload, default(workload)[1]))
+    return replace(request, pod=decode(msgspec.json.encode(stored))), stored
+
+
+def _patched(pod: dict[str, Any], patch: bytes) -> dict[str, Any]:
+    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(patch))
+    return patched
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """A report for programs: outcome, changes, message of a refusal, resulting Pod."""
+    decided = outcome(report.decision)
+    data: dict[str, Any] = {
+        "pod": report.request.pod_name,
+        "namespace": report.request.namespace,
+        "outcome": report.outcome,
+        "changes": msgspec.to_builtins(decided.changes),
+    }
+    if isinstance(decided, Denied):
+        data |= {"code": decided.code, "reason": decided.reason, "message": decided.message}
+    return data | {"result": report.pod}
+
+
+def as_text(report: Report) -> str:
+    """A report for people."""
+    decided = outcome(report.decision)
+    lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}"]
+    lines += [f"  {change}" for change in decided.changes]
+    if isinstance(decided, Denied):
+        lines.append(f"  {decided.code} {decided.reason}: {decided.message}")
+    elif report.outcome != "ignored":
+        lines += ["  result:", *(f"    {line}" for line in _summary(decode(msgspec.json.encode(report.pod))))]
+    return "\n".join(lines)
+
+
+def _summary(pod: Pod) -> Iterable[str]:
+    """What of the resulting Pod we have a say in."""
+    for _, container in containers(pod):
+        for side, resources in (("requests", container.requests), ("limits", container.limits)):
+            yield f"{container.name}: {side} {text(resources, sorted(resources)) or 'nothing'}"
+    for toleration in pod.spec.tolerations or ():
+        yield f"tolerates {msgspec.json.encode(toleration).decode()}"

@@ -1,0 +1,248 @@
+"""From the checked content of a policy file to the Policy that decides: Kubernetes' names, values with their place."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from webhook.api import pod
+from webhook.api.resource_list import DEVICE_CLASS
+from webhook.flyte.namespace import NamespaceMapping
+from webhook.flyte.task import Identification
+from webhook.policy.model import GPU, Amount, Devices, Exemption, Layer, Policy, Scope
+from webhook.policy.schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
+from webhook.policy.settings import VERDICTS, Creator, Tolerations, Verdicts
+from webhook.policy.values import SPELLINGS, Amounts, Toleration
+from webhook.policy.yaml_text import Document, Path
+
+# Accelerators of Flyte 2 (flytek8s/config/config.go), what device plugins call a GPU besides, and the device classes
+# of the vendors' drivers for dynamic resource allocation.
+ACCELERATORS: Final = (
+    "nvidia.com/gpu", "google.com/tpu", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/gaudi",
+)  # fmt: skip
+GPUS: Final = frozenset(
+    {
+        "gpu.intel.com/i915", "gpu.intel.com/xe", "intel.com/gpu", "nvidia.com/gpu", "nvidia.com/pgpu",
+        "nvidia.com/vgpu", "aws.amazon.com/neuroncore", "aws.amazon.com/neurondevice",
+    }
+)  # fmt: skip
+DEVICE_CLASSES: Final = frozenset(
+    f"{DEVICE_CLASS}{name}"
+    for name in (
+        "gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com", "gpu.amd.com", "gpu.amd.com-spx", "gpu.intel.com",
+        "gaudi.intel.com", "tpu.google.com", "neuron.aws.com",
+    )
+)  # fmt: skip
+# MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which count no GPUs.
+GPU_PREFIXES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.", "nvidia.com/gpu-")
+
+
+# The parts of a block that hold amounts.
+DEFAULTS: Final = ("defaults", "secondary_defaults")
+MAXIMA: Final = ("limits", "pod_limits")
+
+
+class Block(NamedTuple):
+    """Resources that the file states for some tasks or, as the platform's, for all, and where their parts stand."""
+
+    document: Document
+    content: Override
+    paths: Mapping[str, Path]  # of its keys
+
+    def amounts(self) -> Iterator[tuple[str, Amounts]]:
+        """Its parts that hold amounts, by key."""
+        for key in (*DEFAULTS, *MAXIMA):
+            if amounts := getattr(self.content, key):
+                yield key, amounts
+
+    def origin(self, key: str, *steps: str) -> str:
+        """`file:line` of a part, or of what stands in it."""
+        return origin(self.document, (*self.paths[key], *steps))
+
+    @property
+    def scope(self) -> Scope:
+        """The tasks it is for."""
+        it = self.content
+        return Scope(it.domain or "", it.project or "", it.workflow or "", it.task or "")
+
+
+def origin(document: Document, path: Path) -> str:
+    """`file:line` of the key at the path."""
+    return f"{document.file}:{document.problem(path, '', at_key=True).line}"
+
+
+def platform_block(document: Document, content: PolicyFile) -> Block:
+    """What holds for all tasks, in whichever of Flyte's shapes the file has it."""
+    resources, path = _task_resources(content)
+    block = Override.model_construct(  # its values have been checked
+        defaults=resources.defaults,
+        limits=resources.limits,
+        secondary_defaults=content.secondary_defaults,
+        pod_limits=content.pod_limits,
+        resource_claims=content.resource_claims,
+        mode=content.mode,
+    )
+    paths = {"defaults": (*path, "defaults"), "limits": (*path, "limits")}
+    ours = ("secondary_defaults", "pod_limits", "resource_claims", "mode")
+    return Block(document, block, {**paths, **{key: (key,) for key in ours}})
+
+
+def override_block(document: Document, path: Path, content: Override) -> Block:
+    """What an override states."""
+    return Block(document, content, {key: (*path, key) for key in fields(Override)} | {"": path})
+
+
+def _task_resources(content: PolicyFile) -> tuple[TaskResources, Path]:
+    outer = content.task_resource_defaults
+    if outer is not None and outer.task_resources is not None:
+        return outer.task_resources, ("task_resource_defaults", "task_resources")
+    if outer is not None and content.task_resources is None:
+        return outer, ("task_resource_defaults",)
+    return content.task_resources or TaskResources(), ("task_resources",)
+
+
+def compiled(content: PolicyFile, platform: Block, overrides: Sequence[Block], digest: str) -> Policy:
+    """The policy of the file."""
+    document = platform.document
+    k8s = k8s_of(content)
+    gpu = devices(k8s)
+    return Policy(
+        platform=_layer(platform, gpu),
+        overrides={block.scope: _layer(block, gpu) for block in overrides},
+        replaces=content.override_strategy == "replace-all-resources",
+        identification=_identification(content),
+        tolerations=_tolerations(k8s),
+        devices=gpu,
+        verdicts=_verdicts(content),
+        warnings=content.warnings,
+        exemptions=tuple(_exemptions(document, content)),
+        origins=_origins(document),
+        digest=digest,
+    )
+
+
+def k8s_of(content: PolicyFile) -> K8s:
+    """`plugins.k8s`, or its defaults."""
+    return (content.plugins and content.plugins.k8s) or K8s()
+
+
+def devices(k8s: K8s) -> Devices:
+    """What `gpu` stands for."""
+    configured = [it.resource_name for it in (k8s.accelerator_device_classes or {}).values() if it.resource_name]
+    return Devices(
+        k8s.gpu_resource_name,
+        GPUS.union(ACCELERATORS, DEVICE_CLASSES, configured, [k8s.gpu_resource_name]),
+        GPU_PREFIXES,
+    )
+
+
+def kubernetes_name(key: str, gpu: Devices) -> str:
+    """The name that Kubernetes has for a key of the file."""
+    return gpu.name if key == GPU else SPELLINGS.get(key, key)
+
+
+def _layer(block: Block, gpu: Devices) -> Layer:
+    amounts = {key: _amounts(block, key, stated, gpu) for key, stated in block.amounts()}
+    for key, stated in block.amounts():
+        if key in MAXIMA and (every_gpu := stated.get(GPU)) is not None:
+            amounts[key][GPU] = Amount(every_gpu, block.origin(key, GPU))
+    mode, claims = block.content.mode, block.content.resource_claims
+    return Layer(
+        defaults=amounts.get("defaults", {}),
+        secondary_defaults=None if block.content.secondary_defaults is None else amounts.get("secondary_defaults", {}),
+        limits=amounts.get("limits", {}),
+        pod_limits=amounts.get("pod_limits", {}),
+        claims=(claims, block.origin("resource_claims")) if claims else None,
+        mode=(mode, block.origin("mode")) if mode else None,
+    )
+
+
+def _amounts(block: Block, key: str, stated: Amounts, gpu: Devices) -> dict[str, Amount]:
+    """By Kubernetes' names."""
+    return {
+        kubernetes_name(name, gpu): Amount(value, block.origin(key, name))
+        for name, value in stated.items()
+        if value is not None
+    }
+
+
+def _identification(content: PolicyFile) -> Identification:
+    mapping = NamespaceMapping()
+    template = content.namespace_mapping.template if content.namespace_mapping else mapping.template
+    domains = tuple(domain.id for domain in content.domains) if content.domains else mapping.domains
+    return Identification(NamespaceMapping(template, domains), content.project_domain_labels)
+
+
+def _tolerations(k8s: K8s) -> Tolerations:
+    extended = k8s.add_tolerations_for_extended_resources
+    return Tolerations(
+        by_resource=_by_resource(k8s),
+        extended=None if extended is None else frozenset(extended),
+        always=tuple(map(_toleration, k8s.default_tolerations or ())),
+        interruptible=tuple(map(_toleration, k8s.interruptible_tolerations or ())),
+    )
+
+
+def _by_resource(k8s: K8s) -> dict[str, tuple[pod.Toleration, ...]]:
+    configured = k8s.resource_tolerations or {}
+    by_resource: dict[str, list[Toleration]] = {}
+    for entry in configured if isinstance(configured, list) else [configured]:
+        for name, tolerations in entry.items():
+            by_resource.setdefault(name, []).extend(tolerations if isinstance(tolerations, list) else [tolerations])
+    return {name: tuple(map(_toleration, tolerations)) for name, tolerations in by_resource.items()}
+
+
+def _toleration(toleration: Toleration) -> pod.Toleration:
+    return pod.Toleration(
+        key=toleration.key or None,
+        operator=toleration.operator or None,
+        value=toleration.value or None,
+        effect=toleration.effect or None,
+        toleration_seconds=toleration.tolerationSeconds,
+    )
+
+
+def _verdicts(content: PolicyFile) -> Verdicts:
+    verdicts = content.verdicts
+    if verdicts is None:
+        return VERDICTS
+    return Verdicts(
+        fits_later={**VERDICTS.fits_later, **_codes(verdicts.fits_later)},
+        never_fits={**VERDICTS.never_fits, **_codes(verdicts.never_fits)},
+        retry_after_seconds=verdicts.retry_after_seconds,
+    )
+
+
+def _codes(codes: Codes | None) -> dict[Creator, int]:
+    if codes is None:
+        return {}
+    stated: dict[Creator, int | None] = {"flyte1": codes.flyte1, "flyte2": codes.flyte2, "operator": codes.operator}
+    return {creator: code for creator, code in stated.items() if code is not None}
+
+
+def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
+    for index, exemption in enumerate(content.exemptions or ()):
+        place = document.problem(("exemptions", index, "until"), "", at_key=True)
+        yield Exemption(
+            namespace=exemption.match.namespace or "",
+            project=exemption.match.project or "",
+            domain=exemption.match.domain or "",
+            skips=tuple(exemption.skip),
+            reason=exemption.reason,
+            until=exemption.until,
+            origin=f"{document.file}:{place.line}:{place.column}",
+        )
+
+
+# Sections whose values know their place themselves.
+NO_ORIGINS: Final = (
+    "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "overrides", "exemptions",
+)  # fmt: skip
+
+
+def _origins(document: Document) -> dict[str, str]:
+    """Where keys stand that are no amounts, lists passed over: `plugins.k8s.resource-tolerations.nvidia.com/gpu`."""
+    origins: dict[str, str] = {}
+    for path in document.keys:
+        if path[0] not in NO_ORIGINS:
+            key = ".".join(step for step in path if isinstance(step, str))
+            origins.setdefault(key, origin(document, path))
+    return origins

@@ -1,0 +1,280 @@
+"""The shape of the policy file: its sections and keys."""
+
+import re
+from calendar import monthrange
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+
+from webhook.flyte.task import label_value
+from webhook.policy.values import (
+    Amounts,
+    ExtendedResource,
+    Finding,
+    Maxima,
+    OneToleration,
+    PodMaxima,
+    ResourceTolerations,
+    Section,
+    also,
+    is_label_value,
+)
+
+T = TypeVar("T")
+
+# Keys of Flyte's plugins.k8s (flytek8s/config/config.go, v1.16 and v2) that mean nothing to an admission webhook.
+FLYTE_K8S_KEYS: Final = frozenset(
+    {
+        "accelerator-devices", "co-pilot",
+        "create-container-config-error-grace-period", "create-container-error-grace-period", "default-affinity",
+        "default-annotations", "default-cpus", "default-env-from-configmaps", "default-env-from-secrets",
+        "default-env-vars", "default-env-vars-from-env", "default-labels", "default-memory", "default-node-selector",
+        "default-pod-dns-config", "default-pod-security-context", "default-pod-template-name",
+        "default-pod-template-resync", "default-security-context",
+        "delete-resource-on-finalize", "disable-inject-owner-references", "enable-distributed-error-aggregation",
+        "enable-host-networking-pod", "gpu-device-node-label", "gpu-partition-size-node-label",
+        "gpu-unpartitioned-node-selector-requirement", "gpu-unpartitioned-toleration",
+        "image-pull-backoff-grace-period", "inject-finalizer", "interruptible-node-selector",
+        "interruptible-node-selector-requirement",
+        "non-interruptible-node-selector-requirement", "pod-pending-timeout", "scheduler-name", "send-object-events",
+        "update-backoff-retries", "update-base-backoff-duration",
+    }
+)  # fmt: skip
+
+# Other sections of Flyte's `plugins`, left to Flyte as well.
+FLYTE_PLUGINS: Final = frozenset(
+    {
+        "agent-service", "athena", "aws", "bigquery", "catalogcache", "clustered", "connector-service", "dask",
+        "databricks", "echo", "k8s-array", "kf-operator", "logs", "pod", "qubole", "ray", "sagemaker", "snowflake",
+        "spark", "sparkoperator",
+    }
+)  # fmt: skip
+
+Code: TypeAlias = Literal[403, 413, 422, 429]
+
+
+def _template(template: str) -> str:
+    left = template.replace("{{ project }}", "").replace("{{ domain }}", "")
+    if "{" in left or "}" in left or not is_label_value(left.strip("-")):
+        raise ValueError(
+            f"{template!r} makes no namespace; write a name with {{{{ project }}}} or {{{{ domain }}}} in it"
+        )
+    return template
+
+
+def _name(name: str) -> str:
+    if not is_label_value(name):
+        raise ValueError(f"{name!r} is no such name; write at most 63 letters, digits and -_.")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+def _labelled(name: str) -> str:
+    if name and not label_value(name, 1):
+        raise ValueError(f"{name!r} is no such name; write it as in Flyte, with letters or digits")
+    return name
+
+
+# Of a workflow or a task: Pods have it as a label, in which Flyte leaves letters and digits.
+FullName = Annotated[str, AfterValidator(_labelled)]
+
+
+def _not_empty(value: T) -> T:
+    if not value:
+        raise ValueError("nothing given; write at least one" if isinstance(value, list) else "empty; write a text")
+    return value
+
+
+def _day(text: str) -> str:
+    match = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text, re.ASCII)
+    year, month, day = map(int, match.groups()) if match else (0, 0, 0)
+    if not (year and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]):
+        raise ValueError(f"{text!r} is no day; write one such as 2030-12-31, which is the last that counts")
+    return text
+
+
+def _match_misfits(match: Any) -> Iterator[Finding]:
+    if isinstance(match, dict) and not any(match.values()):
+        yield (), "would exempt everything; give a namespace, a project or a domain"
+
+
+def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
+    """Other keys are looked at by _flyte_keys: those of Flyte are no errors."""
+    schema: dict[str, JsonValue] = {
+        "additionalProperties": False,
+        "patternProperties": {f"^({'|'.join(sorted(keys))})$": True},
+    }
+    return ConfigDict(extra="ignore", json_schema_extra=schema)
+
+
+class DeviceClass(Section):
+    """One of Flyte's `accelerator-device-classes`; only the name of its resource is used here."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra=None)
+
+    resource_name: ExtendedResource | None = Field(default=None, alias="resource-name")
+
+
+class K8s(Section):
+    """Flyte's `plugins.k8s`: what it says of GPUs and tolerations is used, the rest is left to Flyte."""
+
+    model_config = _left_to_flyte(FLYTE_K8S_KEYS)
+
+    gpu_resource_name: ExtendedResource = Field(default="nvidia.com/gpu", alias="gpu-resource-name")
+    accelerator_device_classes: dict[str, DeviceClass] | None = Field(
+        default=None,
+        alias="accelerator-device-classes",
+        description="Their resources are GPUs too: the maximum `gpu` holds for each.",
+    )
+    resource_tolerations: ResourceTolerations | None = Field(default=None, alias="resource-tolerations")
+    default_tolerations: list[OneToleration] | None = Field(
+        default=None, alias="default-tolerations", description="What every task Pod tolerates."
+    )
+    interruptible_tolerations: list[OneToleration] | None = Field(
+        default=None,
+        alias="interruptible-tolerations",
+        description='What Pods with the label interruptible: "true" tolerate.',
+    )
+    add_tolerations_for_extended_resources: list[ExtendedResource] | None = Field(
+        default=None,
+        alias="add-tolerations-for-extended-resources",
+        description="What is tolerated by its own name. Absent, all devices that resource-tolerations leaves out.",
+    )
+
+
+class Plugins(Section):
+    """Flyte's `plugins`."""
+
+    model_config = _left_to_flyte(FLYTE_PLUGINS)
+
+    k8s: K8s | None = None
+
+
+class TaskResources(Section):
+    """flyteadmin's `task_resources`: what tasks get where they state nothing, and the most they may have."""
+
+    defaults: Amounts | None = None
+    limits: Maxima | None = None
+
+
+class TaskResourceDefaults(TaskResources):
+    """The same as the Flyte documentation has it, or with flyteadmin's block nested in it as in Helm values."""
+
+    task_resources: TaskResources | None = None
+
+
+class NamespaceMapping(Section):
+    """flyteadmin's `namespace_mapping`."""
+
+    template: Annotated[str, AfterValidator(_template)] = "{{ project }}-{{ domain }}"
+
+
+class Domain(Section):
+    """One of flyteadmin's `domains`."""
+
+    id: Name
+    name: str | None = None
+
+
+Mode = Annotated[
+    Literal["enforce", "warn", "audit"],
+    Field(
+        description="warn and audit change and refuse nothing; they tell what would be, in warnings and the audit log."
+    ),
+]
+
+
+Claims = Annotated[
+    Literal["allow", "refuse"],
+    Field(description="Whether Pods may have spec.resourceClaims: what those claim has no maximum here."),
+]
+
+
+class Override(TaskResources):
+    """What holds for some tasks instead: a flytectl task-resource-attribute document, and what we add to it."""
+
+    project: Name | None = None
+    domain: Name | None = None
+    workflow: FullName | None = Field(default=None, description="As in Flyte; only Pods of Flyte 1 say theirs.")
+    task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
+    secondary_defaults: Amounts | None = None
+    pod_limits: PodMaxima | None = None
+    resource_claims: Claims | None = None
+    mode: Mode | None = None
+
+
+class Match(Section):
+    """What an exemption is for; all that is given must hold. No label of a task author's is among it."""
+
+    namespace: Name | None = None
+    project: Name | None = None
+    domain: Name | None = None
+
+
+class Exemption(Section):
+    """Spares the Pods of a project, a domain or a namespace some of the rules, until the end of a day."""
+
+    match: Annotated[Match, also(_match_misfits)]
+    skip: Annotated[list[Literal["fill", "clamp", "tolerate", "quota"]], AfterValidator(_not_empty)]
+    reason: Annotated[str, AfterValidator(_not_empty)]
+    until: Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class Codes(Section):
+    """The HTTP status of a refusal, by who made the Pod."""
+
+    flyte1: Code | None = None
+    flyte2: Code | None = None
+    operator: Code | None = None
+
+
+class Verdicts(Section):
+    """How a Pod is refused that its ResourceQuota has no room for."""
+
+    fits_later: Codes | None = None
+    never_fits: Codes | None = None
+    retry_after_seconds: Annotated[int, Field(gt=0, le=3600)] = 30
+
+
+class PolicyFile(Section):
+    """The policy of flyte-admission."""
+
+    task_resources: TaskResources | None = None
+    task_resource_defaults: TaskResourceDefaults | None = None
+    secondary_defaults: Amounts | None = Field(
+        None,
+        description="Defaults of containers other than the primary one; {} fills nothing there. "
+        "Absent, they get the platform's defaults but for devices.",
+    )
+    pod_limits: PodMaxima | None = None
+    resource_claims: Claims | None = None
+    overrides: list[Override] | None = Field(
+        None, description="What holds for some tasks instead, merged resource by resource; the most specific wins."
+    )
+    override_strategy: Literal["merge-per-resource", "replace-all-resources"] = Field(
+        "merge-per-resource",
+        description="replace-all-resources: the most specific override alone counts, as in Flyte, and what it "
+        "does not name has no default and no maximum. secondary_defaults and pod_limits are merged in any case.",
+    )
+    namespace_mapping: NamespaceMapping | None = None
+    domains: list[Domain] | None = None
+    project_domain_labels: Literal["flyte2", "always", "never"] = Field(
+        "flyte2",
+        description="Whose labels tell project and domain where the namespace does not; whoever launches a workflow "
+        "of Flyte 1 can set them.",
+    )
+    mode: Mode | None = None
+    warnings: bool = Field(
+        default=False, description="Whether what is changed is told to the client as well, as warnings."
+    )
+    exemptions: list[Exemption] | None = None
+    verdicts: Verdicts | None = None
+    plugins: Plugins | None = None
+
+
+def fields(section: type[BaseModel]) -> list[str]:
+    """The keys of the section, as they stand in the file."""
+    return [field.alias or name for name, field in section.model_fields.items()]

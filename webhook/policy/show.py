@@ -1,0 +1,135 @@
+"""What a policy amounts to for some tasks, as YAML with the line that each value comes from behind it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from webhook.api.resource_list import HUGEPAGES, NATIVE
+from webhook.policy.model import GPU, Amounts, Layer, Policy, Scope
+
+BUILT_IN = "built in"
+
+
+def shown(policy: Policy, scope: Scope, today: str) -> str:
+    """The effective values for tasks of that scope."""
+    layer = policy.effective(policy.matching(scope))
+    mode, origin = layer.mode or ("enforce", BUILT_IN)
+    lines = [
+        _comment(f"For {scope if any(scope) else 'all tasks'}."),
+        _line("mode", mode, origin),
+        *_amounts("defaults", layer.defaults),
+        *_secondary(layer.secondary_defaults),
+        *_amounts("limits", layer.limits),
+        *_amounts("pod_limits", layer.pod_limits),
+        *_every_gpu(policy, layer),
+        _line("resource_claims", *(layer.claims or ("allow", BUILT_IN))),
+        *_unbounded(policy, layer),
+        *_tolerations(policy),
+        *_verdicts(policy),
+        _line("warnings", _json(policy.warnings), policy.origins.get("warnings", BUILT_IN)),
+        *_identification(policy),
+        *_exemptions(policy, scope, today),
+    ]
+    return "\n".join(lines)
+
+
+def _every_gpu(policy: Policy, layer: Layer) -> Iterator[str]:
+    """What a maximum for `gpu` holds for."""
+    if GPU in layer.limits or GPU in layer.pod_limits:
+        names = [*sorted(policy.devices.names), *(f"{prefix}*" for prefix in policy.devices.prefixes)]
+        yield _comment(f"gpu holds for each of {', '.join(names)}")
+
+
+def _unbounded(policy: Policy, layer: Layer) -> Iterator[str]:
+    """What a task may have as much of as it likes."""
+    bounded = {name for name, amount in (*layer.limits.items(), *layer.pod_limits.items()) if amount.value}
+    sizes = sorted(name for name in bounded if name.startswith(HUGEPAGES))
+    found = [name for name in sorted(NATIVE) if name not in bounded]
+    if f"{HUGEPAGES}*" not in bounded:
+        found.append(f"other {HUGEPAGES}*" if sizes else f"{HUGEPAGES}*")
+    if GPU not in bounded:
+        found.append("other GPUs" if any(map(policy.devices.has, bounded)) else "gpu")
+    found.append("devices that limits and pod_limits do not name")
+    if not layer.claims or layer.claims[0] == "allow":
+        found.append("spec.resourceClaims")
+    yield _comment(f"no maximum: {', '.join(found)}")
+
+
+def _line(key: str, value: str, origin: str, indent: str = "") -> str:
+    return f"{indent}{key}: {value}  # {origin}"
+
+
+def _comment(text: str) -> str:
+    """On one line, whatever line breaks a reason has."""
+    return f"# {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())}"
+
+
+def _json(value: Any) -> str:
+    """A value on one line, which is YAML too."""
+    return msgspec.json.encode(value).decode().replace(",", ", ")
+
+
+def _amounts(key: str, amounts: Amounts) -> Iterator[str]:
+    yield f"{key}:" if amounts else f"{key}: {{}}"
+    for name, amount in sorted(amounts.items()):
+        value = str(amount.value) if amount.value else "0"
+        yield _line(_json(name) if "*" in name else name, value, amount.origin, "  ")
+
+
+def _secondary(own: Amounts | None) -> Iterator[str]:
+    if own is None:
+        yield "# secondary_defaults: not given; the same as defaults, but for devices"
+    else:
+        yield from _amounts("secondary_defaults", own)
+
+
+def _tolerations(policy: Policy) -> Iterator[str]:
+    configured, section = policy.tolerations, "plugins.k8s"
+    yield "resource-tolerations:" if configured.by_resource else "resource-tolerations: {}"
+    for name, tolerations in sorted(configured.by_resource.items()):
+        origin = policy.origins.get(f"{section}.resource-tolerations.{name}", BUILT_IN)
+        yield _line(name, _json(tolerations), origin, "  ")
+    for key, listed in (
+        ("default-tolerations", configured.always),
+        ("interruptible-tolerations", configured.interruptible),
+    ):
+        yield _line(key, _json(listed), policy.origins.get(f"{section}.{key}", BUILT_IN))
+    key = "add-tolerations-for-extended-resources"
+    if configured.extended is not None:
+        yield _line(key, _json(sorted(configured.extended)), policy.origins[f"{section}.{key}"])
+
+
+def _identification(policy: Policy) -> Iterator[str]:
+    mapping, labels = policy.identification.namespaces, policy.identification.labels
+    yield "namespace_mapping:"
+    origin = policy.origins.get("namespace_mapping.template", BUILT_IN)
+    yield _line("template", _json(mapping.template), origin, "  ")
+    yield _line("domains", _json(mapping.domains), policy.origins.get("domains", BUILT_IN))
+    yield _line("project_domain_labels", labels, policy.origins.get("project_domain_labels", BUILT_IN))
+    strategy = "replace-all-resources" if policy.replaces else "merge-per-resource"
+    yield _line("override_strategy", strategy, policy.origins.get("override_strategy", BUILT_IN))
+
+
+def _verdicts(policy: Policy) -> Iterator[str]:
+    yield "verdicts:"
+    table: Mapping[str, Mapping[Any, int]] = {
+        "fits_later": policy.verdicts.fits_later,
+        "never_fits": policy.verdicts.never_fits,
+    }
+    for outlook, codes in table.items():
+        yield f"  {outlook}:"
+        for creator, code in codes.items():
+            origin = policy.origins.get(f"verdicts.{outlook}.{creator}", BUILT_IN)
+            yield _line(creator, str(code), origin, "    ")
+    origin = policy.origins.get("verdicts.retry_after_seconds", BUILT_IN)
+    yield _line("retry_after_seconds", str(policy.verdicts.retry_after_seconds), origin, "  ")
+
+
+def _exemptions(policy: Policy, scope: Scope, today: str) -> Iterator[str]:
+    """Those that count for the tasks, whatever their namespace."""
+    for exemption in policy.exemptions:
+        if exemption.spares(scope, exemption.namespace, today):
+            where = f" in namespace {exemption.namespace}" if exemption.namespace else ""
+            skipped = ", ".join(exemption.skips)
+            yield _comment(f"exempted{where} from {skipped} until {exemption.until}: {exemption.reason}")

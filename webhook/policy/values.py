@@ -1,0 +1,219 @@
+"""The values of a policy file: amounts, tolerations, and what of them pydantic does not know to refuse."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from webhook.api import quantity
+from webhook.api.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
+from webhook.api.resource_list import HUGEPAGES, NATIVE, is_device, is_extended, is_qualified_name, page_size, unit
+from webhook.policy.yaml_text import Path
+
+# How Flyte spells resources (flyteadmin task_resource_provider.go, flytectl with an underscore; the short forms are
+# users' habits), and Kubernetes.
+SPELLINGS: Final = {
+    "cpu": "cpu",
+    "memory": "memory",
+    "mem": "memory",
+    "ephemeralStorage": "ephemeral-storage",
+    "ephemeral_storage": "ephemeral-storage",
+    "storage": "ephemeral-storage",
+    "gpu": "gpu",
+}
+Finding: TypeAlias = tuple[Path, str]
+
+
+def also(check: Callable[[Any], Iterable[Finding]]) -> WrapValidator:
+    """Report what `check` finds in the raw value along with what pydantic finds, not after it."""
+
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
+        errors = [_error(path, what) for path, what in check(value)]
+        try:
+            validated = handler(value)
+        except ValidationError as error:
+            errors += [_again(found) for found in error.errors()]
+        if errors:
+            raise ValidationError.from_exception_data("policy", errors)
+        return validated
+
+    return WrapValidator(validate)
+
+
+def _error(path: Path, what: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("policy", "{what}", {"what": what}), loc=path, input=None)
+
+
+def _again(found: ErrorDetails) -> InitErrorDetails:
+    return InitErrorDetails(type=found["type"], loc=found["loc"], input=found["input"], ctx=found.get("ctx", {}))
+
+
+def _amount(value: object) -> Quantity | None:
+    """None where nothing is stated."""
+    if value in (None, ""):
+        return None
+    amount = quantity.from_json(value)
+    if amount.nano < 0:
+        raise ValueError(f"{value} is negative; write 0 for none")
+    if amount.nano >= BEYOND:
+        raise QuantityError(str(value), f"too large; at most {EXACT_DIGITS} digits are accepted")
+    return amount.round_up(-3)  # as the API server will
+
+
+def _misfits(amounts: Any) -> Iterator[Finding]:
+    """Keys that name no resource, or one resource twice, and devices in parts."""
+    yield from _unfit(amounts, is_device, "the full name of an extended resource")
+
+
+def _misfit_maxima(amounts: Any) -> Iterator[Finding]:
+    """The same, where the beginnings of names may be given too."""
+    yield from _unfit(
+        amounts,
+        _has_maximum,
+        "the full name of an extended resource, or its beginning and *, such as nvidia.com/mig-*, or hugepages-2Mi",
+    )
+
+
+def _has_maximum(name: str) -> bool:
+    if name.startswith(HUGEPAGES):
+        return name == f"{HUGEPAGES}*" or page_size(name) > 0
+    return is_device(f"{name[:-1]}x" if name.endswith("*") else name)
+
+
+def _unfit(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iterator[Finding]:
+    spelled: dict[str, Any] = {}
+    for key, value in amounts.items() if isinstance(amounts, dict) else ():
+        name = SPELLINGS.get(key, str(key))
+        if key not in SPELLINGS and not is_known(str(key)):
+            yield (key, "[key]"), f"unknown key; accepted: {', '.join(SPELLINGS)}, or {accepted}"
+        if name in spelled:
+            yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
+        spelled[name] = key
+        if name not in NATIVE and not _is_multiple(value, unit(name)):
+            yield (key,), f"{value} is no whole number of {_units(name)}"
+
+
+def _units(name: str) -> str:
+    """What a resource other than cpu, memory and ephemeral storage is counted in, and an example."""
+    if name.startswith(HUGEPAGES):
+        return f"pages of {name.removeprefix(HUGEPAGES)}; write one such as 1Gi" if page_size(name) else "bytes"
+    return "devices; write one such as 1 or 8"
+
+
+def _is_multiple(value: object, of: int) -> bool:
+    try:
+        return quantity.from_json(value).nano % of == 0
+    except QuantityError:
+        return True  # reported as no quantity at all
+
+
+def _toleration_misfits(toleration: Any) -> Iterator[Finding]:
+    """ValidateTolerations in kubernetes `pkg/apis/core/validation/validation.go`."""
+    if not isinstance(toleration, dict):
+        return
+    key, operator, value = (toleration.get(name) or "" for name in ("key", "operator", "value"))
+    if not key and operator != "Exists":
+        yield ("operator",), "must be Exists where there is no key; write operator: Exists, or a key"
+    if key and not is_qualified_name(str(key)):
+        yield ("key",), f"{key!r} is no taint key; write a name such as nvidia.com/gpu"
+    if operator == "Exists" and value:
+        yield ("value",), "must be empty where operator is Exists; remove it, or write operator: Equal"
+    if operator in ("", "Equal") and isinstance(value, str) and not is_label_value(value):
+        yield ("value",), f"{value!r} is no taint value; write at most 63 letters, digits and -_."
+    if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
+        yield (
+            ("effect",),
+            "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds",
+        )
+
+
+def is_label_value(value: str) -> bool:
+    """Whether Kubernetes takes the text as the value of a label or taint: at most 63 letters, digits and -_."""
+    return value == "" or ("/" not in value and is_qualified_name(value))
+
+
+def _resource(name: str) -> str:
+    if not is_qualified_name(name):
+        raise ValueError(f"{name!r} is no resource name; write one such as nvidia.com/gpu")
+    return name
+
+
+def _extended(name: str) -> str:
+    if not is_extended(name):
+        raise ValueError(f"{name!r} is no extended resource; write a full name such as nvidia.com/gpu")
+    return name
+
+
+ExtendedResource = Annotated[str, AfterValidator(_extended)]
+
+Amount = Annotated[
+    Quantity | None,
+    PlainValidator(_amount),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}, {"type": "null"}]}),
+]
+Amounts = Annotated[
+    dict[str, Amount],
+    also(_misfits),
+    Field(
+        description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
+        "0 is none. Nobody gets hugepages by default."
+    ),
+]
+Maxima = Annotated[
+    dict[str, Amount],
+    also(_misfit_maxima),
+    Field(
+        description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, and the beginnings "
+        "of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* or hugepages-*. gpu is the maximum "
+        "of each kind of GPU by itself."
+    ),
+]
+PodMaxima = Annotated[
+    dict[str, Amount],
+    also(_misfit_maxima),
+    Field(
+        description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
+        "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
+    ),
+]
+
+
+class Section(BaseModel):
+    """A map of the file: known keys, each of the type it says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Toleration(Section):
+    """A toleration of Kubernetes."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists", ""] | None = None
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # none is all of them
+    tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+
+
+# The steps in angle brackets tell pydantic which shape a value has; paths are reported without them.
+OneToleration = Annotated[Toleration, also(_toleration_misfits)]
+Tolerations = Annotated[
+    Annotated[OneToleration, Tag("<one>")] | Annotated[list[OneToleration], Tag("<many>")],
+    Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
+]
+ByResource = dict[Annotated[str, AfterValidator(_resource)], Tolerations]
+ResourceTolerations = Annotated[
+    Annotated[ByResource, Tag("<map>")] | Annotated[list[ByResource], Tag("<list>")],
+    Discriminator(lambda value: "<list>" if isinstance(value, list) else "<map>"),
+]

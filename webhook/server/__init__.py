@@ -1,0 +1,1 @@
+"""The process of `serve`: endpoints, certificates, reloads, and how it ends."""

@@ -1,0 +1,23 @@
+"""Where to listen and which files to read: what `serve` is told by flags or environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from webhook.shared.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `serve` works with."""
+
+    policy: Path
+    quotas: tuple[Path, ...]
+    kubeconfig: Path | None
+    no_quotas: bool
+    listen: Address
+    health_listen: Address
+    tls_cert_file: Path | None
+    tls_private_key_file: Path | None
+    tls_ca_file: Path | None
+    client_ca_file: Path | None
+    shutdown_delay: float

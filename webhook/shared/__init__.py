@@ -1,0 +1,1 @@
+"""What the webhook and `certs` both need: addresses, certificates in PEM, and the time."""

@@ -1,0 +1,1 @@
+"""What the program reports: log lines and metrics."""
