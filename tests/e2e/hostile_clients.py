@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tests import hostile
-from tests.server import EXAMPLES, trusting
+from tests.process import EXAMPLES, trusting
 
 MIB = 1024 * 1024
 PAUSE = 0.05  # seconds between a connection's end and the next

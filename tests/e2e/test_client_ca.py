@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import server
+from tests import process as server
 from tests.e2e.client import Client, Json, wait_for
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane, free_ports

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import server
+from tests import process as server
 from tests.e2e.client import Json
 from tests.e2e.rendering import run
 from tests.manifests import ROOT

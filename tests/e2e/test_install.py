@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import server, x509
+from tests import process as server
+from tests import x509
 from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane

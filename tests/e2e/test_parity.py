@@ -18,7 +18,7 @@ from random import Random
 
 import pytest
 
-from tests import server
+from tests import process as server
 from tests.e2e import generated
 from tests.e2e.client import Client, Json, Reply, path_of, wait_for
 from tests.e2e.installed import POLICY, Accounts, installed

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests import server
+from tests import process as server
 from tests.e2e.client import Client, wait_for
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.installed import POLICY, Accounts, Installed, called, issued, reachable, shipped

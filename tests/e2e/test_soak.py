@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.e2e.limited import limited
-from tests.server import EXAMPLES, PROGRAM, Client, Server, examples, running
+from tests.process import EXAMPLES, PROGRAM, Client, Server, examples, running
 
 MEMORY = 256 * 1024 * 1024  # as in the manifests
 SECONDS = 30.0

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.server import EXAMPLES, PATIENCE, Threaded, threaded, trusting
+from tests.process import EXAMPLES, PATIENCE, Threaded, threaded, trusting
 from webhook.admission.decision import Allowed, Decision, Denied
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.golden import Case, cases, readable
-from tests.server import PATIENCE, Client, serving, trusting
+from tests.process import PATIENCE, Client, serving, trusting
 from webhook.__main__ import main
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.server import EXAMPLES, PATIENCE, Threaded, serving, trusting
+from tests.process import EXAMPLES, PATIENCE, Threaded, serving, trusting
 from webhook.api.pod import ObjectMeta
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger

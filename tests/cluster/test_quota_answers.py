@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.api.test_nesting import JSON
 from tests.fake_apiserver import quota
-from tests.test_nesting import JSON
 from webhook.cluster import quota_answers
 from webhook.cluster.quota_answers import ReadError
 

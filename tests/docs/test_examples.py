@@ -7,7 +7,7 @@ import sys
 
 from click.testing import CliRunner
 
-from tests.server import EXAMPLES, PATIENCE, examples, running
+from tests.process import EXAMPLES, PATIENCE, examples, running
 from webhook.__main__ import main
 
 OUTCOMES = {

@@ -18,7 +18,7 @@ from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.policy.file import load
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "flyte.md"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "flyte.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 POLICY, *EXAMPLES = [yaml.safe_load(text) for text in BLOCK.findall(DOCUMENT.read_text())]
 KEYS = {"policy", "resources", "pod", "labels", "namespace", "quota"} | {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from tests.server import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
+from tests.process import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
 from webhook.admission import decide as admission
 from webhook.admission import wire as admission_review
 from webhook.cluster.ledger import Ledger

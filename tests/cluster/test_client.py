@@ -27,8 +27,8 @@ from tests.fake_apiserver import (
     status,
     stream,
 )
-from tests.server import EXAMPLES, Server, running
-from tests.test_app import counted, review
+from tests.process import EXAMPLES, Server, running
+from tests.server.test_app import counted, review
 from webhook.cluster import client as cluster
 from webhook.cluster.client import ClusterError
 from webhook.cluster.quota_answers import ReadError

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests import x509
-from tests.server import EXAMPLES, JSON, PATIENCE, running
-from tests.test_serving import VERSIONS, files, secret, write
+from tests.process import EXAMPLES, JSON, PATIENCE, running
+from tests.server.test_certificate import VERSIONS, files, secret, write
 from tests.volume import Volume
 from tests.x509 import Pair
 from webhook.server.certificate import Serving

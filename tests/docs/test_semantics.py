@@ -14,7 +14,7 @@ from webhook.api import quantity
 from webhook.api.pod import Pod, decode, decode_hook
 from webhook.api.resource_quota import ResourceQuota
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "semantics.md"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "semantics.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [yaml.safe_load(text) for text in BLOCK.findall(DOCUMENT.read_text())]
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate, CertificateBuilder
 
 from tests import x509
-from tests.server import EXAMPLES, PATIENCE
+from tests.process import EXAMPLES, PATIENCE
 from tests.volume import Volume
 from tests.x509 import DAY, NOW, Kind, Pair
 from webhook.cluster.ledger import Ledger

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
-from tests.server import (
+from tests.process import (
     EXAMPLES,
     FREE_PORTS,
     JSON,

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.server import EXAMPLES
+from tests.process import EXAMPLES
 from webhook.policy import yaml_text
 from webhook.policy.yaml_text import Document, Problem, ProblemsError, load_all, read_all
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from tests.server import EXAMPLES, PATIENCE, PROGRAM
+from tests.process import EXAMPLES, PATIENCE, PROGRAM
 from webhook.__main__ import main
 
 POLICY = """
