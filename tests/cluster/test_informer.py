@@ -352,7 +352,7 @@ async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.Captur
 async def test_a_watch_that_stays_open_works_though_nothing_happens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("webhook.reflector.SHORT", 0.01)
+    monkeypatch.setattr("webhook.cluster.informer.SHORT", 0.01)
     async with watching([HERE], [status(403), OPEN]) as seen:
         await seen.until_watching(2)
         await seen.until(lambda: seen.reflector.problems == {})
@@ -630,7 +630,7 @@ async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_on
     async with watching([HERE], [OPEN]) as seen:
         await seen.until_watching(1)
         if reply is silence:
-            monkeypatch.setattr("webhook.reflector.LIVE_SECONDS", 0.05)
+            monkeypatch.setattr("webhook.cluster.informer.LIVE_SECONDS", 0.05)
         seen.server.replies["live"] = [reply]
         assert [await seen.reflector.live("ns") for _ in range(2)] == [None, None]
         assert seen.reflector.problems == {}  # the cache is no worse for it

@@ -22,7 +22,7 @@ def test_a_moment_is_later_by_what_is_asked_for_and_at_most_the_last_one() -> No
 def test_a_clock_beyond_all_dates_shows_the_last_one(
     seconds: float, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    monkeypatch.setattr("webhook.clock.time", lambda: seconds)
+    monkeypatch.setattr("webhook.shared.clock.time", lambda: seconds)
     assert (clock.now(), clock.today()) == (clock.LAST, "9999-12-31")
     certificate, _ = tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
     assert load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc == clock.LAST
