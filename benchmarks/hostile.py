@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from benchmarks import samples, servers
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from tests import hostile
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate
 from webhook.policy.file import load
 from webhook.policy.model import Policy
 
@@ -38,8 +39,8 @@ def deciding(policy: Policy, body: bytes) -> Callable[[], Found]:
     """A turn: a whole decision, for each 100 KB of its review."""
 
     def decide(_: int) -> None:
-        request = admission_review.decode(body)
-        admission_review.encode(request, admission.mutate(request, policy, (), TODAY))
+        request = wire.decode(body)
+        encode(request, mutate(request, policy, (), TODAY))
 
     return lambda: {"us": microseconds(decide, 3)["us"] * BYTES / max(len(body), LEAST)}
 

@@ -10,6 +10,7 @@ import msgspec
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from webhook.api import pod as pods
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.resources import decode_hook
 from webhook.flyte.task import Task
 from webhook.policy.settings import Settings
 from webhook.rules import quota
@@ -40,7 +41,7 @@ def some_quotas(count: int) -> list[ResourceQuota]:
         }
         for number in range(count)
     ]
-    return [msgspec.convert(quota, ResourceQuota, dec_hook=pods.decode_hook) for quota in found]
+    return [msgspec.convert(quota, ResourceQuota, dec_hook=decode_hook) for quota in found]
 
 
 def decisions(quotas: int, containers: int) -> Callable[[], Found]:

@@ -8,15 +8,17 @@ from msgspec import Raw
 
 from benchmarks import samples, servers, throughput
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
 from webhook.admission.applied import applied
+from webhook.admission.decide import mutate
 from webhook.admission.decision import Allowed
 from webhook.admission.wire import Request
-from webhook.api import pod as pods
-from webhook.api.pod import NO_RESOURCES, Pod, Resources, Wire
+from webhook.api.pod import Pod
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.resources import NO_RESOURCES, Resources, decode_hook
+from webhook.api.wire import Wire
 from webhook.flyte.task import Task, identify
 from webhook.policy.file import load
 from webhook.policy.model import Policy
@@ -67,16 +69,16 @@ def some_policy() -> Policy:
 def some_quotas(count: int = 1) -> list[ResourceQuota]:
     """So many quotas with room for the Pods."""
     made = [samples.quota(name=f"quota-{number}") for number in range(count)]
-    return [msgspec.convert(quota, ResourceQuota, dec_hook=pods.decode_hook) for quota in made]
+    return [msgspec.convert(quota, ResourceQuota, dec_hook=decode_hook) for quota in made]
 
 
 def whole(body: bytes, policy: Policy, quotas: Sequence[ResourceQuota]) -> bytes:
     """From the body to the answer."""
-    request = admission_review.decode(body)
-    decision = admission.mutate(request, policy, quotas, TODAY)
+    request = wire.decode(body)
+    decision = mutate(request, policy, quotas, TODAY)
     if not isinstance(decision, Allowed) or not decision.changes:
         raise SystemExit(f"the Pod was meant to be changed: {decision}")
-    return admission_review.encode(request, decision)
+    return encode(request, decision)
 
 
 def pod_of(request: Request) -> Pod:
@@ -106,12 +108,12 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     policy, quotas = some_policy(), some_quotas()
     bodies = [samples.review(number) for number in range(count)]
     new = samples.new(count)
-    requests = [admission_review.decode(body) for body in bodies]
+    requests = [wire.decode(body) for body in bodies]
     tasks = [task_of(request, policy) for request in requests]
     settings = [policy.settings(task, samples.NAMESPACE, TODAY) for task in tasks]
     workloads = [workload_of(pod_of(r), t, s) for r, t, s in zip(requests, tasks, settings, strict=True)]
     made = [applied(workload) for workload in workloads]
-    decisions = [d for r in requests if isinstance(d := admission.mutate(r, policy, quotas, TODAY), Allowed)]
+    decisions = [d for r in requests if isinstance(d := mutate(r, policy, quotas, TODAY), Allowed)]
 
     answers = [whole(body, policy, quotas) for body in bodies]
 
@@ -121,13 +123,13 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
 
     steps: dict[str, Callable[[int], object]] = {
         "control": lambda i: json.loads(bodies[i]),
-        "decode": lambda i: admission_review.decode(bodies[i]),
+        "decode": lambda i: wire.decode(bodies[i]),
         "identify": lambda i: task_of(requests[i], policy),
         "settings": lambda i: policy.settings(tasks[i], samples.NAMESPACE, TODAY),
         "workload": lambda i: workload_of(pod_of(requests[i]), tasks[i], settings[i]),
         "rules, a known shape": lambda i: applied(workloads[i]),
         "quota": lambda i: quota.check(made[i].workload, made[i].cost, quotas, ["", ""]),
-        "encode, with the patch": lambda i: admission_review.encode(requests[i], decisions[i]),
+        "encode, with the patch": lambda i: encode(requests[i], decisions[i]),
         LIBRARY: libraries_part(bodies, answers),
         WHOLE: lambda i: whole(bodies[i], policy, quotas),
     }

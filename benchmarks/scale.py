@@ -13,8 +13,8 @@ import yaml
 from benchmarks import samples, servers
 from benchmarks.request_path import some_quotas, whole
 from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
-from webhook.api import pod as pods
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.resources import decode_hook
 from webhook.cluster.snapshot import Snapshot
 from webhook.policy.file import load
 
@@ -34,7 +34,7 @@ ROUNDS, SERVERS, REVIEWS = 25, 3, 300
 def decisions(size: str, count: int, pool: int, reviews: int) -> Callable[[], Found]:
     """A turn: the next so many reviews of a pool, in this process."""
     policy = load(policy_with(count if size in OVERRIDING else 0), "policy.yaml").policy
-    quotas = (msgspec.convert(it, ResourceQuota, dec_hook=pods.decode_hook) for it in some_namespaces(count))
+    quotas = (msgspec.convert(it, ResourceQuota, dec_hook=decode_hook) for it in some_namespaces(count))
     snapshot = Snapshot(quotas if size == "namespaces" else ())
     always = some_quotas(2)
     pairs = cycle([(BODIES[size](number, count), namespace(number, count)) for number in range(pool)])

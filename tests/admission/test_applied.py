@@ -14,9 +14,10 @@ from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data, pod_of
 from tests.workloads import workload
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
 from webhook.admission.applied import absent
+from webhook.admission.decide import mutate
 from webhook.flyte.namespace import NamespaceMapping
 from webhook.flyte.task import Task
 from webhook.policy.file import load
@@ -56,9 +57,9 @@ def answered(spec: Data, name: str = "a", **metadata: Any) -> tuple[Data, Data]:
     resource = {"group": "", "version": "v1", "resource": "pods"}
     request = {"uid": "u", "operation": "CREATE", "resource": resource, "namespace": NAMESPACE, "object": pod}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    decoded = admission_review.decode(json.dumps(review).encode())
-    decision = admission.mutate(decoded, POLICY, (), TODAY)
-    response = readable(admission_review.encode(decoded, decision))["response"]
+    decoded = wire.decode(json.dumps(review).encode())
+    decision = mutate(decoded, POLICY, (), TODAY)
+    response = readable(encode(decoded, decision))["response"]
     changed: Data = jsonpatch.apply_patch(pod, response.get("patch", []))
     told = response.get("auditAnnotations", {}).get("changes", {})
     return changed, told

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests import hostile
 from tests.vectors import Data
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision
 from webhook.policy.file import load
 from webhook.policy.model import Policy
@@ -25,21 +26,21 @@ TODAY = "2026-11-25"
 TEXT = "task_resources: {defaults: {cpu: 500m, memory: 500Mi}, limits: {cpu: 4, memory: 8Gi, gpu: 2}}"
 POLICY = load(TEXT, "policy.yaml").policy
 MIB = 2**20
-Decide = Callable[[admission_review.Request, Policy, tuple[()], str], Decision]
+Decide = Callable[[wire.Request, Policy, tuple[()], str], Decision]
 
 
-def answer(body: bytes, policy: Policy = POLICY, decide: Decide = admission.mutate) -> bytes:
-    request = admission_review.decode(body)
-    return admission_review.encode(request, decide(request, policy, (), TODAY))
+def answer(body: bytes, policy: Policy = POLICY, decide: Decide = mutate) -> bytes:
+    request = wire.decode(body)
+    return encode(request, decide(request, policy, (), TODAY))
 
 
-def response(body: bytes, policy: Policy = POLICY, decide: Decide = admission.mutate) -> Data:
+def response(body: bytes, policy: Policy = POLICY, decide: Decide = mutate) -> Data:
     found: Data = json.loads(answer(body, policy, decide))["response"]
     assert found["uid"] == hostile.UID
     return found
 
 
-endpoints = pytest.mark.parametrize("decide", [admission.mutate, admission.validate])
+endpoints = pytest.mark.parametrize("decide", [mutate, validate])
 
 
 @endpoints
@@ -89,9 +90,9 @@ def test_whatever_else_a_pod_holds_its_limits_are_lowered_to_the_maxima(make: Ca
         found = container["resources"]["limits"]
         assert found["cpu"] in ("4", "500m")
         assert found.get("nvidia.com/gpu", "2") == "2"
-    over = response(hostile.review(make()), decide=admission.validate)
+    over = response(hostile.review(make()), decide=validate)
     assert not over["allowed"]
-    assert response(hostile.review(stored), decide=admission.validate)["allowed"]
+    assert response(hostile.review(stored), decide=validate)["allowed"]
 
 
 def test_a_resize_of_what_is_larger_than_a_pod_can_be_is_refused() -> None:
@@ -128,7 +129,7 @@ def test_an_exemption_from_clamping_is_one_from_the_bounds() -> None:
 
 
 def test_a_message_names_no_more_than_twenty_values() -> None:
-    found = response(hostile.review(hostile.ORDINARY["100 containers"]()), decide=admission.validate)
+    found = response(hostile.review(hostile.ORDINARY["100 containers"]()), decide=validate)
     assert found["status"]["message"].count("over the maximum") == 20
     assert found["status"]["message"].endswith("; and 180 more")
 
@@ -188,7 +189,7 @@ FIXED = 2_000_000  # of either, whatever the Pod: 100 containers are filled and 
 
 
 @settings(max_examples=25, deadline=None)
-@given(specs(), st.sampled_from([admission.mutate, admission.validate]))
+@given(specs(), st.sampled_from([mutate, validate]))
 def test_any_object_is_answered_for_a_bounded_price_a_byte(spec: Data, decide: Decide) -> None:
     body = hostile.review(hostile.pod(spec))
     assert calls(lambda: response(body, decide=decide)) <= CALLS_A_BYTE * len(body) + FIXED

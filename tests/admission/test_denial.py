@@ -24,8 +24,9 @@ from tests.flyte_model import (
 )
 from tests.golden import readable
 from tests.vectors import Data, amounts, cases, params, quota_of, regexes
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate
 from webhook.api.quantity import QuantityError
 from webhook.policy.file import load
 from webhook.rules import quota
@@ -148,7 +149,7 @@ PODS = st.lists(containers(), min_size=1, max_size=2).map(
 SOME_QUOTAS = st.lists(quotas(), min_size=1, max_size=3, unique_by=lambda it: it["metadata"]["name"])
 
 
-def request_of(metadata: Data, spec: list[Data]) -> admission_review.Request:
+def request_of(metadata: Data, spec: list[Data]) -> wire.Request:
     pod = {"metadata": {"name": "p", **metadata}, "spec": {"containers": spec}}
     review = {
         "apiVersion": "admission.k8s.io/v1",
@@ -162,14 +163,14 @@ def request_of(metadata: Data, spec: list[Data]) -> admission_review.Request:
             "object": pod,
         },
     }
-    return admission_review.decode(json.dumps(review).encode())
+    return wire.decode(json.dumps(review).encode())
 
 
 def answered(metadata: Data, spec: list[Data], found: list[Data], policy: str = "{}") -> Refusal | None:
     """The error that the client gets of the API server; None where the Pod is created."""
     request = request_of(metadata, spec)
-    decision = admission.mutate(request, load(policy, "policy.yaml").policy, [*map(quota_of, found)], TODAY)
-    response = readable(admission_review.encode(request, decision))["response"]
+    decision = mutate(request, load(policy, "policy.yaml").policy, [*map(quota_of, found)], TODAY)
+    response = readable(encode(request, decision))["response"]
     if response["allowed"]:
         return None
     status = response["status"]
@@ -580,8 +581,8 @@ def test_flytes_own_owner_says_which_flyte_gets_the_answer_whatever_the_labels(
 
 def test_the_retry_after_is_where_the_api_server_takes_it_from() -> None:
     request = request_of(FLYTE_2[0], spec_of(cpu="2"))
-    decision = admission.mutate(request, load("{}", "policy.yaml").policy, [quota_of(CPU_3_OF_4)], TODAY)
-    status = msgspec.json.decode(admission_review.encode(request, decision))["response"]["status"]
+    decision = mutate(request, load("{}", "policy.yaml").policy, [quota_of(CPU_3_OF_4)], TODAY)
+    status = msgspec.json.decode(encode(request, decision))["response"]["status"]
     assert status["details"] == {"retryAfterSeconds": 30}
 
 
@@ -624,8 +625,8 @@ def test_a_pod_that_cannot_grow_is_told_by_how_much_it_can(cpu: str, used: str, 
             "oldObject": pods[1],
         },
     }
-    request = admission_review.decode(json.dumps(review).encode())
+    request = wire.decode(json.dumps(review).encode())
     found = quota_of(quota_named("q", of={"limits.cpu": (used, "8")}))
-    decision = admission.mutate(request, load("{}", "policy.yaml").policy, [found], TODAY)
-    status = readable(admission_review.encode(request, decision))["response"]["status"]
+    decision = mutate(request, load("{}", "policy.yaml").policy, [found], TODAY)
+    status = readable(encode(request, decision))["response"]["status"]
     assert (status["code"], status["message"]) == (403, f'pods "p" is forbidden: {message}')

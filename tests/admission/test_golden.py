@@ -6,22 +6,23 @@ from pathlib import Path
 import pytest
 
 from tests.golden import FILES, Case, cases, readable
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate, validate
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.policy.file import load
 
 TODAY = "2026-11-25"
-DECIDE = {"/mutate": admission.mutate, "/validate": admission.validate}
+DECIDE = {"/mutate": mutate, "/validate": validate}
 
 
 def answer(case: Case) -> bytes:
     ledger = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
-    request = admission_review.decode(case.text("review.json").encode())
+    request = wire.decode(case.text("review.json").encode())
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
     policy = load(case.text("policy.yaml"), "policy.yaml").policy
-    return admission_review.encode(request, DECIDE[case.endpoint](request, policy, quotas, TODAY))
+    return encode(request, DECIDE[case.endpoint](request, policy, quotas, TODAY))
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.golden import readable
 from tests.vectors import Data, quota_of
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate, validate
 from webhook.policy.file import load
 
 TODAY = "2026-11-25"
@@ -52,10 +53,10 @@ def review_of(pod: Data, old: Data | None = None, namespace: str = "flytesnacks-
 
 
 def response_to(pod: Data, policy: Data, *quotas: Data, endpoint: str = "mutate", **how: Any) -> Data:
-    request = admission_review.decode(review_of(pod, **how))
-    decide = admission.validate if endpoint == "validate" else admission.mutate
+    request = wire.decode(review_of(pod, **how))
+    decide = validate if endpoint == "validate" else mutate
     decision = decide(request, load(json.dumps(policy), "policy.yaml").policy, [*map(quota_of, quotas)], TODAY)
-    response: Data = readable(admission_review.encode(request, decision))["response"]
+    response: Data = readable(encode(request, decision))["response"]
     return response
 
 

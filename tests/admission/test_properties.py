@@ -33,9 +33,10 @@ from tests.apiserver import (
 from tests.golden import cases
 from tests.rules import numbers
 from tests.workloads import RULES, Context
-from webhook.admission import decide as admission
 from webhook.admission import record as trace
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Allowed, Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api import pod as pods
@@ -260,14 +261,14 @@ def review_of(pod: Json, **more: Any) -> Json:
 
 
 def decoded(pod: Json) -> Request:
-    return admission_review.decode(json.dumps(review_of(pod)).encode())
+    return wire.decode(json.dumps(review_of(pod)).encode())
 
 
 def mutated(pod: Json, policy: Policy) -> tuple[Json, Decision]:
     """The Pod after /mutate, patched by the independent library from the bytes of the answer, and the decision."""
     request = decoded(pod)
-    decision = admission.mutate(request, policy, (), TODAY)
-    return patched(pod, admission_review.encode(request, decision)), decision
+    decision = mutate(request, policy, (), TODAY)
+    return patched(pod, encode(request, decision)), decision
 
 
 def unchanged(pod: Json, policy: Policy) -> bool:
@@ -309,7 +310,7 @@ def test_a_mutated_pod_gets_no_patch_whether_defaulted_in_between_or_not(pod: Js
 def test_a_mutated_pod_passes_validate(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
     for after in (defaulted, stored):
-        assert isinstance(admission.validate(decoded(after(result)), policy, (), TODAY), Allowed)
+        assert isinstance(validate(decoded(after(result)), policy, (), TODAY), Allowed)
 
 
 @thorough
@@ -495,7 +496,7 @@ def test_pods_are_admitted_as_long_as_they_fit_into_the_quota(found: list[Json],
     for index, pod in enumerate(found):
         pod["metadata"]["name"] = f"pod-{index}"
         request = decoded(pod)
-        decision = admission.mutate(request, policy, ledger.quotas("n", request.meta), TODAY)
+        decision = mutate(request, policy, ledger.quotas("n", request.meta), TODAY)
         if isinstance(decision, Denied) and "must specify" in decision.message:
             continue
         stored = defaulted(mutated(pod, policy)[0])
@@ -585,14 +586,14 @@ def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
 def goes_through(body: bytes) -> None:
     """Nothing but BadReviewError is raised, each answer is an AdmissionReview, and each patch applies."""
     try:
-        request = admission_review.decode(body)
+        request = wire.decode(body)
     except BadReviewError:
         return
     ledger = Ledger(QUOTAS)
-    for decide in (admission.mutate, admission.validate):
+    for decide in (mutate, validate):
         quotas = ledger.quotas("default", request.meta, resize=request.resize)
         decision = decide(request, FUZZED, quotas, TODAY)
-        answer = admission_review.encode(request, decision)
+        answer = encode(request, decision)
         assert json.loads(answer)["response"]["uid"] == request.uid
         if isinstance(decision, Allowed):
             ledger.charge("default", request.meta, decision.charges, resize=request.resize)

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from tests.apiserver import amount
 from tests.vectors import Data
-from webhook.admission import decide as admission
 from webhook.admission import record as trace
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate
 from webhook.policy.file import load
 from webhook.rules.findings import Change
 
@@ -49,9 +50,9 @@ def review_of(pod: Data) -> bytes:
 
 
 def response_to(pod: Data, policy: str = POLICY) -> Data:
-    request = admission_review.decode(review_of(pod))
-    decision = admission.mutate(request, load(policy, "policy.yaml").policy, (), TODAY)
-    response: Data = json.loads(admission_review.encode(request, decision))["response"]
+    request = wire.decode(review_of(pod))
+    decision = mutate(request, load(policy, "policy.yaml").policy, (), TODAY)
+    response: Data = json.loads(encode(request, decision))["response"]
     return response
 
 
@@ -267,9 +268,9 @@ def test_a_resize_notes_nothing_on_the_pod_but_in_the_audit_log() -> None:
     old["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}
     review = json.loads(review_of(containers_of(1)))
     review["request"] |= {"operation": "UPDATE", "subResource": "resize", "oldObject": old}
-    request = admission_review.decode(json.dumps(review).encode())
-    decision = admission.mutate(request, load(POLICY, "policy.yaml").policy, (), TODAY)
-    response = json.loads(admission_review.encode(request, decision))["response"]
+    request = wire.decode(json.dumps(review).encode())
+    decision = mutate(request, load(POLICY, "policy.yaml").policy, (), TODAY)
+    response = json.loads(encode(request, decision))["response"]
     assert [it["path"] for it in json.loads(base64.b64decode(response["patch"]))] == [
         "/spec/containers/0/resources/limits/cpu"
     ]

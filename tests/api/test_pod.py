@@ -8,8 +8,9 @@ import pytest
 from tests import workloads
 from tests.vectors import Data, cases, params, pod_of, texts
 from webhook.api import pod as pods
-from webhook.api.pod import Resources, Toleration, decode
+from webhook.api.pod import Toleration, decode
 from webhook.api.quantity import parse
+from webhook.api.resources import Resources, decode_hook
 
 NULLS: Data = {
     "apiVersion": None,
@@ -119,7 +120,7 @@ def test_a_bare_number_keeps_every_digit(raw: str, text: str) -> None:
 
 def test_no_other_type_is_decoded_by_our_hook() -> None:
     with pytest.raises(NotImplementedError):
-        pods.decode_hook(complex, "1")
+        decode_hook(complex, "1")
 
 
 @pytest.mark.parametrize(

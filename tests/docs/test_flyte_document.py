@@ -12,8 +12,9 @@ import yaml
 from tests import flyte_model
 from tests.golden import readable
 from tests.vectors import Data, cases, params
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.policy.file import load
@@ -51,10 +52,10 @@ def answer(example: Data, made_by: str = "flyte1") -> tuple[Data, Data]:
     resource = {"group": "", "version": "v1", "resource": "pods"}
     sent = {"uid": "u", "operation": "CREATE", "resource": resource, "namespace": namespace, "object": pod}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": sent}
-    request = admission_review.decode(json.dumps(review).encode())
+    request = wire.decode(json.dumps(review).encode())
     policy = load(json.dumps(example.get("policy", POLICY)), "policy.yaml").policy
-    decision = admission.mutate(request, policy, quotas(example, namespace), "2026-11-25")
-    response: Data = readable(admission_review.encode(request, decision))["response"]
+    decision = mutate(request, policy, quotas(example, namespace), "2026-11-25")
+    response: Data = readable(encode(request, decision))["response"]
     return response, jsonpatch.apply_patch(pod, response.get("patch", []))
 
 
@@ -64,7 +65,7 @@ def quotas(example: Data, namespace: str) -> Any:
     metadata = {"name": "project-quota", "namespace": namespace}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "status": example["quota"]}
     ledger = Ledger(manifests.quotas(json.dumps(quota), "quotas.yaml"))
-    return ledger.quotas(namespace, admission_review.Request(uid="u").meta)
+    return ledger.quotas(namespace, wire.Request(uid="u").meta)
 
 
 def flytes_names(example: Data, part: str) -> Data:

@@ -11,8 +11,9 @@ import yaml
 
 from tests.workloads import check, default, usage
 from webhook.api import quantity
-from webhook.api.pod import Pod, decode, decode_hook
+from webhook.api.pod import Pod, decode
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.resources import decode_hook
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "semantics.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)

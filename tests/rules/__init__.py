@@ -5,7 +5,8 @@ from typing import Any
 from tests.vectors import Data, pod_of
 from tests.workloads import Context, clamp, fill
 from webhook.api import pod as pods
-from webhook.api.pod import NO_RESOURCES, Pod
+from webhook.api.pod import Pod
+from webhook.api.resources import NO_RESOURCES
 from webhook.flyte.task import identify
 from webhook.policy.file import load
 

@@ -7,8 +7,9 @@ import pytest
 from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate, validate
 from webhook.policy.file import load
 
 FLYTE_1 = {"labels": {"execution-id": "x"}}
@@ -32,10 +33,10 @@ def response_to(claims: object, policy: str, metadata: Data, endpoint: str = "mu
         "oldObject": old,
     }
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    decoded = admission_review.decode(json.dumps(review).encode())
-    decide = admission.validate if endpoint == "validate" else admission.mutate
+    decoded = wire.decode(json.dumps(review).encode())
+    decide = validate if endpoint == "validate" else mutate
     decision = decide(decoded, load(policy, "policy.yaml").policy, (), TODAY)
-    response: Data = readable(admission_review.encode(decoded, decision))["response"]
+    response: Data = readable(encode(decoded, decision))["response"]
     return response
 
 

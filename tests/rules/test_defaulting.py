@@ -6,7 +6,7 @@ from tests import workloads as effective
 from tests.vectors import Data, cases, params, pod_of, texts
 from tests.workloads import default
 from webhook.api import pod as pods
-from webhook.api.pod import Resources
+from webhook.api.resources import Resources
 
 CASES = cases("quota.json", "defaultingAndValidation")
 

@@ -6,7 +6,7 @@ from tests.rules import PLATFORM, clamped, container, context, filled, spec, tas
 from tests.vectors import Data
 from tests.workloads import clamp
 from webhook.api import pod as pods
-from webhook.api.pod import NO_RESOURCES
+from webhook.api.resources import NO_RESOURCES
 
 FULL = {"cpu": "1", "memory": "1Gi"}
 TOGETHER = "not set; the limits of its containers are"

@@ -13,8 +13,8 @@ import pytest
 from starlette.types import Message
 
 from tests.process import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.decide import mutate
 from webhook.cluster.ledger import Ledger
 from webhook.http import body
 from webhook.policy.model import Policy
@@ -274,7 +274,7 @@ async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatc
     async def send(message: Message) -> None:
         sent.append(message)
 
-    endpoint = app.Endpoint("/mutate", admission.mutate, Service(Policy(), Ledger([])), body.Budget())
+    endpoint = app.Endpoint("/mutate", mutate, Service(Policy(), Ledger([])), body.Budget())
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
     async with asyncio.timeout(PATIENCE / 10):
         await endpoint(scope, receive, send)
@@ -395,7 +395,7 @@ def test_large_blocks_of_resources_are_not_kept_in_memory() -> None:
     def decode(name: str) -> None:
         data = review()
         data["request"]["object"]["spec"]["resources"] = {"claims": [{"name": name}]}
-        admission_review.decode(json.dumps(data).encode())
+        wire.decode(json.dumps(data).encode())
 
     decode("warm")
     tracemalloc.start()

@@ -14,6 +14,7 @@ from webhook.api.pod import Pod
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import ResourceList
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.resources import decode_hook
 
 Data = dict[str, Any]
 
@@ -46,12 +47,12 @@ def pod_of(data: Data) -> Pod:
 
 
 def quota_of(data: Data) -> ResourceQuota:
-    return msgspec.convert(data, ResourceQuota, dec_hook=pod.decode_hook)
+    return msgspec.convert(data, ResourceQuota, dec_hook=decode_hook)
 
 
 def amounts(texts: dict[str, str]) -> ResourceList:
     """By numeric value, as the vectors are to be compared."""
-    return msgspec.convert(texts, dict[str, Quantity], dec_hook=pod.decode_hook)
+    return msgspec.convert(texts, dict[str, Quantity], dec_hook=decode_hook)
 
 
 def texts(resources: ResourceList) -> dict[str, str]:

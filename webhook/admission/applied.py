@@ -14,7 +14,7 @@ from msgspec import Struct
 from webhook.admission.record import merged
 from webhook.api import bounds as limits
 from webhook.api import patch
-from webhook.api.pod import Resources
+from webhook.api.resources import Resources
 from webhook.rules import changed
 from webhook.rules.defaulting import default
 from webhook.rules.findings import Change

@@ -15,8 +15,9 @@ from webhook.admission.record import CHANGES, Record, names
 from webhook.api import bounds as limits
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
-from webhook.api.pod import Pod, Resources, Toleration
+from webhook.api.pod import Pod, Toleration
 from webhook.api.quantity import Quantity, QuantityError, parse
+from webhook.api.resources import Resources
 from webhook.rules.findings import Change
 
 APPENDED: Final = "/spec/tolerations/-"

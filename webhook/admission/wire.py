@@ -6,12 +6,12 @@ from typing import Final, Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from webhook.admission import record as trace
-from webhook.admission.decision import Allowed, Decision, Denied, outcome
 from webhook.api import bounds as limits
 from webhook.api import pod as pods
 from webhook.api.nesting import TooNestedError, shallow
-from webhook.api.pod import Pod, Wire
+from webhook.api.pod import Pod
+from webhook.api.resources import decode_hook
+from webhook.api.wire import Wire
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
@@ -189,73 +189,5 @@ def _handled(request: _Request) -> tuple[bool, bool]:
     return resize or (request.operation == "CREATE" and not request.sub_resource), resize
 
 
-_decode_of_pod: Final = msgspec.json.Decoder(_Review[_OfPod], dec_hook=pods.decode_hook, float_hook=str).decode
+_decode_of_pod: Final = msgspec.json.Decoder(_Review[_OfPod], dec_hook=decode_hook, float_hook=str).decode
 _decode_of_anything: Final = msgspec.json.Decoder(_Review[_OfAnything]).decode
-
-
-class _Details(Wire, frozen=True):
-    retry_after_seconds: int
-
-
-class _Status(Wire, frozen=True):
-    code: int
-    reason: str
-    message: str
-    details: _Details | None = None
-
-
-class _Response(Wire, frozen=True):
-    uid: str
-    allowed: bool
-    audit_annotations: dict[str, str | Raw] | None = None
-    patch_type: str | None = None
-    patch: bytes | None = None
-    status: _Status | None = None
-    warnings: list[str] | None = None
-
-
-class _Answer(Wire, frozen=True):
-    response: _Response
-    api_version: str
-    kind: str
-
-
-def encode(request: Request, decision: Decision) -> bytes:
-    """The AdmissionReview that answers the request; a patch is there only if something changes.
-
-    Changes are in the audit annotation `changes`, and on the Pod in an annotation; see `webhook.admission.record`.
-    """
-    if request.pod is None and not request.problem:
-        return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
-    decided, pod = outcome(decision), request.pod or Pod()
-    told = trace.record(pod, decided)
-    operations = _patch(request, decision, told) if isinstance(decision, Allowed) and told else None
-    response = _Response(
-        request.uid,
-        allowed=not isinstance(decision, Denied),
-        audit_annotations=trace.audit(decision, told),
-        patch_type="JSONPatch" if operations else None,
-        patch=operations,
-        status=_status(decision) if isinstance(decision, Denied) else None,
-        warnings=trace.warnings(pod, decision) or None,
-    )
-    return _encode(_Answer(response, API_VERSION, KIND))
-
-
-_encode: Final = msgspec.json.Encoder().encode
-
-
-def _status(denied: Denied) -> _Status:
-    seconds = denied.retry_after_seconds
-    return _Status(denied.code, denied.reason, denied.message, None if seconds is None else _Details(seconds))
-
-
-def patch_of(request: Request, decision: Allowed) -> bytes:
-    """Return the JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
-    return _patch(request, decision, trace.record(request.pod or Pod(), decision))
-
-
-def _patch(request: Request, decision: Allowed, told: bytes) -> bytes:
-    # pods/resize drops annotations: nothing is noted there.
-    note = b"" if request.resize else trace.noted(request.pod or Pod(), told)
-    return b"[%b%b%b]" % (decision.patch, b"," if note else b"", note)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from webhook.api.pod import Wire
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
+from webhook.api.wire import Wire
 
 Charges: TypeAlias = Mapping[str, ResourceList]  # name of a quota -> what one Pod takes of it
 

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from webhook.api.nesting import shallow
-from webhook.api.pod import Wire, decode_hook
 from webhook.api.resource_quota import QuotaMeta, ResourceQuota
+from webhook.api.resources import decode_hook
+from webhook.api.wire import Wire
 
 GONE: Final = 410  # what was asked for has been compacted away
 LONGEST_PAUSE: Final = 60.0  # seconds; a server that asks for more is asked again all the same

@@ -35,4 +35,5 @@ class Snapshot:
 
 
 def by_name(quotas: Iterable[ResourceQuota]) -> tuple[ResourceQuota, ...]:
+    """Return the quotas in the order of their names."""
     return tuple(sorted(quotas, key=lambda quota: quota.name))

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from webhook.api.pod import decode_hook
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.resources import decode_hook
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, load_all
 
 

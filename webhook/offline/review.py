@@ -8,9 +8,10 @@ import jsonpatch
 import msgspec
 from msgspec.structs import replace
 
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import patch_of
 from webhook.admission.applied import operations
+from webhook.admission.decide import mutate
 from webhook.admission.decision import Allowed, Decision, Denied, Told, outcome
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api.pod import Pod, containers, decode
@@ -62,26 +63,26 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
     except BadReviewError as error:
         raise manifest.problem(str(error)) from error
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
-    decision = admission.mutate(request, policy, quotas, today)
+    decision = mutate(request, policy, quotas, today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
     if not request.dry_run:
         ledger.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
     if isinstance(decision, Allowed) and decision.changes:
-        stored = _patched(stored, admission_review.patch_of(request, decision))
+        stored = _patched(stored, patch_of(request, decision))
     return Report(request, decision, stored)
 
 
 def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
     """The review, and its Pod as the API server would hand it over: its defaults are applied to a manifest first."""
     if manifest.kind == "AdmissionReview":
-        request = admission_review.decode(msgspec.json.encode(manifest.data))
+        request = wire.decode(msgspec.json.encode(manifest.data))
         return request, manifest.data["request"].get("object")
     metadata = manifest.data.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
     review = {
-        "apiVersion": admission_review.API_VERSION,
-        "kind": admission_review.KIND,
+        "apiVersion": wire.API_VERSION,
+        "kind": wire.KIND,
         "request": {
             "uid": "review",
             "operation": "CREATE",
@@ -90,7 +91,7 @@ def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
             "object": manifest.data,
         },
     }
-    request = admission_review.decode(msgspec.json.encode(review))
+    request = wire.decode(msgspec.json.encode(review))
     if request.pod is None:
         raise manifest.problem(request.problem)
     workload = workload_of(request.pod, Task(1), Settings())

@@ -3,7 +3,7 @@
 This is the other half of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go, applied to every container.
 """
 
-from webhook.api.pod import Resources
+from webhook.api.resources import Resources
 from webhook.policy.settings import Settings
 from webhook.rules.edit import Edit, Edited, edited
 from webhook.rules.findings import Change

@@ -4,8 +4,8 @@ SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/def
 `spec.resources` lacks is summed up after /mutate only (PodLevelResourcesFixDefaulting); quotas count the same anyway.
 """
 
-from webhook.api.pod import Resources
 from webhook.api.resource_list import HUGEPAGES
+from webhook.api.resources import Resources
 from webhook.rules.edit import Edit, Edited, edited
 from webhook.rules.effective import aggregate, limits_of, requests_of
 from webhook.rules.findings import Change

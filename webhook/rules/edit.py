@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from webhook.api.patch import escape
-from webhook.api.pod import NO_RESOURCES, Resources
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import ResourceList
+from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.rules.findings import Change, Rule
 from webhook.rules.workload import Workload
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from webhook.api import resource_list
-from webhook.api.pod import NO_RESOURCES
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.api.resources import NO_RESOURCES
 from webhook.rules.workload import Block, Workload
 
 COMPUTE: Final = ("cpu", "memory")

@@ -6,8 +6,8 @@ Flyte. Where cpu or memory has a maximum and no default, the maximum is the defa
 nothing would bound it.
 """
 
-from webhook.api.pod import Resources
 from webhook.api.resource_list import is_device
+from webhook.api.resources import Resources
 from webhook.policy.settings import Defaults
 from webhook.rules.edit import Edit, Edited, edited
 from webhook.rules.findings import Change

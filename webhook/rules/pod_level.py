@@ -8,9 +8,9 @@ there no request is under the sum of the containers' requests, and no limit unde
 from typing import NamedTuple
 
 from webhook.api import resource_list
-from webhook.api.pod import Resources
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
+from webhook.api.resources import Resources
 from webhook.policy.settings import Defaults, Settings
 from webhook.rules.edit import Edit, Edited, edited, has_negative
 from webhook.rules.effective import COMPUTE, aggregate, limits_of

@@ -13,10 +13,10 @@ from typing import Final
 from msgspec import Struct
 
 from webhook.api import resource_list
-from webhook.api.pod import NO_RESOURCES, Resources
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.api.resource_quota import Charges, ResourceQuota
+from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.rules.effective import effective_limits, effective_requests, has_pod_level_resources, qos
 from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.rules.quota_scopes import in_scopes

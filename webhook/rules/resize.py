@@ -4,9 +4,9 @@ A resize changes cpu and memory alone, of every container that has not ended (Va
 `pkg/apis/core/validation`). Only what grows is looked at: a running container never loses what it has.
 """
 
-from webhook.api.pod import Resources
 from webhook.api.quantity import ZERO
 from webhook.api.resource_list import EMPTY, only
+from webhook.api.resources import Resources
 from webhook.policy.settings import Settings
 from webhook.rules.edit import Edit, Edited, edited
 from webhook.rules.effective import COMPUTE, aggregate, limits_of, requests_of

@@ -10,18 +10,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook.api.pod import (
-    NO_RESOURCES,
-    Affinity,
-    Container,
-    ContainerStatus,
-    Pod,
-    PodAffinity,
-    PodStatus,
-    Resources,
-    Toleration,
-)
+from webhook.api.pod import Affinity, Container, ContainerStatus, Pod, PodAffinity, PodStatus, Toleration
 from webhook.api.resource_list import EMPTY, ResourceList
+from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.flyte.task import Task
 from webhook.policy.settings import Settings
 

@@ -13,8 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from webhook.admission import decide as admission
-from webhook.admission import wire as admission_review
+from webhook.admission import wire
+from webhook.admission.answer import encode
+from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision, Denied, Told, outcome
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api.resource_quota import ResourceQuota
@@ -55,8 +56,8 @@ class Webhook:
         """Both endpoints decide by what the service has at the time."""
         budget = Budget()
         self._endpoints = {
-            "/mutate": Endpoint("/mutate", admission.mutate, service, budget),
-            "/validate": Endpoint("/validate", admission.validate, service, budget),
+            "/mutate": Endpoint("/mutate", mutate, service, budget),
+            "/validate": Endpoint("/validate", validate, service, budget),
         }
         routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in self._endpoints.items()]
 
@@ -115,7 +116,7 @@ class Endpoint:
         """Decide about the review in the body; a refusal on cached quotas once more, on live ones."""
         start = perf_counter()
         try:
-            request = admission_review.decode(body)
+            request = wire.decode(body)
         except BadReviewError as error:
             raise RejectedError(400, str(error)) from error
         decision, cluster = self._decided(request), self._service.cluster
@@ -159,7 +160,7 @@ class Endpoint:
 
     def _reply(self, request: Request, decision: Decision, start: float) -> Reply:
         """The decision as it is sent; the log and the metrics have time until then."""
-        body = admission_review.encode(request, decision)
+        body = encode(request, decision)
         note = partial(self._note, request, decision, perf_counter() - start)
         return Reply(200, JSON, body, note)
 

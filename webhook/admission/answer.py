@@ -1,0 +1,80 @@
+"""The AdmissionReview that answers: from a Decision to bytes."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from webhook.admission import record
+from webhook.admission.decision import Allowed, Decision, Denied, outcome
+from webhook.admission.wire import API_VERSION, KIND, Request
+from webhook.api.pod import Pod
+from webhook.api.wire import Wire
+
+
+class _Details(Wire, frozen=True):
+    retry_after_seconds: int
+
+
+class _Status(Wire, frozen=True):
+    code: int
+    reason: str
+    message: str
+    details: _Details | None = None
+
+
+class _Response(Wire, frozen=True):
+    uid: str
+    allowed: bool
+    audit_annotations: dict[str, str | Raw] | None = None
+    patch_type: str | None = None
+    patch: bytes | None = None
+    status: _Status | None = None
+    warnings: list[str] | None = None
+
+
+class _Answer(Wire, frozen=True):
+    response: _Response
+    api_version: str
+    kind: str
+
+
+def encode(request: Request, decision: Decision) -> bytes:
+    """The AdmissionReview that answers the request; a patch is there only if something changes.
+
+    Changes are in the audit annotation `changes`, and on the Pod in an annotation; see `webhook.admission.record`.
+    """
+    if request.pod is None and not request.problem:
+        return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
+    decided, pod = outcome(decision), request.pod or Pod()
+    told = record.record(pod, decided)
+    operations = _patch(request, decision, told) if isinstance(decision, Allowed) and told else None
+    response = _Response(
+        request.uid,
+        allowed=not isinstance(decision, Denied),
+        audit_annotations=record.audit(decision, told),
+        patch_type="JSONPatch" if operations else None,
+        patch=operations,
+        status=_status(decision) if isinstance(decision, Denied) else None,
+        warnings=record.warnings(pod, decision) or None,
+    )
+    return _encode(_Answer(response, API_VERSION, KIND))
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _status(denied: Denied) -> _Status:
+    seconds = denied.retry_after_seconds
+    return _Status(denied.code, denied.reason, denied.message, None if seconds is None else _Details(seconds))
+
+
+def patch_of(request: Request, decision: Allowed) -> bytes:
+    """Return the JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
+    return _patch(request, decision, record.record(request.pod or Pod(), decision))
+
+
+def _patch(request: Request, decision: Allowed, told: bytes) -> bytes:
+    # pods/resize drops annotations: nothing is noted there.
+    note = b"" if request.resize else record.noted(request.pod or Pod(), told)
+    return b"[%b%b%b]" % (decision.patch, b"," if note else b"", note)
