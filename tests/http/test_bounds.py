@@ -27,6 +27,7 @@ from webhook.http import listener as http_server
 from webhook.http import protocol as bounded_http
 from webhook.policy.model import Policy
 from webhook.server import app
+from webhook.server.reviewer import Decide, Reviewer
 from webhook.server.state import Service
 from webhook.telemetry.metrics import Metrics
 
@@ -405,9 +406,10 @@ class Sender:
         return int(self.answers[0]["status"])
 
 
-def endpoint(budget: int, service: Service | None = None, decide: app.Decide | None = None) -> app.Endpoint:
+def endpoint(budget: int, service: Service | None = None, decide: Decide | None = None) -> app.Endpoint:
     service = service or Service(Policy(), Ledger([]))
-    return app.Endpoint("/mutate", decide or (lambda *_: Allowed()), service, body.Budget(budget))
+    reviewer = Reviewer("/mutate", decide or (lambda *_: Allowed()), service)
+    return app.Endpoint("/mutate", reviewer, body.Budget(budget), service.metrics)
 
 
 PADDED = REVIEW + b" " * body.FREE

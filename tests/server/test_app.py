@@ -19,6 +19,7 @@ from webhook.cluster.ledger import Ledger
 from webhook.http import body
 from webhook.policy.model import Policy
 from webhook.server import app
+from webhook.server.reviewer import Reviewer
 from webhook.server.state import Service
 
 MIB = 1024 * 1024
@@ -274,7 +275,8 @@ async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatc
     async def send(message: Message) -> None:
         sent.append(message)
 
-    endpoint = app.Endpoint("/mutate", mutate, Service(Policy(), Ledger([])), body.Budget())
+    service = Service(Policy(), Ledger([]))
+    endpoint = app.Endpoint("/mutate", Reviewer("/mutate", mutate, service), body.Budget(), service.metrics)
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
     async with asyncio.timeout(PATIENCE / 10):
         await endpoint(scope, receive, send)

@@ -15,7 +15,7 @@ from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task
 from webhook.policy.file import Loaded, load
 from webhook.server import reload
-from webhook.server.app import health
+from webhook.server.health import health
 from webhook.server.state import Service
 
 GOOD, BETTER = "task_resources: {limits: {cpu: 4}}", "task_resources: {limits: {cpu: 8}}"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import uvloop
 
 from webhook.http.listener import PROBES, REVIEWS, configured
-from webhook.server.app import Webhook, health
+from webhook.server.app import Webhook
 from webhook.server.certificate import Serving
+from webhook.server.health import health
 from webhook.server.options import Options
 from webhook.server.reload import following
 from webhook.server.state import Service
