@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 CODE := webhook certs examples tests benchmarks
 BENCHMARKS := request_path throughput through_api_server scale quota hostile stalls start
 
-.PHONY: help setup run serve test e2e check format schema lock image bench clean
+.PHONY: help setup run serve test e2e check lint format schema lock image bench clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,23 +25,24 @@ run: $(SETUP) ## Answer the example Pods over https and print what changes
 serve: $(SETUP) ## Keep the webhook running with the example policy
 	$(BIN)/python examples/demo.py --keep
 
-test: $(SETUP) ## Run the tests but those of `make e2e`
-	$(BIN)/pytest -n auto
+test: $(SETUP) ## Run the tests but those of `make e2e`; ARGS=… chooses some, COVERAGE=1 measures their coverage
+	$(if $(COVERAGE),$(BIN)/coverage erase)
+	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(BIN)/pytest) -n auto $(ARGS)
+	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
 
 e2e: $(SETUP) ## Run the tests that take a control plane: Kubernetes 1.37, or KUBERNETES=1.36
 	@$(BIN)/python -m tests.e2e.controlplane.binaries
 	$(BIN)/pytest tests/e2e
 
-check: $(SETUP) ## Run formatter, linters, types, import contracts, and the tests with coverage
+check: lint ## Run what `make lint` does, and the tests with their coverage
+	$(MAKE) test COVERAGE=1
+
+lint: $(SETUP) ## Run formatter, linters, types, and import contracts
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
 
 format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)

@@ -13,7 +13,7 @@
         refusal         for now or for ever, and who asks -> Denied
       trace             Changes -> annotation, audit annotations, warnings
       patch             Changes -> JSON Patch
-      admission_review  encodes Allowed, Denied, or Told
+      admission_review  encodes Allowed, Denied, or ReportOnly
       ──
       app               answers, one log line, metrics
 

@@ -40,19 +40,19 @@ class _Answer(Wire, frozen=True):
 
 
 def encode(request: Request, decision: Decision) -> bytes:
-    """The AdmissionReview that answers the request; a patch is there only if something changes.
+    """Return the AdmissionReview that answers the request; it has a patch only if something changes.
 
     Changes are in the audit annotation `changes`, and on the Pod in an annotation; see `webhook.admission.record`.
     """
     if request.pod is None and not request.problem:
         return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
     decided, pod = outcome(decision), request.pod or Pod()
-    told = record.record(pod, decided)
-    operations = _patch(request, decision, told) if isinstance(decision, Allowed) and told else None
+    text = record.record(pod, decided)
+    operations = _patch(request, decision, text) if isinstance(decision, Allowed) and text else None
     response = _Response(
         request.uid,
         allowed=not isinstance(decision, Denied),
-        audit_annotations=record.audit(decision, told),
+        audit_annotations=record.audit(decision, text),
         patch_type="JSONPatch" if operations else None,
         patch=operations,
         status=_status(decision) if isinstance(decision, Denied) else None,
@@ -74,7 +74,7 @@ def patch_of(request: Request, decision: Allowed) -> bytes:
     return _patch(request, decision, record.record(request.pod or Pod(), decision))
 
 
-def _patch(request: Request, decision: Allowed, told: bytes) -> bytes:
+def _patch(request: Request, decision: Allowed, text: bytes) -> bytes:
     # pods/resize drops annotations: nothing is noted there.
-    note = b"" if request.resize else record.noted(request.pod or Pod(), told)
+    note = b"" if request.resize else record.noted(request.pod or Pod(), text)
     return b"[%b%b%b]" % (decision.patch, b"," if note else b"", note)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from webhook.admission import denial as refusal
 from webhook.admission import earlier
 from webhook.admission.applied import applied, operations, standing
-from webhook.admission.decision import Allowed, Decision, Denied, Told
+from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly
 from webhook.admission.record import by_name, merged
 from webhook.admission.wire import Request
 from webhook.api import patch
@@ -122,8 +122,8 @@ def _validated(subject: Subject) -> Allowed | Denied:
 
 def _subject(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Subject | None:
     """Return None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
-    pod = request.pod
-    task = identify(pod, request.namespace, policy.identification) if pod else None
+    pod, stored = request.pod, request.old or request.pod  # a resize changes no label, whatever labels it brings
+    task = identify(stored, request.namespace, policy.identification) if stored else None
     if pod is None or task is None:
         return None
     settings = policy.settings(task, request.namespace, today)
@@ -135,7 +135,7 @@ def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
     if subject.settings.mode == "enforce":
         return decision
     workload = subject.workload
-    return Told(decision, check(workload, cost(default(workload)[0]), subject.quotas, subject.names).charges)
+    return ReportOnly(decision, check(workload, cost(default(workload)[0]), subject.quotas, subject.names).charges)
 
 
 def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
@@ -148,7 +148,7 @@ def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
     if "clamp" in settings.skips:
         return Allowed(settings=settings)
     denied = _too_large(request, request.problem, settings)
-    return denied if settings.mode == "enforce" else Told(denied)
+    return denied if settings.mode == "enforce" else ReportOnly(denied)
 
 
 def _too_large(request: Request, why: str, settings: Settings) -> Denied:

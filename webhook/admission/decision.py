@@ -33,16 +33,16 @@ class Denied(Struct, frozen=True):
     earlier: tuple[Change, ...] = ()
 
 
-class Told(Struct, frozen=True):
-    """Nothing is done to the Pod: what would be is only told, in the modes `warn` and `audit`."""
+class ReportOnly(Struct, frozen=True):
+    """The Pod may be created as it is; what would happen is only reported, in the modes `warn` and `audit`."""
 
     would: Allowed | Denied
     charges: Mapping[str, ResourceList] = {}
 
 
-Decision: TypeAlias = Allowed | Denied | Told
+Decision: TypeAlias = Allowed | Denied | ReportOnly
 
 
 def outcome(decision: Decision) -> Allowed | Denied:
-    """What was decided, or would have been."""
-    return decision.would if isinstance(decision, Told) else decision
+    """Return what was decided, or would have been."""
+    return decision.would if isinstance(decision, ReportOnly) else decision

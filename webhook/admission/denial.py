@@ -1,4 +1,4 @@
-"""How a Pod is refused that its quotas have no room for, so that whoever made it does the right thing.
+"""The denial of a Pod that its quotas have no room for, worded so that its maker does the right thing.
 
 Flyte 1 looks for `exceeded quota` in a 403 and reads `requested:` and `limited:` out of it with regular expressions:
 not less requested than limited is a task that fails for good (flytepropeller `backoff/handler.go`). Flyte 2 looks at
@@ -31,14 +31,14 @@ NEEDED: Final = COUNTS.union(f"{side}{name}" for side in ("", "requests.", "limi
 
 
 def creator(task: Task) -> Creator:
-    """Who made the Pod, and will get the answer."""
+    """Return who made the Pod, and gets the answer."""
     if task.operated:
         return "operator"
     return "flyte1" if task.generation == 1 else "flyte2"
 
 
 def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *, grows: bool = False) -> Denied:
-    """The refusal of the Pod `who`, or of its growth, with the status of the policy for its maker and the outlook."""
+    """Deny the Pod `who`, or its growth, with the status that the policy has for its maker and the outlook."""
     outlook = _outlook(verdict)
     codes = settings.verdicts.never_fits if outlook == "never-fits" else settings.verdicts.fits_later
     code = codes[asked_by]
@@ -55,13 +55,13 @@ def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *
 
 
 def not_allowed(who: str, asked_by: Creator, settings: Settings, why: str) -> Denied:
-    """The refusal of the Pod `who` for something that the policy does not allow, however much is free."""
+    """Deny the Pod `who` for something that the policy does not allow, however much is free."""
     code = NOT_ALLOWED[asked_by]
     return Denied(code, REASONS[code], f'pods "{who}" is forbidden: {why}', settings=settings)
 
 
 def _outlook(verdict: Verdict) -> Outlook:
-    """Never: even in an empty namespace it would be refused."""
+    """Return "never-fits" for a Pod that would be refused in an empty namespace too."""
     never = any(
         isinstance(violation, Unspecified)
         or (isinstance(violation, Exceeded) and any(_over(violation, name, verdict) for name in violation.resources))
@@ -75,7 +75,7 @@ def _over(violation: Exceeded, name: str, verdict: Verdict) -> bool:
 
 
 def _so_that_flyte1_waits(violation: Violation) -> str:
-    """As kube-apiserver words it, but for what Flyte 1 would take for something that never fits."""
+    """Return the text of kube-apiserver, but for what Flyte 1 would take for something that never fits."""
     if not isinstance(violation, Exceeded):
         return f"{violation}, which is no exceeded quota yet"
     # Two blanks: Flyte 1's expressions want one, and take a Pod that asks for exactly the quota for impossible.
@@ -86,7 +86,7 @@ def _so_that_flyte1_waits(violation: Violation) -> str:
 
 
 def _plainly_worded(violation: Violation) -> str:
-    """As kube-apiserver words it, without the decimals and exponents that Flyte 1 misreads."""
+    """Return the text of kube-apiserver, without the decimals and exponents that Flyte 1 misreads."""
     if not isinstance(violation, Exceeded):
         return str(violation)
     return str(
@@ -95,17 +95,17 @@ def _plainly_worded(violation: Violation) -> str:
 
 
 def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
-    """The names of the list that Flyte 1 compares: those it begins with, as long as they are limits.x or requests.x."""
+    """Return the names that Flyte 1 compares: the first ones, as long as they are limits.x or requests.x."""
     return takewhile(re.compile(r"(limits|requests)\.[a-zA-Z]+").fullmatch, names)
 
 
 def _text(resources: ResourceList, names: Iterable[str]) -> str:
-    """`name=value` for each of the names, in whole numbers."""
+    """Return `name=value` for each of the names, in whole numbers."""
     return resource_list.text(_plain(resources), names)
 
 
 def _plain(resources: ResourceList) -> ResourceList:
-    """The same amounts, where need be printed as whole numbers with a suffix: 1500m, 1536Mi, not 1.5 or 1500e-3."""
+    """Return the same amounts, printed as whole numbers with a suffix: 1500m, 1536Mi, not 1.5 or 1500e-3."""
     return {name: value if _WHOLE.fullmatch(str(value)) else _whole(value) for name, value in resources.items()}
 
 
@@ -114,7 +114,7 @@ def _whole(value: Quantity) -> Quantity:
 
 
 def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
-    """What is short by how much, the largest task that fits, or the most that a Pod can grow by, and what to do."""
+    """Return what is short by how much, the largest task that fits or can grow by, and what to do."""
     if any(isinstance(violation, Unspecified) for violation in verdict.violations):
         return "set them in the task, or have an admin set defaults for them"
     exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
@@ -133,7 +133,7 @@ def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
 
 
 def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> str:
-    """By name, the most that a quota is short by: of what is left, or of the `most` there is."""
+    """Return, by name, the most that a quota is short by: of what is left, or of the `most` there is."""
     short: dict[str, Quantity] = {}
     for violation in exceeded:
         for name in violation.resources:
@@ -144,7 +144,7 @@ def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> st
 
 
 def _sizes(room: ResourceList) -> str:
-    """In whole thousandths: the API server rounds a Pod's amounts up to them."""
+    """Return the amounts in whole thousandths: the API server rounds a Pod's amounts up to them."""
     resources = {name: Quantity(value.nano // MILLI * MILLI, value.format) for name, value in room.items()}
     if any(not resources[name] for name in NEEDED & set(resources)):
         return "none"

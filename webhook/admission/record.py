@@ -1,4 +1,4 @@
-"""What is left where people look: on the Pod, in the audit log, in warnings. All of it is told from the Changes."""
+"""The record of the Changes where people look: on the Pod, in the audit log, in warnings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from webhook.admission.decision import Allowed, Decision, Denied, Told, outcome
-from webhook.api import bounds as limits
+from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
+from webhook.api import bounds
 from webhook.api import pod as pods
 from webhook.api.patch import escape, unescape
 from webhook.api.pod import Pod
@@ -22,7 +22,7 @@ LONGEST_WARNING: Final = 120
 
 
 class Record(Struct, frozen=True, omit_defaults=True):
-    """The annotation: by which policy the Pod was changed, and each Change; containers go by their names.
+    """The annotation: the digest of the policy, and each Change; containers go by their names.
 
     `from` is what to put back for the Pod as it was made, null for nothing.
     """
@@ -49,28 +49,28 @@ def record(pod: Pod, decided: Allowed | Denied) -> bytes:
     return _encode(_encode(Record(decided.settings.policy, changes)).decode())
 
 
-def noted(pod: Pod, told: bytes) -> bytes:
-    """The operation that puts the record on the Pod, as JSON; empty where the Pod's annotations leave no room."""
+def noted(pod: Pod, text: bytes) -> bytes:
+    """Return the operation that puts the record on the Pod, as JSON; empty where its annotations leave no room."""
     others = pod.metadata.annotations
-    room = limits.ANNOTATIONS_BYTES - len(CHANGES)
-    for name, text in (others or {}).items():
+    room = bounds.ANNOTATIONS_BYTES - len(CHANGES)
+    for name, value in (others or {}).items():
         if name != CHANGES:
-            room -= len(name.encode()) + len((text or "").encode())
-    if not _fits(told, room):
-        told = _in_short(told)
-        if not _fits(told, room):
+            room -= len(name.encode()) + len((value or "").encode())
+    if not _fits(text, room):
+        text = _in_short(text)
+        if not _fits(text, room):
             return b""
-    return (_FIRST_NOTE if others is None else _NOTE) % told
+    return (_FIRST_NOTE if others is None else _NOTE) % text
 
 
-def _fits(told: bytes, room: int) -> bool:
-    """Whether the string is not longer than that, in bytes without its quotes and escapes."""
-    return len(told) - 2 <= room or len(_decode_string(told).encode()) <= room
+def _fits(text: bytes, room: int) -> bool:
+    """Return whether the string fits into that many bytes, without its quotes and escapes."""
+    return len(text) - 2 <= room or len(_decode_string(text).encode()) <= room
 
 
-def _in_short(told: bytes) -> bytes:
-    """The record without its changes, which the audit log has, but how many there are."""
-    whole = _decode(_decode_string(told))
+def _in_short(text: bytes) -> bytes:
+    """Return the record with the number of its changes in their place; the audit log has them."""
+    whole = _decode(_decode_string(text))
     return _encode(_encode(Record(whole.policy, omitted=len(whole.changes))).decode())
 
 
@@ -86,7 +86,7 @@ def _named(change: Change, known: Mapping[str, str]) -> Change:
 
 
 def names(pod: Pod) -> Mapping[str, str]:
-    """The pointers of containers, and the same with the container's name in place of its index."""
+    """Return, by the pointer of a container, the same with its name in place of its index."""
     return {
         pointer: f"{pointer.rpartition('/')[0]}/{escape(container.name)}"
         for pointer, container in pods.containers(pod)
@@ -95,9 +95,9 @@ def names(pod: Pod) -> Mapping[str, str]:
 
 
 def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """One Change a value: what it was at first, what it is in the end, and every reason in between.
+    """Join the Changes of each value: from the first value to the last, with every reason in between.
 
-    A value that is in the end what it was at first is left out.
+    A value that ends as it began is left out.
     """
     merged: dict[str, Change] = {}
     appended: dict[tuple[str, bytes], Change] = {}
@@ -112,37 +112,37 @@ def merged(changes: Sequence[Change]) -> tuple[Change, ...]:
     return (*(change for change in merged.values() if change.before != change.after), *appended.values())
 
 
-def audit(decision: Decision, told: bytes) -> dict[str, str | Raw] | None:
-    """The audit annotations, `told` being the record; the API server puts the name of the webhook before each key.
+def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
+    """Return the audit annotations; the API server puts the name of the webhook before each key.
 
-    `changes` is the record, `more-changes` where an earlier review of the Pod has changed it, for the API server drops
-    a second value of a key; `mode` and `refusal` say what would have been, `outlook` whether a refused Pod may fit
-    later, `exempted` what it was spared and why.
+    `changes` is the record. It is `more-changes` where an earlier review has changed the Pod, because the API server
+    drops a second value of a key. `mode` and `refusal` report what would have happened, `outlook` whether a refused Pod
+    may fit later, `exempted` the rules that the Pod was exempted from, and why.
     """
     decided = outcome(decision)
     settings = decided.settings
     notes: dict[str, str | Raw] = {}
-    only_told = isinstance(decision, Told)
-    if only_told:
+    only_reported = isinstance(decision, ReportOnly)
+    if only_reported:
         notes["mode"] = settings.mode
     if isinstance(decided, Denied):
-        if only_told:
+        if only_reported:
             notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
         if decided.outlook:
             notes["outlook"] = decided.outlook
-    if told:
-        notes["more-changes" if decided.earlier else "changes"] = Raw(told)
+    if text:
+        notes["more-changes" if decided.earlier else "changes"] = Raw(text)
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None
 
 
 def warnings(pod: Pod, decision: Decision) -> list[str]:
-    """What the client is told: in the mode `warn` what would be, else what was changed if the policy says so."""
-    decided, only_told = outcome(decision), isinstance(decision, Told)
-    settings, would = decided.settings, "would be " if only_told else ""
-    told = settings.mode == "warn" if only_told else settings.warnings and isinstance(decided, Allowed)
-    if not told:
+    """Return the warnings for the client: what would happen in the mode `warn`, else what was changed."""
+    decided, only_reported = outcome(decision), isinstance(decision, ReportOnly)
+    settings, would = decided.settings, "would be " if only_reported else ""
+    wanted = settings.mode == "warn" if only_reported else settings.warnings and isinstance(decided, Allowed)
+    if not wanted:
         return []
     lines = [f"{would}refused: {decided.message}"] if isinstance(decided, Denied) else []
     changes = sorted(by_name(pod, decided.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
@@ -154,7 +154,7 @@ def warnings(pod: Pod, decision: Decision) -> list[str]:
 
 
 def _in_brief(change: Change) -> str:
-    """A change in the space of a warning."""
+    """Return a change in the space of a warning."""
     if change.path == "/spec/tolerations/-":
         key, effect = change.after.get("key", "everything"), change.after.get("effect", "every effect")
         return f"tolerated: {key}:{effect} ({change.why})"
@@ -166,6 +166,6 @@ def _in_brief(change: Change) -> str:
 
 
 def _short(text: str) -> str:
-    """In printable ASCII, for the API server drops what is not, and no longer than a warning may be."""
+    """Return the text in printable ASCII, as the API server drops the rest, cut to the length of a warning."""
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
     return plain if len(plain) <= LONGEST_WARNING else f"{plain[: LONGEST_WARNING - 3]}..."

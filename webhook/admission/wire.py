@@ -1,4 +1,4 @@
-"""The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request, from a Decision to bytes."""
+"""The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request."""
 
 import re
 from typing import Final, Generic, TypeVar
@@ -19,7 +19,7 @@ R = TypeVar("R", bound="_Request")
 
 
 class BadReviewError(ValueError):
-    """The body is no AdmissionReview that could be answered; the message has the JSON path."""
+    """The body is not an AdmissionReview that could be answered; the message has the JSON path."""
 
 
 class _Resource(Wire, frozen=True):
@@ -55,7 +55,7 @@ class _Review(Wire, Generic[R], frozen=True):
 class Request(Struct, frozen=True):
     """One review, parsed: `pod` is there for what we decide about, `old` for a resize.
 
-    `problem` says why the object is not one that rules can look at: it is larger than a Pod can be, or no Pod.
+    `problem` says why the object is not one that rules can look at: it is larger than a Pod can be, or not a Pod.
     """
 
     uid: str
@@ -171,7 +171,7 @@ def _plainly(problem: str) -> str:
 
 
 def _request(review: _Review[R]) -> R:
-    """The request of what must be an AdmissionReview."""
+    """Return the request of what must be an AdmissionReview."""
     if review.kind != KIND or review.api_version != API_VERSION:
         found = f"{review.kind} of {review.api_version}" if review.kind else "something else"
         raise BadReviewError(f"{found} where {KIND} of {API_VERSION} is expected - at `$.apiVersion` and `$.kind`")
@@ -181,7 +181,7 @@ def _request(review: _Review[R]) -> R:
 
 
 def _handled(request: _Request) -> tuple[bool, bool]:
-    """Whether we decide about this at all, and whether it is a resize: CREATE of pods, UPDATE of pods/resize."""
+    """Return whether we decide about this at all, and whether it is a resize: CREATE of pods, UPDATE of pods/resize."""
     resource = request.resource or _Resource()
     if resource.group or resource.resource != "pods":
         return False, False

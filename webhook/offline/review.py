@@ -12,7 +12,7 @@ from webhook.admission import wire
 from webhook.admission.answer import patch_of
 from webhook.admission.applied import operations
 from webhook.admission.decide import mutate
-from webhook.admission.decision import Allowed, Decision, Denied, Told, outcome
+from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api.pod import Pod, containers, decode
 from webhook.api.resource_list import text
@@ -46,7 +46,7 @@ class Report:
             return "ignored"
         decided = outcome(self.decision)
         word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
-        return f"would be {word}" if isinstance(self.decision, Told) and word != "unchanged" else word
+        return f"would be {word}" if isinstance(self.decision, ReportOnly) and word != "unchanged" else word
 
 
 def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) -> list[Report]:

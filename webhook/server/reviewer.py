@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from webhook.admission import wire
 from webhook.admission.answer import encode
-from webhook.admission.decision import Decision, Denied, Told, outcome
+from webhook.admission.decision import Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
 from webhook.policy.model import Policy
@@ -79,7 +79,7 @@ class Reviewer:
         """Count one review, and log it: what was decided, and how many values each rule changed, by its name."""
         decided = outcome(decision)
         word = "denied" if isinstance(decided, Denied) else "changed" if decided.changes else "allowed"
-        only_told = isinstance(decision, Told) and word != "allowed"
+        only_told = isinstance(decision, ReportOnly) and word != "allowed"
         counts = Counter[str](change.rule for change in decided.changes)
         self._service.metrics.answered(self._path, f"would_be_{word}" if only_told else word, seconds, decision, counts)
         refusal = {"refusal": decided.message, "code": decided.code} if isinstance(decided, Denied) else {}

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.turns import Figure
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 MEASURED = {
     "request_path": ("decode", "whole decision", "whole request"),
     "throughput": ("closed, 1 connections", "closed, 64 connections", "open, 1000/s", "after the load"),
