@@ -48,13 +48,13 @@ def encode(request: Request, decision: Decision) -> bytes:
         return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
     decided, pod = outcome(decision), request.pod or Pod()
     text = record.record(pod, decided)
-    operations = _patch(request, decision, text) if isinstance(decision, Allowed) and text else None
+    operations = _patch(request, decision, text) if isinstance(decision, Allowed) else b""
     response = _Response(
         request.uid,
         allowed=not isinstance(decision, Denied),
         audit_annotations=record.audit(decision, text),
         patch_type="JSONPatch" if operations else None,
-        patch=operations,
+        patch=operations or None,
         status=_status(decision) if isinstance(decision, Denied) else None,
         warnings=record.warnings(pod, decision) or None,
     )
@@ -75,6 +75,8 @@ def patch_of(request: Request, decision: Allowed) -> bytes:
 
 
 def _patch(request: Request, decision: Allowed, text: bytes) -> bytes:
-    # pods/resize drops annotations: nothing is noted there.
-    note = b"" if request.resize else record.noted(request.pod or Pod(), text)
-    return b"[%b%b%b]" % (decision.patch, b"," if note else b"", note)
+    """Return the JSON Patch that makes the changes and leaves `text`, the record, on the Pod; empty for none."""
+    pod = request.pod or Pod()
+    is_noted = not decision.is_noted or record.is_up_to_date(pod, text)
+    operations = [it for it in (decision.patch, b"" if is_noted else record.noted(pod, text)) if it]
+    return b"[%b]" % b",".join(operations) if operations else b""

@@ -66,12 +66,11 @@ def _created(subject: Subject) -> Allowed | Denied:
     if why := refused(subject.workload):
         return _not_allowed(subject, why)
     made = applied(subject.workload)
-    if made.outgrown:
+    if made.outgrown and "clamp" not in subject.settings.skips:
         return _too_large(subject.request, made.outgrown, subject.settings)
     verdict = check(made.workload, made.cost, subject.quotas, subject.names)
-    decided = _judged(subject, verdict, made.changes, made.patch)
-    found = _earlier(subject)
-    return replace(decided, earlier=found) if found else decided
+    decided, found = _judged(subject, verdict, made.changes, made.patch), _earlier(subject)
+    return replace(decided, earlier=found, is_noted=True) if isinstance(decided, Allowed) else decided
 
 
 def _earlier(subject: Subject) -> tuple[Change, ...]:

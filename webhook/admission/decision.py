@@ -18,6 +18,7 @@ class Allowed(Struct, frozen=True):
     settings: Settings = Settings()  # what held for it
     patch: bytes = b""  # the operations that make the changes, what stands between the brackets of a JSON Patch
     earlier: tuple[Change, ...] = ()  # what an earlier review of the same Pod has changed, containers by their names
+    is_noted: bool = False  # whether the record is left on the Pod: not by /validate, and pods/resize drops annotations
 
 
 class Denied(Struct, frozen=True):
@@ -30,7 +31,6 @@ class Denied(Struct, frozen=True):
     settings: Settings = Settings()
     outlook: Outlook | None = None  # of a Pod that its quotas have no room for
     retry_after_seconds: int | None = None
-    earlier: tuple[Change, ...] = ()
 
 
 class ReportOnly(Struct, frozen=True):

@@ -61,10 +61,16 @@ def confirmed(claimed: Iterable[Change], made: Iterable[Change]) -> tuple[Change
         if claim.path == APPENDED:
             if (toleration := _toleration(claim)) in known:
                 kept.append(known.pop(toleration))
-        elif (change := others.get(claim.path)) and change.before == claim.before:
+        elif (change := others.get(claim.path)) and change.before == claim.before and _is_within(claim, change):
             kept.append(replace(change, after=claim.after))
             del others[claim.path]
     return tuple(kept)
+
+
+def _is_within(claim: Change, change: Change) -> bool:
+    """Return whether the rules would leave no less than what is claimed: an earlier review left nothing above that."""
+    claimed, made = _amount(claim.after), _amount(change.after)
+    return claimed is not None and made is not None and claimed <= made
 
 
 def _toleration(change: Change) -> Toleration | None:

@@ -34,6 +34,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
 _FIRST_NOTE: Final = b'{"op":"add","path":"/metadata/annotations","value":{"%b":%%b}}' % CHANGES.encode()
 _NOTE: Final = b'{"op":"add","path":"/metadata/annotations/%b","value":%%b}' % escape(CHANGES).encode()
+_REMOVE: Final = b'{"op":"remove","path":"/metadata/annotations/%b"}' % escape(CHANGES).encode()
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode  # of what we have written
 _decode_string: Final = msgspec.json.Decoder(str).decode
@@ -41,17 +42,28 @@ _decode_string: Final = msgspec.json.Decoder(str).decode
 
 def record(pod: Pod, decided: Allowed | Denied) -> bytes:
     """Return what was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
-    if not decided.changes:
+    earlier = decided.earlier if isinstance(decided, Allowed) else ()
+    if not (decided.changes or earlier):
         return b""
     changes = by_name(pod, decided.changes)
-    if decided.earlier:
-        changes = merged((*decided.earlier, *changes))
+    if earlier:
+        changes = merged((*earlier, *changes))
     return _encode(_encode(Record(decided.settings.policy, changes)).decode())
 
 
+def is_up_to_date(pod: Pod, text: bytes) -> bool:
+    """Return whether the annotation on the Pod is the record, or there is none of either."""
+    found = (pod.metadata.annotations or {}).get(CHANGES)
+    if found is None or not text:
+        return found is None and not text
+    return found == _decode_string(text)
+
+
 def noted(pod: Pod, text: bytes) -> bytes:
-    """Return the operation that puts the record on the Pod, as JSON; empty where its annotations leave no room."""
+    """Return the operation that leaves the record on the Pod, or no record; empty where its annotations leave no room."""
     others = pod.metadata.annotations
+    if not text:
+        return _REMOVE
     room = bounds.ANNOTATIONS_BYTES - len(CHANGES)
     for name, value in (others or {}).items():
         if name != CHANGES:
@@ -130,8 +142,8 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
             notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
         if decided.outlook:
             notes["outlook"] = decided.outlook
-    if text:
-        notes["more-changes" if decided.earlier else "changes"] = Raw(text)
+    if decided.changes:
+        notes["more-changes" if isinstance(decided, Allowed) and decided.earlier else "changes"] = Raw(text)
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None

@@ -1,14 +1,15 @@
 """The AdmissionReview of `admission.k8s.io/v1`: from bytes to a Request."""
 
 import re
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
-from webhook.api import bounds as limits
+from webhook.api import bounds
 from webhook.api import pod as pods
-from webhook.api.nesting import TooNestedError, shallow
+from webhook.api.nesting import TooManyError, shallow, weigh
 from webhook.api.pod import Pod
 from webhook.api.resources import decode_hook
 from webhook.api.wire import Wire
@@ -75,7 +76,7 @@ class Request(Struct, frozen=True):
     def pod_name(self) -> str:
         """The name the API server's own messages use: of the request, the Pod, or its generateName."""
         name = self.name or self.meta.name or self.meta.generate_name or "Unknown"
-        return name if len(name) <= limits.TEXT else f"{name[: limits.TEXT]}…"
+        return name if len(name) <= bounds.TEXT else f"{name[: bounds.TEXT]}…"
 
     @property
     def resize(self) -> bool:
@@ -89,20 +90,26 @@ def decode(body: bytes | bytearray) -> Request:
     Whatever the object holds, the review can be answered: see `Request.problem`.
     """
     try:
-        return _decode(body)
-    except RecursionError:
-        pass
-    try:
-        return _decode(shallow(body))
-    except TooNestedError as error:
-        uid = _UID.search(body[:_HEAD])
-        if uid is None:
-            raise BadReviewError(f"{error} - at `$`") from None
-        return Request(uid[1].decode(), problem=str(error))
+        weigh(body)
+        try:
+            return _decode(body)
+        except RecursionError:
+            return _decode(shallow(body))
+    except TooManyError as error:
+        return undecoded(body, str(error))
 
 
-_HEAD: Final = 4096
-_UID: Final = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([-\w]{1,256})"')  # where Go writes it: first of all
+def undecoded(head: bytes | bytearray, problem: str) -> Request:
+    """Return the request of a review too large to be decoded, by how it begins; BadReviewError if that is not one."""
+    uid, namespace = _UID.search(head[:HEAD]), _NAMESPACE.search(head[:HEAD])
+    if uid is None:
+        raise BadReviewError(f"{problem} - at `$`")
+    return Request(uid[1].decode(), namespace=namespace[1].decode() if namespace else "", problem=problem)
+
+
+HEAD: Final = 4096  # bytes of a review that have these, in the order in which Go writes them
+_UID: Final = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([-\w]{1,256})"')
+_NAMESPACE: Final = re.compile(rb'"namespace"\s*:\s*"([-.\w]{1,253})"\s*,\s*"operation"')
 
 
 def _decode(body: bytes | bytearray) -> Request:
@@ -110,12 +117,12 @@ def _decode(body: bytes | bytearray) -> Request:
     handled, resize = _handled(request)
     old: Pod | None = None
     if handled and resize and not problem:
-        old, problem = _pod(request.old_object, "oldObject")
+        old, problem = _pod(pods.decode, request.old_object, "oldObject")
     if pod is not None and pod.status is not None and not resize:
         pod = Pod(pod.metadata, pod.spec)  # its status is the user's word; the API server resets it after us
     namespace = request.namespace or (pod and pod.metadata.namespace) or ""
-    if len(namespace) > limits.TEXT:
-        namespace, problem = "", problem or f"metadata.namespace: more than {limits.TEXT} characters"
+    if len(namespace) > bounds.TEXT:
+        namespace, problem = "", problem or f"metadata.namespace: more than {bounds.TEXT} characters"
     return Request(
         uid=request.uid,
         name=request.name or "",
@@ -143,13 +150,16 @@ def _piece_by_piece(body: bytes | bytearray) -> tuple[_Request, Pod | None, str]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         text = str(error)
         raise BadReviewError(text if "`$" in text else f"{text} - at `$`") from error
-    return request, *(_pod(request.object, "object") if any(_handled(request)) else (None, ""))
+    handled, resize = _handled(request)
+    if not handled:
+        return request, None, ""
+    return request, *_pod(pods.decode if resize else pods.decode_new, request.object, "object")
 
 
-def _pod(data: Raw, field: str) -> tuple[Pod | None, str]:
+def _pod(decode: Callable[[Raw], Pod], data: Raw, field: str) -> tuple[Pod | None, str]:
     """Return the Pod of that field of the request, or what is wrong with it."""
     try:
-        return pods.decode(data), ""
+        return decode(data), ""
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         text = _plainly(str(error))
         return None, f"of the {field}, {text}" if field == "oldObject" else text

@@ -20,7 +20,10 @@ REFERENCES: Final = 256  # owners, affinity terms, status conditions
 TEXT: Final = 512  # characters of a name, key, value or effect
 ANNOTATIONS_BYTES: Final = 256 * 1024  # of an object: TotalAnnotationSizeLimitB in apimachinery
 NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
-BRACKETS: Final = 200_000  # objects and lists of a review that is nested deeper than that
+# Objects, lists, and texts in a review: each takes some 100 bytes once it is decoded. A Pod with 1 MB of environment has
+# 50,000.
+VALUES: Final = 100_000
+WEIGHED: Final = 64 * 1024  # bytes of a review from which on they are counted
 
 # The same as types, which the decoder holds the Pod against.
 Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]

@@ -1,4 +1,4 @@
-"""JSON that is nested deeper than the decoder follows, made shallow.
+"""JSON that is nested deeper than the decoder follows, or holds more than it should decode.
 
 The API server accepts 10,000 levels, such as in `metadata.managedFields`. Nothing that deep is read here, so it must
 not keep the rest from being read.
@@ -7,27 +7,29 @@ not keep the rest from being read.
 import re
 from typing import Final
 
-from webhook.api import bounds as limits
+from webhook.api import bounds
 
 # What comes before a bracket (neither brackets nor strings, and whole strings), and the bracket.
 _NEXT: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
 _OPENING: Final = frozenset(b"[{")
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+TOO_MANY: Final = f"more than {bounds.VALUES} objects, lists, and values"
 
 
-class TooNestedError(ValueError):
-    """There are more brackets than anybody looks through."""
+class TooManyError(ValueError):
+    """There are more values than anybody looks through."""
 
 
-def shallow(text: bytes | bytearray, levels: int = limits.NESTING) -> bytes:
+def shallow(text: bytes | bytearray, levels: int = bounds.NESTING) -> bytes:
     """Return the JSON with null in place of each list and object below that many levels.
 
-    What is not valid JSON does not become so. TooNestedError for more than `limits.BRACKETS` brackets.
+    What is not valid JSON does not become so. TooManyError for more than `bounds.VALUES` lists and objects.
     """
     kept: list[bytes] = []
     depth = start = 0
     for number, bracket in enumerate(_NEXT.finditer(text)):
-        if number >= limits.BRACKETS:
-            raise TooNestedError(f"more than {limits.BRACKETS} objects and lists")
+        if number >= 2 * bounds.VALUES:
+            raise TooManyError(TOO_MANY)
         place = bracket.start(1)
         if text[place] in _OPENING:
             if depth == levels:
@@ -38,3 +40,14 @@ def shallow(text: bytes | bytearray, levels: int = limits.NESTING) -> bytes:
             if depth == levels:
                 start = place + 1
     return b"".join(kept if depth > levels else [*kept, bytes(text[start:])])
+
+
+def weigh(text: bytes | bytearray) -> None:
+    """Raise TooManyError for more than `bounds.VALUES` objects, lists, and values, before they take memory."""
+    if len(text) <= bounds.WEIGHED:
+        return
+    if text.count(b'"') > 8 * bounds.VALUES:
+        raise TooManyError(TOO_MANY)
+    bare = _STRING.sub(b"", text)
+    if sum(map(bare.count, (b",", b"[", b"{"))) > bounds.VALUES:
+        raise TooManyError(TOO_MANY)

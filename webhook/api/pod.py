@@ -171,6 +171,22 @@ decode: Final[Callable[[bytes | msgspec.Raw], Pod]] = msgspec.json.Decoder(
 ).decode
 
 
+class _New(Wire, frozen=True):
+    """A Pod that is to be created: the API server resets its status."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+
+
+_decode_new: Final = msgspec.json.Decoder(_New, dec_hook=decode_hook, float_hook=str).decode
+
+
+def decode_new(data: bytes | msgspec.Raw) -> Pod:
+    """Decode a Pod that is to be created, whatever its status holds."""
+    found = _decode_new(data)
+    return Pod(found.metadata, found.spec)
+
+
 def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
     """Each container with its JSON Pointer: the app containers, then init containers and native sidecars."""
     for index, container in enumerate(pod.spec.containers):

@@ -11,8 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from webhook.admission.decide import mutate, validate
 from webhook.admission.wire import BadReviewError
-from webhook.http.body import Budget, RejectedError, Share, read
-from webhook.server.reviewer import Reviewer
+from webhook.http.body import Budget, OversizedError, RejectedError, Share, read
+from webhook.server.reviewer import Answer, Reviewer
 from webhook.server.state import Service
 from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
@@ -63,7 +63,7 @@ class Endpoint:
         """Answer one HTTP request."""
         with Share(self._budget) as share:
             try:
-                answer = await self._reviewer.review(await read(scope, receive, share))
+                answer = await self._answer(scope, receive, share)
             except RejectedError as error:
                 await self._reject(send, error.status, str(error))
             except BadReviewError as error:
@@ -71,6 +71,13 @@ class Endpoint:
             else:
                 await _send(send, 200, JSON, answer.body)
                 answer.note()
+
+    async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Answer:
+        try:
+            body = await read(scope, receive, share)
+        except OversizedError as error:
+            return self._reviewer.oversized(error.head)
+        return await self._reviewer.review(body)
 
     async def _reject(self, send: Send, status: int, why: str) -> None:
         """Answer what gets no review."""

@@ -48,6 +48,13 @@ class Reviewer:
             decision = self._confirmed(request, decision, await cluster.live(request.namespace))
         return Answer(encode(request, decision), partial(self._note, request, decision, perf_counter() - start))
 
+    def oversized(self, head: bytes) -> Answer:
+        """Deny a review that is too large to be kept, by how it begins; BadReviewError if that is not one."""
+        start = perf_counter()
+        request = wire.undecoded(head, "larger than any Pod that can be stored")
+        decision = self._decided(request)
+        return Answer(encode(request, decision), partial(self._note, request, decision, perf_counter() - start))
+
     def _decided(self, request: Request) -> Decision:
         """Decide, and charge what is admitted; nothing is awaited between the two."""
         day = today()
