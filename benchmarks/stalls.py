@@ -21,8 +21,8 @@ from benchmarks.scale import policy_with
 from benchmarks.turns import Figure, Found, against, in_turns, run
 from tests import fake_apiserver, x509
 from webhook.api.pod import ObjectMeta
-from webhook.cluster.client import Api
-from webhook.cluster.informer import Reflector
+from webhook.cluster.client import QuotaClient
+from webhook.cluster.informer import Informer
 from webhook.policy.file import load
 from webhook.server import collector, reload
 from webhook.server.certificate import Files, Serving
@@ -41,7 +41,7 @@ class Running:
     """A webhook in this process, whose cluster is in another one."""
 
     service: Service
-    reflector: Reflector
+    informer: Informer
     serving: Serving
     folder: Path
     size: int
@@ -57,7 +57,7 @@ async def nothing(_: Running) -> None:
 
 async def quotas(running: Running) -> None:
     """A list, a second one for the first has expired, and a watch with a change of each quota at once."""
-    following = asyncio.create_task(running.reflector.run())
+    following = asyncio.create_task(running.informer.run())
     last = f"p{running.size - 1}-development"
     while [str(quota.used["limits.cpu"]) for quota in of(running, last)] != ["2", "2"]:  # noqa: ASYNC110 - the state itself
         await asyncio.sleep(PAUSE)
@@ -68,12 +68,12 @@ async def quotas(running: Running) -> None:
 
 def of(running: Running, namespace: str) -> Any:
     """The quotas of a namespace as they are known."""
-    return running.reflector.quotas(namespace, ObjectMeta())
+    return running.informer.quotas(namespace, ObjectMeta())
 
 
 async def live(running: Running) -> None:
     """A read of one namespace."""
-    await running.reflector.live("p0-development")
+    await running.informer.live("p0-development")
 
 
 async def policy(running: Running) -> None:
@@ -129,18 +129,18 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     loaded, figures = load(policy_with(size), "policy.yaml"), Metrics()
     write_certificate(folder)
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
-    reflector = Reflector(Api(ApiClient(Configuration(host=url))), figures)
+    informer = Informer(QuotaClient(ApiClient(Configuration(host=url))), figures)
     serving = Serving(Files(folder / "tls.crt", folder / "tls.key"), figures)
-    service = Service(loaded.policy, reflector, figures, digest=loaded.digest, cluster=reflector)
+    service = Service(loaded.policy, informer, figures, digest=loaded.digest, cluster=informer)
     collector.settle()
-    doing = asyncio.create_task(case(Running(service, reflector, serving, folder, size)))
+    doing = asyncio.create_task(case(Running(service, informer, serving, folder, size)))
     longest = 0.0
     while not doing.done():
         start = time.perf_counter() - waited()
         await asyncio.sleep(PAUSE)
         longest = max(longest, time.perf_counter() - waited() - start)
     await doing
-    await reflector.close()
+    await informer.close()
     return longest
 
 

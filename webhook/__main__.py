@@ -159,15 +159,15 @@ def _service(options: Options) -> "Service":
     if options.quotas or options.no_quotas:
         return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
     from webhook.cluster import client as cluster
-    from webhook.cluster.informer import Reflector
+    from webhook.cluster.informer import Informer
     from webhook.telemetry.metrics import Metrics
 
     metrics = Metrics()
     try:
-        reflector = Reflector(cluster.connect(options.kubeconfig), metrics)
+        informer = Informer(cluster.connect(options.kubeconfig), metrics)
     except cluster.ClusterError as error:
         _fail(str(error))
-    return Service(loaded.policy, reflector, metrics, digest=loaded.digest, cluster=reflector)
+    return Service(loaded.policy, informer, metrics, digest=loaded.digest, cluster=informer)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")

@@ -309,7 +309,7 @@ def test_without_a_cluster_it_does_not_start_and_says_what_there_is_instead(
     policy = "--policy", EXAMPLES / "policy.yaml"
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
     assert one_line(failed(*policy, *files)) == (
-        "none of --kubeconfig, --quotas, --no-quotas is given, and this is no Pod with a service account: "
+        "none of --kubeconfig, --quotas, --no-quotas is given, and this is not a Pod with a service account: "
         "Service host/port is not set."
     )
     (tmp_path / "kubeconfig.yaml").write_text("clusters: {}")

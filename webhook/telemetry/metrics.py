@@ -131,7 +131,7 @@ class Metrics:
         """Count a content of the policy file that cannot be used."""
         self._policies.labels("bad").inc()
 
-    def follow_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
+    def observe_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
         """Have a cache of the cluster's ResourceQuotas shown as it is whenever somebody looks."""
         name = "flyte_admission_quota_cache"
         told = "Seconds since the API server last told of the ResourceQuotas; up to about 60 while nothing is wrong."
@@ -141,7 +141,7 @@ class Metrics:
         told = "ResourceQuotas that cannot be read and are left out; the log names them."
         Gauge(f"{name}_skipped", told, registry=self.registry).set_function(skipped)
 
-    def quotas_unread(self, read: str) -> None:
+    def quota_read_failed(self, read: str) -> None:
         """Count a read of the cluster's ResourceQuotas that failed."""
         self._unread.labels(read).inc()
 
