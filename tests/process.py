@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from webhook.http.listener import REVIEWS, configured, listen
+from webhook.http.listener import REVIEW_CONNECTIONS, bounded_server, listen
 from webhook.server import tls
 from webhook.server.app import Webhook
 from webhook.server.state import Service
@@ -205,7 +205,7 @@ class Threaded:
 def threaded(
     app: ASGIApp,
     folder: Path | None = None,
-    most: int = REVIEWS,
+    most: int = REVIEW_CONNECTIONS,
     draining: Callable[[], bool] = lambda: False,
     run: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run,
 ) -> Iterator[Threaded]:
@@ -213,7 +213,7 @@ def threaded(
     certificate, key = tls.make(folder, ["127.0.0.1"]) if folder else (None, None)
     context = tls.context(certificate, key) if certificate and key else None
     listening = listen(Address("127.0.0.1", 0))
-    server = configured(app, most, context, draining)
+    server = bounded_server(app, most, context, draining)
     thread = threading.Thread(target=lambda: run(server.serve([listening])))
     thread.start()
     try:

@@ -202,7 +202,7 @@ def test_a_client_that_has_sent_too_much_ahead_and_says_no_more_gets_the_first_a
     with connect(plain) as sock:
         sock.sendall(GET % 0 * 20)
         sock.shutdown(socket.SHUT_WR)
-        assert rest(sock).count(OK) == bounded_http.AHEAD
+        assert rest(sock).count(OK) == bounded_http.MAX_PIPELINED
 
 
 def test_a_client_that_reads_slowly_gets_all_of_its_answer(plain: Threaded) -> None:
@@ -238,7 +238,7 @@ def asked_until(server: Threaded, done: Callable[[], bool]) -> bool:
 
 
 def test_of_clients_that_do_not_read_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "UNREAD", 2)
+    monkeypatch.setattr(connections, "MAX_UNREAD", 2)
     monkeypatch.setattr(connections, "WRITE_SECONDS", PATIENCE * 10)
     with threaded(echo) as server, ExitStack() as stack:
         socks = [stack.enter_context(connect(server)) for _ in range(3)]

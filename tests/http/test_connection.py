@@ -179,9 +179,9 @@ def test_what_came_before_something_that_is_no_http_is_answered_before_it(peer: 
 
 
 def test_of_many_requests_sent_ahead_the_first_are_answered_and_the_connection_closes(peer: Peer) -> None:
-    asked = [a_review() for _ in range(bounded_http.AHEAD + 5)]
+    asked = [a_review() for _ in range(bounded_http.MAX_PIPELINED + 5)]
     peer.send(b"".join(request(b"", line="GET /nowhere HTTP/1.1") for _ in asked))
-    assert [peer.answer()[0] for _ in range(bounded_http.AHEAD)] == [404] * bounded_http.AHEAD
+    assert [peer.answer()[0] for _ in range(bounded_http.MAX_PIPELINED)] == [404] * bounded_http.MAX_PIPELINED
     assert peer.more() == b""
 
 

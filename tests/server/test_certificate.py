@@ -133,7 +133,7 @@ class Connection:
 @asynccontextmanager
 async def webhook(current: Serving) -> AsyncIterator[int]:
     service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
-    uvicorn = http_server.configured(app.Webhook(service), http_server.REVIEWS, current.context)
+    uvicorn = http_server.bounded_server(app.Webhook(service), http_server.REVIEW_CONNECTIONS, current.context)
     listening = http_server.listen(Address("127.0.0.1", 0))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(uvicorn.serve([listening]))

@@ -1,7 +1,7 @@
-"""The body of a request, as far as it is one that a review could come in: JSON, of a bounded size, in bounded time.
+"""The body of a request: JSON, with a limit on its size and on its time.
 
-Bodies are in memory until they are answered. What they take together is bounded by a budget, and who finds none left
-is not read for a while, and then told to come again.
+Bodies stay in memory until they are answered. A budget limits how much they take together. Where it is used up, a body
+waits, and is rejected after a second with 503.
 """
 
 import asyncio
@@ -9,17 +9,17 @@ from typing import Final, Self
 
 from starlette.types import Receive, Scope
 
-# The API server takes objects of 3 MiB. JSON as Go writes it has six bytes for some characters, such as "<", and the
-# review of a resize holds two objects.
+# The API server takes objects of 3 MiB. Go's JSON has six bytes for some characters, such as "<", and the review of a
+# resize holds two objects.
 MAX_BODY: Final = 40 * 1024 * 1024
 BODY_SECONDS: Final = 10.0
-FREE: Final = 64 * 1024  # bytes of each body that are taken from no budget; nearly all bodies are smaller
-BUDGET: Final = MAX_BODY  # bytes that all bodies may take beyond that
-BUDGET_SECONDS: Final = 1.0  # that a body waits for others to be answered
+FREE: Final = 64 * 1024  # bytes of each body that do not count towards the budget; nearly all bodies are smaller
+BUDGET: Final = MAX_BODY  # bytes of all bodies together, beyond those that are free
+BUDGET_SECONDS: Final = 1.0  # how long a body waits for others to be answered
 
 
 class RejectedError(Exception):
-    """The request is not one that could be answered with a review."""
+    """A request that cannot be answered with a review; it has the HTTP status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -27,27 +27,27 @@ class RejectedError(Exception):
 
 
 class Budget:
-    """Bytes that the bodies under way have in common."""
+    """The bytes that all bodies under way may take together."""
 
     def __init__(self, size: int = BUDGET) -> None:
         self._left = size
-        self._given_back = asyncio.Event()
+        self._released = asyncio.Event()
 
-    async def take(self, size: int) -> None:
-        """Take so many, once there are as many."""
+    async def acquire(self, size: int) -> None:
+        """Wait until so many bytes are left, and take them."""
         while size > self._left:
-            self._given_back.clear()
-            await self._given_back.wait()
+            self._released.clear()
+            await self._released.wait()
         self._left -= size
 
-    def give_back(self, size: int) -> None:
-        """Put back so many that were taken."""
+    def release(self, size: int) -> None:
+        """Give so many bytes back."""
         self._left += size
-        self._given_back.set()
+        self._released.set()
 
 
 class Share:
-    """What one body takes of a budget, until the end of the `with` block."""
+    """The part of a budget that one body takes, until the end of the `with` block."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -58,23 +58,23 @@ class Share:
 
     def __exit__(self, *_: object) -> None:
         if self._taken:
-            self._budget.give_back(self._taken)
+            self._budget.release(self._taken)
 
-    async def cover(self, size: int) -> None:
-        """Take as much as is missing for a body of this size; RejectedError if there is none for too long."""
+    async def grow(self, size: int) -> None:
+        """Take what a body of this size needs in all; RejectedError if the budget has too little for too long."""
         missing = size - FREE - self._taken
         if missing <= 0:
             return
         try:
             async with asyncio.timeout(BUDGET_SECONDS):
-                await self._budget.take(missing)
+                await self._budget.acquire(missing)
         except TimeoutError:
             raise RejectedError(503, "too many large bodies are under way; try again in a second") from None
         self._taken += missing
 
 
 async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearray:
-    """The body; RejectedError if it is none for a review."""
+    """Return the body; RejectedError if it is not JSON by its content type, too large, or too slow."""
     kind = _field(scope, b"content-type")
     if kind.partition(b";")[0].strip().lower() != b"application/json":
         found = kind.decode("latin-1")[:100] or "none"
@@ -101,7 +101,7 @@ async def _collect(receive: Receive, share: Share) -> bytes | bytearray:
     while True:
         if len(whole) + len(body) > MAX_BODY:
             raise RejectedError(413, f"a body of more than {MAX_BODY} bytes; no more are accepted")
-        await share.cover(len(whole) + len(body))
+        await share.grow(len(whole) + len(body))
         whole += body
         if not more:
             return whole
@@ -109,7 +109,7 @@ async def _collect(receive: Receive, share: Share) -> bytes | bytearray:
 
 
 async def _piece(receive: Receive) -> tuple[bytes, bool]:
-    """What has come, and whether there is more to come."""
+    """Return the next piece, and whether more follow."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise RejectedError(400, "the connection closed before the body was complete")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from webhook.http.listener import PROBES, REVIEWS, configured
+from webhook.http.listener import PROBE_CONNECTIONS, REVIEW_CONNECTIONS, bounded_server
 from webhook.server.app import Webhook
 from webhook.server.certificate import Serving
 from webhook.server.health import health
@@ -53,8 +53,8 @@ async def _serve(service: Service, listeners: Listeners, shutdown_delay: float) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    main = configured(Webhook(service), REVIEWS, listeners.serving.context, lambda: service.draining)
-    probes = configured(health(service), PROBES)
+    main = bounded_server(Webhook(service), REVIEW_CONNECTIONS, listeners.serving.context, lambda: service.draining)
+    probes = bounded_server(health(service), PROBE_CONNECTIONS)
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))
