@@ -25,8 +25,8 @@ from webhook.cluster.client import QuotaClient
 from webhook.cluster.informer import Informer
 from webhook.policy.file import load
 from webhook.server import collector, reload
-from webhook.server.certificate import Files, Serving
-from webhook.server.state import Service
+from webhook.server.certificate import CertificateFiles, ServingCertificate
+from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
 
 SIZE, QUICK = 5_000, 5  # overrides, and namespaces with two quotas each
@@ -40,9 +40,9 @@ NAMES: Final = ("a", "b")
 class Running:
     """A webhook in this process, whose cluster is in another one."""
 
-    service: Service
+    state: State
     informer: Informer
-    serving: Serving
+    serving: ServingCertificate
     folder: Path
     size: int
 
@@ -78,20 +78,20 @@ async def live(running: Running) -> None:
 
 async def policy(running: Running) -> None:
     """A file with other contents, taken up, and a first review by it."""
-    await reload.look(running.folder / "policy.yaml", "", running.service)
-    whole(samples.review(0, "p1-development"), running.service.policy, some_quotas(2))
+    await reload.poll_policy(running.folder / "policy.yaml", "", running.state)
+    whole(samples.review(0, "p1-development"), running.state.policy, some_quotas(2))
 
 
 async def certificate(running: Running) -> None:
     """Another certificate and another CA, taken up at the second look."""
     write_certificate(running.folder)
     for _ in range(2):
-        await asyncio.to_thread(running.serving.look)
+        await asyncio.to_thread(running.serving.poll)
 
 
 async def metrics(running: Running) -> None:
     """A scrape."""
-    running.service.metrics.text()
+    running.state.metrics.text()
 
 
 CASES: Final[dict[str, Case]] = {
@@ -130,10 +130,10 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     write_certificate(folder)
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
     informer = Informer(QuotaClient(ApiClient(Configuration(host=url))), figures)
-    serving = Serving(Files(folder / "tls.crt", folder / "tls.key"), figures)
-    service = Service(loaded.policy, informer, figures, digest=loaded.digest, cluster=informer)
-    collector.settle()
-    doing = asyncio.create_task(case(Running(service, informer, serving, folder, size)))
+    serving = ServingCertificate(CertificateFiles(folder / "tls.crt", folder / "tls.key"), figures)
+    state = State(loaded.policy, informer, figures, digest=loaded.digest, cluster=informer)
+    collector.freeze()
+    doing = asyncio.create_task(case(Running(state, informer, serving, folder, size)))
     longest = 0.0
     while not doing.done():
         start = time.perf_counter() - waited()

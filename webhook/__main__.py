@@ -18,8 +18,8 @@ from webhook.shared.address import Address
 from webhook.shared.clock import today
 
 if TYPE_CHECKING:
-    from webhook.server.certificate import Files
-    from webhook.server.state import Service
+    from webhook.server.certificate import CertificateFiles
+    from webhook.server.state import State
 
 T = TypeVar("T")
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -120,44 +120,44 @@ def _serve(options: Options) -> None:
     from webhook.http import listener as http_server
     from webhook.server import collector, tls
     from webhook.server import run as server
-    from webhook.server.certificate import Serving
+    from webhook.server.certificate import ServingCertificate
     from webhook.server.client_ca import ClientAuthorities
     from webhook.telemetry import logs
 
     logs.configure()
-    service = _service(options)
+    state = _state(options)
     if options.no_quotas:
         logs.warning("no quotas", hint="with --no-quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
-            clients = ClientAuthorities(options.client_ca_file, service.metrics) if options.client_ca_file else None
-            serving = Serving(_certificate(options, Path(directory)), service.metrics, clients)
+            clients = ClientAuthorities(options.client_ca_file, state.metrics) if options.client_ca_file else None
+            serving = ServingCertificate(_certificate(options, Path(directory)), state.metrics, clients)
             sockets = http_server.listen(options.listen), http_server.listen(options.health_listen)
         except (tls.CertificateError, http_server.ListenError) as error:
             _fail(str(error))
-        collector.settle()
-        server.run(service, server.Listeners(*sockets, serving), options)
+        collector.freeze()
+        server.run(state, server.Listeners(*sockets, serving), options)
 
 
-def _certificate(options: Options, directory: Path) -> "Files":
+def _certificate(options: Options, directory: Path) -> "CertificateFiles":
     """What to serve with; without one in the options, it is made on the spot, in the directory."""
     from webhook.server import tls
-    from webhook.server.certificate import Files
+    from webhook.server.certificate import CertificateFiles
 
     if options.tls_cert_file and options.tls_private_key_file:
-        return Files(options.tls_cert_file, options.tls_private_key_file, options.tls_ca_file)
-    return Files(*tls.make(directory, (*tls.LOCAL_NAMES, options.listen.host)))
+        return CertificateFiles(options.tls_cert_file, options.tls_private_key_file, options.tls_ca_file)
+    return CertificateFiles(*tls.make_self_signed(directory, (*tls.LOCAL_NAMES, options.listen.host)))
 
 
-def _service(options: Options) -> "Service":
-    from webhook.server.state import Service
+def _state(options: Options) -> "State":
+    from webhook.server.state import State
     from webhook.telemetry import logs
 
     loaded, told = _policy_and_warnings(options.policy)
     if told:
         logs.warning("policy", warnings=told)
     if options.quotas or options.no_quotas:
-        return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
+        return State(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
     from webhook.cluster import client as cluster
     from webhook.cluster.informer import Informer
     from webhook.telemetry.metrics import Metrics
@@ -167,7 +167,7 @@ def _service(options: Options) -> "Service":
         informer = Informer(cluster.connect(options.kubeconfig), metrics)
     except cluster.ClusterError as error:
         _fail(str(error))
-    return Service(loaded.policy, informer, metrics, digest=loaded.digest, cluster=informer)
+    return State(loaded.policy, informer, metrics, digest=loaded.digest, cluster=informer)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")

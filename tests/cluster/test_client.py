@@ -40,7 +40,7 @@ FITS, FULL = quota(used="2", hard="6"), quota(used="3", hard="6")  # a Pod of 4 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+    return tls.make_self_signed(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
 
 
 @contextmanager
@@ -293,7 +293,7 @@ def test_a_token_file_is_read_again(
 
 
 def test_a_certificate_of_somebody_else_is_not_trusted(server: FakeApiServer, tmp_path: Path) -> None:
-    other, _ = tls.make(tmp_path, ["127.0.0.1"])
+    other, _ = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     with pytest.raises(ReadError, match="certificate verify failed"):
         read(kubeconfig(tmp_path, server.url, {"certificate-authority": str(other)}))
     assert server.requests == []

@@ -34,7 +34,7 @@ from webhook.cluster.client import QuotaClient, Timeouts
 from webhook.cluster.informer import Informer
 from webhook.cluster.quota_answers import Event, Page
 from webhook.policy.model import Policy
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
 
 OPEN = stream(end=SILENCE)  # a watch on which nothing happens
@@ -643,9 +643,9 @@ async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_on
 
 async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_that_they_are_old() -> None:
     async with watching([HERE], [status(403, "no")]) as seen:
-        service = Service(Policy(), seen.informer, seen.metrics, cluster=seen.informer)
-        assert service.readiness() == ("quotas: not known yet\n", 503)
+        server = State(Policy(), seen.informer, seen.metrics, cluster=seen.informer)
+        assert server.readiness() == ("quotas: not known yet\n", 503)
         await asyncio.wait_for(seen.world.over.wait(), 10)
-        assert service.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)
-        service.draining = True
-        assert service.readiness() == ("draining\n", 503)
+        assert server.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)
+        server.draining = True
+        assert server.readiness() == ("draining\n", 503)

@@ -145,7 +145,7 @@ class Metrics:
         """Count a read of the cluster's ResourceQuotas that failed."""
         self._unread.labels(read).inc()
 
-    def refusal_looked_at(self, result: str) -> None:
+    def denial_rechecked(self, result: str) -> None:
         """Count a refusal on cached figures and what live ones made of it."""
         self._confirmations.labels(result).inc()
 
