@@ -242,7 +242,7 @@ def test_a_host_that_does_not_resolve_is_named() -> None:
 
 @pytest.mark.parametrize("address", ["8443", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1"])
 def test_what_is_no_address_is_a_usage_error(address: str) -> None:
-    assert f"'{address}' is no address; write HOST:PORT" in failed(*examples(), "--listen", address)
+    assert f"'{address}' is not an address; write HOST:PORT" in failed(*examples(), "--listen", address)
 
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
