@@ -133,7 +133,7 @@ class Metrics:
     def observe_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
         """Export the cache of the cluster's ResourceQuotas; the functions are called at each scrape."""
         name = "flyte_admission_quota_cache"
-        help_text = "Seconds since the API server last sent something about ResourceQuotas; up to about 60 in order."
+        help_text = "Seconds since the API server last sent something about ResourceQuotas; usually up to 60."
         Gauge(f"{name}_age_seconds", help_text, registry=self.registry).set_function(age)
         help_text = "1 once all ResourceQuotas have been read, else 0."
         Gauge(f"{name}_synced", help_text, registry=self.registry).set_function(synced)
