@@ -41,7 +41,7 @@ def main(certificate: str, key: str, answer: str = "") -> None:
     logs.configure()
     listening = listen(Address("127.0.0.1", 0))
     app = application(Path(answer).read_bytes() if answer else ALLOWED)
-    context = tls.context(Path(certificate), Path(key))
+    context = tls.server_context(Path(certificate), Path(key))
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_keep_alive=KEEP_ALIVE, ssl_context_factory=lambda *_: context,

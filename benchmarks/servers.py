@@ -81,7 +81,7 @@ def control(answer: bytes = constant.ALLOWED) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         (folder / "answer").write_bytes(answer)
-        certificate, key = tls.make(folder, ["127.0.0.1"])
+        certificate, key = tls.make_self_signed(folder, ["127.0.0.1"])
         command = [sys.executable, constant.__file__, str(certificate), str(key), str(folder / "answer")]
         with _running(folder, certificate, command) as server:
             yield server
@@ -94,7 +94,7 @@ def ours(
     """`flyte-admission serve` with the quotas of a cluster; without a kubeconfig, of one that has these."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        certificate, key = tls.make(folder, ["127.0.0.1"])
+        certificate, key = tls.make_self_signed(folder, ["127.0.0.1"])
         if kubeconfig is None:
             cluster = stack.enter_context(fake_apiserver.in_thread(_cluster(quotas)))
             kubeconfig = fake_apiserver.kubeconfig(folder, cluster.url)
@@ -110,7 +110,7 @@ def controller() -> Iterator[Server]:
     program = binaries.from_modules(os.environ, CONTROLLER) / CONTROLLER.name
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        certificate, _ = tls.make(folder, ["127.0.0.1"])
+        certificate, _ = tls.make_self_signed(folder, ["127.0.0.1"])
         (port,) = processes.free_ports(1)
         with _running(folder, certificate, [str(program), f"--port={port}", f"--cert-dir={folder}"]) as server:
             yield server

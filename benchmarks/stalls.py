@@ -21,12 +21,12 @@ from benchmarks.scale import policy_with
 from benchmarks.turns import Figure, Found, against, in_turns, run
 from tests import fake_apiserver, x509
 from webhook.api.pod import ObjectMeta
-from webhook.cluster.client import Api
-from webhook.cluster.informer import Reflector
+from webhook.cluster.client import QuotaClient
+from webhook.cluster.informer import Informer
 from webhook.policy.file import load
 from webhook.server import collector, reload
-from webhook.server.certificate import Files, Serving
-from webhook.server.state import Service
+from webhook.server.certificate import CertificateFiles, ServingCertificate
+from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
 
 SIZE, QUICK = 5_000, 5  # overrides, and namespaces with two quotas each
@@ -40,9 +40,9 @@ NAMES: Final = ("a", "b")
 class Running:
     """A webhook in this process, whose cluster is in another one."""
 
-    service: Service
-    reflector: Reflector
-    serving: Serving
+    state: State
+    informer: Informer
+    serving: ServingCertificate
     folder: Path
     size: int
 
@@ -57,7 +57,7 @@ async def nothing(_: Running) -> None:
 
 async def quotas(running: Running) -> None:
     """A list, a second one for the first has expired, and a watch with a change of each quota at once."""
-    following = asyncio.create_task(running.reflector.run())
+    following = asyncio.create_task(running.informer.run())
     last = f"p{running.size - 1}-development"
     while [str(quota.used["limits.cpu"]) for quota in of(running, last)] != ["2", "2"]:  # noqa: ASYNC110 - the state itself
         await asyncio.sleep(PAUSE)
@@ -68,30 +68,30 @@ async def quotas(running: Running) -> None:
 
 def of(running: Running, namespace: str) -> Any:
     """The quotas of a namespace as they are known."""
-    return running.reflector.quotas(namespace, ObjectMeta())
+    return running.informer.quotas(namespace, ObjectMeta())
 
 
 async def live(running: Running) -> None:
     """A read of one namespace."""
-    await running.reflector.live("p0-development")
+    await running.informer.live("p0-development")
 
 
 async def policy(running: Running) -> None:
     """A file with other contents, taken up, and a first review by it."""
-    await reload.look(running.folder / "policy.yaml", "", running.service)
-    whole(samples.review(0, "p1-development"), running.service.policy, some_quotas(2))
+    await reload.poll_policy(running.folder / "policy.yaml", "", running.state)
+    whole(samples.review(0, "p1-development"), running.state.policy, some_quotas(2))
 
 
 async def certificate(running: Running) -> None:
     """Another certificate and another CA, taken up at the second look."""
     write_certificate(running.folder)
     for _ in range(2):
-        await asyncio.to_thread(running.serving.look)
+        await asyncio.to_thread(running.serving.poll)
 
 
 async def metrics(running: Running) -> None:
     """A scrape."""
-    running.service.metrics.text()
+    running.state.metrics.text()
 
 
 CASES: Final[dict[str, Case]] = {
@@ -129,18 +129,18 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     loaded, figures = load(policy_with(size), "policy.yaml"), Metrics()
     write_certificate(folder)
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
-    reflector = Reflector(Api(ApiClient(Configuration(host=url))), figures)
-    serving = Serving(Files(folder / "tls.crt", folder / "tls.key"), figures)
-    service = Service(loaded.policy, reflector, figures, digest=loaded.digest, cluster=reflector)
-    collector.settle()
-    doing = asyncio.create_task(case(Running(service, reflector, serving, folder, size)))
+    informer = Informer(QuotaClient(ApiClient(Configuration(host=url))), figures)
+    serving = ServingCertificate(CertificateFiles(folder / "tls.crt", folder / "tls.key"), figures)
+    state = State(loaded.policy, informer, figures, digest=loaded.digest, cluster=informer)
+    collector.freeze()
+    doing = asyncio.create_task(case(Running(state, informer, serving, folder, size)))
     longest = 0.0
     while not doing.done():
         start = time.perf_counter() - waited()
         await asyncio.sleep(PAUSE)
         longest = max(longest, time.perf_counter() - waited() - start)
     await doing
-    await reflector.close()
+    await informer.close()
     return longest
 
 

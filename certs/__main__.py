@@ -1,47 +1,36 @@
-"""The command line: python -m certs."""
+"""The command line of certs: `flyte-admission certs`, or `python -m certs`."""
 
 import re
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
 from certs.rotation import Lifetimes
+from webhook.shared.option_types import FILE, AddressType
 
-FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-FAILED, UNUSABLE = 1, 2  # exit codes: the one pass of --once; usage
+FAILED, USAGE_ERROR = 1, 2  # exit codes: the one pass of --once; usage
 
 
 class DurationType(click.ParamType[timedelta]):
-    """A number and a unit on the command line."""
+    """The type of an option with a number and a unit."""
 
     name = "DURATION"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """A positive timedelta, or a usage error."""
+        """Parse a positive timedelta; what is not one is a usage error."""
         match = re.fullmatch(r"([0-9]{1,6})([dhms])", value)
         if not match or not int(match[1]):
-            self.fail(f"{value!r} is no duration; write a number over 0 and d, h, m or s, such as 90d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write a number over 0 and d, h, m or s, such as 90d", param, ctx)
         return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
-class AddressType(click.ParamType[tuple[str, int]]):
-    """HOST:PORT on the command line."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Host and port, or a usage error."""
-        host, _, port = value.rpartition(":")
-        if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-            self.fail(f"{value!r} is no address; write HOST:PORT, such as 127.0.0.1:8080 or [::]:8080", param, ctx)
-        return host.strip("[]") or "::", int(port)
-
-
-@click.command(context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION_CERTS", "help_option_names": ["-h", "--help"]})
+@click.command(
+    short_help="Issue, rotate and publish the webhook's certificate.",
+    context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION_CERTS", "help_option_names": ["-h", "--help"]},
+)
 @click.option("--kubeconfig", type=FILE, metavar="FILE", help="How to reach the cluster; else as a Pod of it.")
 @click.option("--namespace", required=True, metavar="NAME", help="Where the Secret and the webhook's Service are.")
 @click.option("--secret", default="flyte-admission-tls", show_default=True, metavar="NAME",
@@ -63,7 +52,7 @@ class AddressType(click.ParamType[tuple[str, int]]):
 @click.option("--renew-before", type=DurationType(), default="30d", show_default=True,
               help="How long before the end of either both are replaced.")  # fmt: skip
 @click.option("--settle", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",
-              help="How long API servers may take to notice a caBundle, until its certificate is put out.")  # fmt: skip
+              help="How long API servers may take to notice a caBundle, before its certificate is used.")  # fmt: skip
 @click.option("--interval", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="SECONDS",
               help="From the end of a pass to the next.")  # fmt: skip
 @click.option("--health-listen", type=AddressType(), default="127.0.0.1:8080", show_default=True,
@@ -80,11 +69,11 @@ def main(**options: Any) -> None:
     Each option can also be given in the environment: FLYTE_ADMISSION_CERTS_NAMESPACE is --namespace.
 
     \b
-    Exit code: 0 told to stop, or --once and all is in order; 1 --once and it is not; 2 usage, no way to the cluster.
+    Exit code: 0 after SIGTERM, or --once and all is in order; 1 --once and it is not; 2 usage, no way to the cluster.
 
     \b
     Try it:
-      python -m certs --once --kubeconfig ~/.kube/config --namespace flyte-admission
+      flyte-admission certs --once --kubeconfig ~/.kube/config --namespace flyte-admission
     """
     lifetimes = Lifetimes(options["ca_lifetime"], options["leaf_lifetime"], options["renew_before"])
     if lifetimes.leaf > lifetimes.authority:
@@ -99,7 +88,6 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
     from certs.cluster import ClusterError
     from certs.reconcile import Plan
     from webhook.http.listener import ListenError, listen
-    from webhook.shared.address import Address
 
     namespace, service = options["namespace"], f"{options['service']}.{options['namespace']}.svc"
     plan = Plan(
@@ -119,7 +107,7 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
     if options["once"]:
         sys.exit(0 if server.once(passes) else FAILED)
     try:
-        listening = listen(Address(*options["health_listen"]))
+        listening = listen(options["health_listen"])
     except ListenError as error:
         _fail(str(error))
     server.run(passes, options["interval"], listening)
@@ -127,7 +115,7 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
 
 def _fail(message: str) -> NoReturn:
     click.echo(message, err=True)
-    sys.exit(UNUSABLE)
+    sys.exit(USAGE_ERROR)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from webhook.shared.clock import later
-from webhook.shared.pem import UNUSABLE
+from webhook.shared.pem import PARSE_ERRORS
 
 PrivateKey: TypeAlias = PrivateKeyTypes
 CLOCKS_DIFFER: Final = timedelta(minutes=5)  # so much before its making a certificate is valid already
@@ -88,7 +88,7 @@ def private_key(pem: bytes) -> PrivateKey | None:
     """The key, None if there is none that can be used as it is."""
     try:
         return serialization.load_pem_private_key(pem, password=None)
-    except UNUSABLE:  # no PEM, a password, another kind of key
+    except PARSE_ERRORS:  # no PEM, a password, another kind of key
         return None
 
 
@@ -107,7 +107,7 @@ def belongs(key: PrivateKey, certificate: Certificate) -> bool:
     """Whether the certificate is for that key; not if it is for one of an unknown kind."""
     try:
         return key.public_key() == certificate.public_key()
-    except UNUSABLE:
+    except PARSE_ERRORS:
         return False
 
 
@@ -115,7 +115,7 @@ def names(certificate: Certificate) -> frozenset[str]:
     """The DNS names and IP addresses that it is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, *UNUSABLE):  # none, or not to be parsed
+    except (x509.ExtensionNotFound, *PARSE_ERRORS):  # none, or not to be parsed
         return frozenset()
     addresses = map(str, found.get_values_for_type(x509.IPAddress))
     return frozenset([*found.get_values_for_type(x509.DNSName), *addresses])

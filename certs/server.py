@@ -17,7 +17,7 @@ from certs import cluster
 from certs.cluster import ClusterError
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
-from webhook.http.listener import PROBES, configured
+from webhook.http.listener import PROBE_CONNECTIONS, bounded_server
 from webhook.shared import clock
 from webhook.shared.address import Address
 from webhook.telemetry import logs
@@ -104,7 +104,7 @@ async def _run(passes: Passes, interval: float, listener: socket.socket) -> None
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    probes = configured(health(passes), PROBES)
+    probes = bounded_server(health(passes), PROBE_CONNECTIONS)
     place = Address(*listener.getsockname()[:2])
     logs.info("started", health=f"http://{place}", secret=f"{passes.plan.namespace}/{passes.plan.secret}")
     async with asyncio.TaskGroup() as tasks:

@@ -20,10 +20,10 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from webhook.http.listener import REVIEWS, configured, listen
+from webhook.http.listener import REVIEW_CONNECTIONS, bounded_server, listen
 from webhook.server import tls
 from webhook.server.app import Webhook
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.shared.address import Address
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -205,15 +205,15 @@ class Threaded:
 def threaded(
     app: ASGIApp,
     folder: Path | None = None,
-    most: int = REVIEWS,
+    most: int = REVIEW_CONNECTIONS,
     draining: Callable[[], bool] = lambda: False,
     run: Callable[[Coroutine[Any, Any, None]], None] = uvloop.run,
 ) -> Iterator[Threaded]:
     """An application on a thread, for what it has is changed meanwhile; with a folder, over TLS."""
-    certificate, key = tls.make(folder, ["127.0.0.1"]) if folder else (None, None)
-    context = tls.context(certificate, key) if certificate and key else None
+    certificate, key = tls.make_self_signed(folder, ["127.0.0.1"]) if folder else (None, None)
+    context = tls.server_context(certificate, key) if certificate and key else None
     listening = listen(Address("127.0.0.1", 0))
-    server = configured(app, most, context, draining)
+    server = bounded_server(app, most, context, draining)
     thread = threading.Thread(target=lambda: run(server.serve([listening])))
     thread.start()
     try:
@@ -226,9 +226,9 @@ def threaded(
 
 
 @contextmanager
-def serving(service: Service, folder: Path) -> Iterator[Threaded]:
+def serving(state: State, folder: Path) -> Iterator[Threaded]:
     """The webhook over TLS."""
-    with threaded(Webhook(service), folder, draining=lambda: service.draining) as found:
+    with threaded(Webhook(state), folder, draining=lambda: state.draining) as found:
         yield found
 
 

@@ -1,4 +1,4 @@
-"""The command line: serve, review, policy."""
+"""The command line: serve, review, policy, certs."""
 
 import functools
 import json
@@ -14,29 +14,31 @@ import yaml
 from webhook.policy.file import Loaded, json_schema, load
 from webhook.policy.yaml_text import ProblemsError
 from webhook.server.options import Options
-from webhook.shared.address import Address
 from webhook.shared.clock import today
+from webhook.shared.option_types import FILE, AddressType
 
 if TYPE_CHECKING:
-    from webhook.server.certificate import Files
-    from webhook.server.state import Service
+    from webhook.server.certificate import CertificateFiles
+    from webhook.server.state import State
 
 T = TypeVar("T")
-FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-UNUSABLE = 2  # exit code: usage, or input that cannot be read
+USAGE_ERROR = 2  # exit code: usage, or input that cannot be read
 
 
-class AddressType(click.ParamType[Address]):
-    """HOST:PORT on the command line."""
+class Commands(click.Group):
+    """The commands of the program; `certs` is imported only when it, or the list of all, is used."""
 
-    name = "HOST:PORT"
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return sorted([*super().list_commands(ctx), "certs"])
 
-    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        """An Address, or a usage error."""
-        try:
-            return value if isinstance(value, Address) else Address.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name."""
+        if cmd_name != "certs":
+            return super().get_command(ctx, cmd_name)
+        from certs.__main__ import main as certs
+
+        return certs
 
 
 policy_option = click.option(
@@ -50,7 +52,9 @@ quotas_option = click.option(
 )  # fmt: skip
 
 
-@click.group(context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION", "help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION", "help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="flyte-admission")
 def main() -> None:
     """Complete, cap and check the Pods of Flyte tasks as a Kubernetes admission webhook.
@@ -90,7 +94,7 @@ def main() -> None:
               "certificate; by default ca.crt beside it, if there is one.")  # fmt: skip
 @click.option("--client-ca-file", type=FILE, metavar="FILE",
               help="PEM of the CAs that clients of --listen must have a certificate from, such as that of the API "
-              "server; without this, whoever reaches the port is answered.")  # fmt: skip
+              "server; without this, every client that reaches the port is answered.")  # fmt: skip
 @click.option(
     "--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
     help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.",
@@ -120,54 +124,54 @@ def _serve(options: Options) -> None:
     from webhook.http import listener as http_server
     from webhook.server import collector, tls
     from webhook.server import run as server
-    from webhook.server.certificate import Serving
+    from webhook.server.certificate import ServingCertificate
     from webhook.server.client_ca import ClientAuthorities
     from webhook.telemetry import logs
 
     logs.configure()
-    service = _service(options)
+    state = _state(options)
     if options.no_quotas:
         logs.warning("no quotas", hint="with --no-quotas, no Pod is refused for a ResourceQuota")
     with tempfile.TemporaryDirectory(prefix="flyte-admission-") as directory:
         try:
-            clients = ClientAuthorities(options.client_ca_file, service.metrics) if options.client_ca_file else None
-            serving = Serving(_certificate(options, Path(directory)), service.metrics, clients)
+            clients = ClientAuthorities(options.client_ca_file, state.metrics) if options.client_ca_file else None
+            serving = ServingCertificate(_certificate(options, Path(directory)), state.metrics, clients)
             sockets = http_server.listen(options.listen), http_server.listen(options.health_listen)
         except (tls.CertificateError, http_server.ListenError) as error:
             _fail(str(error))
-        collector.settle()
-        server.run(service, server.Listeners(*sockets, serving), options)
+        collector.freeze()
+        server.run(state, server.Listeners(*sockets, serving), options)
 
 
-def _certificate(options: Options, directory: Path) -> "Files":
-    """What to serve with; without one in the options, it is made on the spot, in the directory."""
+def _certificate(options: Options, directory: Path) -> "CertificateFiles":
+    """Return the files of the options; without those, make a certificate in the directory."""
     from webhook.server import tls
-    from webhook.server.certificate import Files
+    from webhook.server.certificate import CertificateFiles
 
     if options.tls_cert_file and options.tls_private_key_file:
-        return Files(options.tls_cert_file, options.tls_private_key_file, options.tls_ca_file)
-    return Files(*tls.make(directory, (*tls.LOCAL_NAMES, options.listen.host)))
+        return CertificateFiles(options.tls_cert_file, options.tls_private_key_file, options.tls_ca_file)
+    return CertificateFiles(*tls.make_self_signed(directory, (*tls.LOCAL_NAMES, options.listen.host)))
 
 
-def _service(options: Options) -> "Service":
-    from webhook.server.state import Service
+def _state(options: Options) -> "State":
+    from webhook.server.state import State
     from webhook.telemetry import logs
 
-    loaded, told = _policy_and_warnings(options.policy)
-    if told:
-        logs.warning("policy", warnings=told)
+    loaded, warnings = _policy_and_warnings(options.policy)
+    if warnings:
+        logs.warning("policy", warnings=warnings)
     if options.quotas or options.no_quotas:
-        return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
+        return State(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
     from webhook.cluster import client as cluster
-    from webhook.cluster.informer import Reflector
+    from webhook.cluster.informer import Informer
     from webhook.telemetry.metrics import Metrics
 
     metrics = Metrics()
     try:
-        reflector = Reflector(cluster.connect(options.kubeconfig), metrics)
+        informer = Informer(cluster.connect(options.kubeconfig), metrics)
     except cluster.ClusterError as error:
         _fail(str(error))
-    return Service(loaded.policy, reflector, metrics, digest=loaded.digest, cluster=reflector)
+    return State(loaded.policy, informer, metrics, digest=loaded.digest, cluster=informer)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")
@@ -264,15 +268,15 @@ def schema() -> None:
 
 
 def _policy(file: Path) -> Loaded:
-    """The policy; its warnings go to stderr."""
-    loaded, told = _policy_and_warnings(file)
-    for warning in told:
+    """Load the policy, and write its warnings to stderr."""
+    loaded, warnings = _policy_and_warnings(file)
+    for warning in warnings:
         click.echo(warning, err=True)
     return loaded
 
 
 def _policy_and_warnings(file: Path) -> tuple[Loaded, tuple[str, ...]]:
-    """The policy, and what its file says in vain, exemptions that have ended among it."""
+    """Load the policy, with the warnings about its file and about exemptions that have ended."""
     text = _text(file)
     loaded = _usable(lambda: load(text, str(file)))
     return loaded, (*loaded.warnings, *loaded.policy.expired(today()))
@@ -304,7 +308,7 @@ def _usable(read: Callable[[], T]) -> T:
 
 def _fail(message: str) -> NoReturn:
     click.echo(message, err=True)
-    sys.exit(UNUSABLE)
+    sys.exit(USAGE_ERROR)
 
 
 if __name__ == "__main__":

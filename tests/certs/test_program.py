@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import click
 import pytest
 from aiohttp import ClientTimeout, web
 from click.testing import CliRunner, Result
@@ -29,6 +30,7 @@ from certs.server import once as make_one
 from tests import x509
 from tests.certs.apiserver import MUTATING, NAMESPACE, SECRET, SECRET_PATH, SECRETS, VALIDATING, ApiServer, refusal
 from tests.x509 import DAY, NOW
+from webhook.__main__ import main as webhook
 from webhook.shared.pem import certificates
 
 PATIENCE = 20
@@ -366,12 +368,12 @@ def test_in_a_cluster_it_is_the_service_account(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--leaf-lifetime", "90"], "'90' is no duration; write a number over 0 and d, h, m or s, such as 90d"),
-        (["--leaf-lifetime", "0s"], "'0s' is no duration"),
+        (["--leaf-lifetime", "90"], "'90' is not a duration; write a number over 0 and d, h, m or s, such as 90d"),
+        (["--leaf-lifetime", "0s"], "'0s' is not a duration"),
         (["--ca-lifetime", "89d"], "--leaf-lifetime is over --ca-lifetime; a certificate does not outlive its CA"),
         (["--renew-before", "2160h"], "--renew-before is not under --leaf-lifetime; it would be replaced in each pass"),
-        (["--health-listen", "x"], "'x' is no address; write HOST:PORT, such as 127.0.0.1:8080 or [::]:8080"),
-        (["--health-listen", "x:65536"], "'x:65536' is no address"),
+        (["--health-listen", "x"], "'x' is not an address; write HOST:PORT, such as 127.0.0.1:8443 or [::]:8443"),
+        (["--health-listen", "x:65536"], "'x:65536' is not an address"),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(options: list[str], told: str) -> None:
@@ -435,3 +437,55 @@ def get(url: str) -> tuple[int, str]:
     except HTTPError as refused:
         with refused:
             return refused.code, refused.read().decode()
+
+
+def run_by(program: click.Command, *arguments: str) -> Result:
+    result = CliRunner().invoke(program, arguments, prog_name="program", catch_exceptions=False)
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--help"], ["-h"], [], ["--namespace", NAMESPACE, "--leaf-lifetime", "90"],
+        ["--namespace", NAMESPACE, "--ca-lifetime", "89d"], ["--namespace", NAMESPACE, "--once"], ["--what"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_flyte_admission_certs_says_the_same(more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    ours, alone = run_by(webhook, "certs", *more), run_by(main, *more)
+    assert ours.exit_code == alone.exit_code == (0 if more[:1] in (["--help"], ["-h"]) else 2)
+    assert (ours.stdout, ours.stderr) == tuple(
+        text.replace("program [OPTIONS]", "program certs [OPTIONS]").replace("program --help", "program certs --help")
+        for text in (alone.stdout, alone.stderr)
+    )
+
+
+@pytest.mark.parametrize("command", [["certs"], ["webhook", "certs"]], ids=" ".join)
+def test_both_commands_make_the_same_pass_and_take_the_same_environment(
+    server: ApiServer, tmp_path: Path, command: list[str]
+) -> None:
+    environment = {
+        "FLYTE_ADMISSION_CERTS_NAMESPACE": NAMESPACE,
+        "FLYTE_ADMISSION_CERTS_KUBECONFIG": str(server.kubeconfig(tmp_path)),
+        "FLYTE_ADMISSION_CERTS_ONCE": "1",
+        "FLYTE_ADMISSION_CERTS_DNS_NAME": "a.svc 10.0.0.1",
+    }
+    run = [sys.executable, "-m", *command]
+    assert subprocess.run(run, env=os.environ | environment, timeout=PATIENCE, check=False).returncode == 0
+    leaf = Bundle.read(server.data()).leaf
+    assert leaf
+    assert pki.names(leaf) == {"a.svc", "10.0.0.1"}
+    del server.objects[VALIDATING]
+    assert subprocess.run(run, env=os.environ | environment, timeout=PATIENCE, check=False).returncode == 1
+
+
+def test_the_webhook_imports_certs_for_nothing_else() -> None:
+    code = (
+        "import sys; from webhook.__main__ import main; main(['policy', 'schema'], standalone_mode=False); "
+        "sys.exit('certs' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=PATIENCE, check=False)
+    assert run.returncode == 0

@@ -40,7 +40,7 @@ FITS, FULL = quota(used="2", hard="6"), quota(used="3", hard="6")  # a Pod of 4 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+    return tls.make_self_signed(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def read(file: Path | None) -> list[str]:
 
     async def quotas() -> list[str]:
         try:
-            found = await api.quotas()
+            found = await api.list_quotas()
         finally:
             await api.close()
         return [quota.name for quota in found.quotas]
@@ -279,12 +279,12 @@ def test_a_token_file_is_read_again(
     api = cluster.connect(file)
 
     async def quotas() -> None:
-        await api.quotas()
+        await api.list_quotas()
         token.unlink()
         with pytest.raises(ReadError, match="token"):
-            await api.quotas()
+            await api.list_quotas()
         token.write_text("new")
-        await api.quotas()
+        await api.list_quotas()
         await api.close()
 
     token.write_text("newer")
@@ -293,7 +293,7 @@ def test_a_token_file_is_read_again(
 
 
 def test_a_certificate_of_somebody_else_is_not_trusted(server: FakeApiServer, tmp_path: Path) -> None:
-    other, _ = tls.make(tmp_path, ["127.0.0.1"])
+    other, _ = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     with pytest.raises(ReadError, match="certificate verify failed"):
         read(kubeconfig(tmp_path, server.url, {"certificate-authority": str(other)}))
     assert server.requests == []
@@ -302,14 +302,14 @@ def test_a_certificate_of_somebody_else_is_not_trusted(server: FakeApiServer, tm
 NOT_BASE64 = {"clusters": [{"name": "there", "cluster": {"server": "https://x", "certificate-authority-data": "TiB"}}]}
 UNUSABLE = [
     # what is wrong with the file: its text, or what replaces parts of a good one; what is said of it
-    ("nothing", "", "no kubeconfig: "),
-    ("no mapping", "[1]", "no kubeconfig: "),
-    ("no YAML", "a: [", "no YAML: while parsing a flow node"),
-    ("no text", b"\xff\xfe\xff", "no kubeconfig: 'utf-8' codec can't decode"),
+    ("nothing", "", "not a kubeconfig: "),
+    ("no mapping", "[1]", "not a kubeconfig: "),
+    ("no YAML", "a: [", "not YAML: while parsing a flow node"),
+    ("no text", b"\xff\xfe\xff", "not a kubeconfig: 'utf-8' codec can't decode"),
     ("another file", "task_resources: {limits: {cpu: 4}}", "Expected key current-context in "),
-    ("numbers for clusters", {"clusters": [1, 2]}, "no kubeconfig: "),
+    ("numbers for clusters", {"clusters": [1, 2]}, "not a kubeconfig: "),
     ("a context that is not there", {"current-context": "gone"}, "Expected object with name gone in "),
-    ("no base64", NOT_BASE64, "no kubeconfig: Incorrect padding"),
+    ("no base64", NOT_BASE64, "not a kubeconfig: Incorrect padding"),
 ]
 
 

@@ -30,11 +30,11 @@ from webhook.api.pod import ObjectMeta
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster import client as cluster
 from webhook.cluster.backoff import Backoff
-from webhook.cluster.client import Api, Patience
-from webhook.cluster.informer import Reflector
+from webhook.cluster.client import QuotaClient, Timeouts
+from webhook.cluster.informer import Informer
 from webhook.cluster.quota_answers import Event, Page
 from webhook.policy.model import Policy
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
 
 OPEN = stream(end=SILENCE)  # a watch on which nothing happens
@@ -63,9 +63,9 @@ class World:
 
 @dataclass
 class Watching:
-    """A reflector at work."""
+    """A informer at work."""
 
-    reflector: Reflector
+    informer: Informer
     server: FakeApiServer
     world: World
     metrics: Metrics
@@ -89,7 +89,7 @@ class Watching:
         return [request.query["resourceVersion"] for request in self.server.seen("watch")]
 
     def used(self, namespace: str = "ns") -> dict[str, str]:
-        return used(self.reflector.quotas(namespace, ObjectMeta()))
+        return used(self.informer.quotas(namespace, ObjectMeta()))
 
     def exposed(self, name: str) -> dict[str, float]:
         """The samples of a metric by their labels."""
@@ -104,20 +104,20 @@ def used(quotas: object) -> dict[str, str]:
 
 @asynccontextmanager
 async def watching(
-    lists: list[Reply], watches: list[Reply], world: World | None = None, patience: Patience = cluster.PATIENCE
+    lists: list[Reply], watches: list[Reply], world: World | None = None, timeouts: Timeouts = cluster.TIMEOUTS
 ) -> AsyncIterator[Watching]:
     world = world or World()
     async with FakeApiServer({"list": lists, "watch": watches, "live": [status(404)]}) as server:
         metrics = Metrics()
-        api = Api(ApiClient(Configuration(host=server.url)), patience)
-        reflector = Reflector(api, metrics, clock=lambda: world.now, random=lambda: world.chance, sleep=world.sleep)
-        task = asyncio.create_task(reflector.run())
+        api = QuotaClient(ApiClient(Configuration(host=server.url)), timeouts)
+        informer = Informer(api, metrics, clock=lambda: world.now, random=lambda: world.chance, sleep=world.sleep)
+        task = asyncio.create_task(informer.run())
         try:
-            yield Watching(reflector, server, world, metrics)
+            yield Watching(informer, server, world, metrics)
         finally:
             task.cancel()
             await asyncio.wait([task])
-            await reflector.close()
+            await informer.close()
             assert task.cancelled(), task.exception()
 
 
@@ -130,7 +130,7 @@ def warnings(text: str) -> list[tuple[str, str]]:
 HERE = page(quota(used="1"))
 NEEDED = "403 Reason: no; needed is a ClusterRole with the verb {} on resourcequotas"
 BROUGHT_NOTHING = "it ended within a second and brought nothing"
-NO_LIST = "the answer is no ResourceQuotaList: it has no metadata.resourceVersion"
+NO_LIST = "the answer is not a ResourceQuotaList: it has no metadata.resourceVersion"
 NO_JSON = "the answer cannot be read: JSON is malformed: invalid character (byte 0)"
 NO_EVENT = "the answer cannot be read: Invalid enum value '?' - at `$.type`"
 DOUBLING = [0.8, 1.6, 3.2]
@@ -180,7 +180,7 @@ async def test_what_stays_wrong_is_tried_ever_more_rarely_and_told_once(
         await asyncio.wait_for(seen.world.over.wait(), 10)
         assert (seen.counts, seen.world.sleeps) == (counts, sleeps)
         assert warnings(capsys.readouterr().err) == [(verb, reason)]
-        assert seen.reflector.problems == {verb: reason}
+        assert seen.informer.problems == {verb: reason}
         assert seen.exposed("flyte_admission_quota_read_errors_total") == {f'{{read="{verb}"}}': len(sleeps)}
 
 
@@ -229,11 +229,11 @@ SILENT = [
 async def test_a_silent_peer_is_given_up(
     lists: list[Reply], watches: list[Reply], counts: tuple[int, int], versions: list[str], told: str
 ) -> None:
-    brief = Patience(silence=0.5) if versions else Patience(page=0.5)
+    brief = Timeouts(idle=0.5) if versions else Timeouts(page=0.5)
     async with watching(lists[:], watches[:], World(seconds=2), brief) as seen:
         await asyncio.wait_for(seen.world.over.wait(), 10)
         assert (seen.counts, seen.versions, seen.world.sleeps) == (counts, versions, [0.8, 1.6])
-        assert list(seen.reflector.problems.values()) == [f"nothing came in time: {told}"]
+        assert list(seen.informer.problems.values()) == [f"nothing came in time: {told}"]
 
 
 async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
@@ -242,11 +242,11 @@ async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
         await seen.until_watching(1)
         await seen.server.__aexit__()
         await seen.until(lambda: len(world.sleeps) >= 3)
-        assert "Cannot connect to host 127.0.0.1" in seen.reflector.problems["watch"]
+        assert "Cannot connect to host 127.0.0.1" in seen.informer.problems["watch"]
         replies = {"list": [HERE], "watch": [stream(NEWS, end=SILENCE)]}
         async with FakeApiServer(replies, port=seen.server.port):
             await seen.until(lambda: seen.used() == {"q": "2"})
-        assert seen.reflector.problems == {}
+        assert seen.informer.problems == {}
 
 
 async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
@@ -280,7 +280,7 @@ async def test_a_second_list_forgets_what_is_gone_only_when_it_is_complete() -> 
     async with watching(lists, [status(410), OPEN]) as seen:
         await seen.until(lambda: seen.counts == (3, 1))
         assert (seen.used(), seen.used("other")) == ({"gone": "0"}, {"gone": "0"})
-        assert seen.reflector.synced
+        assert seen.informer.synced
         hold.set()
         await seen.until_watching(2)
         assert (seen.used(), seen.used("other")) == ({"q": "0", "new": "0"}, {})
@@ -299,7 +299,7 @@ async def test_events_change_their_namespace_and_what_was_given_out_stays_as_it_
 
     async with watching([page(quota(), quota("q", "other"))], [watch]) as seen:
         await seen.until(lambda: seen.used() == {"a": "1", "q": "2"})
-        before = seen.reflector.quotas("ns", ObjectMeta())
+        before = seen.informer.quotas("ns", ObjectMeta())
         more.set()
         await seen.until(lambda: seen.used() == {})
         assert (used(before), seen.used("other")) == ({"a": "1", "q": "2"}, {"q": "0"})
@@ -352,10 +352,10 @@ async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.Captur
 async def test_a_watch_that_stays_open_works_though_nothing_happens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("webhook.cluster.informer.SHORT", 0.01)
+    monkeypatch.setattr("webhook.cluster.informer.SHORT_WATCH", 0.01)
     async with watching([HERE], [status(403), OPEN]) as seen:
         await seen.until_watching(2)
-        await seen.until(lambda: seen.reflector.problems == {})
+        await seen.until(lambda: seen.informer.problems == {})
     assert json.loads(capsys.readouterr().err.splitlines()[-1])["event"] == "quotas can be read again"
 
 
@@ -373,10 +373,10 @@ async def test_the_age_of_the_cache_and_whether_it_is_synced_are_metrics() -> No
     async with watching([late], [stream(bookmark("11"), end=SILENCE)], world) as seen:
         await seen.until(lambda: seen.counts == (1, 0))
         world.advance(7)
-        assert (state(), seen.reflector.synced) == ([{"": 7.0}, {"": 0.0}], False)
+        assert (state(), seen.informer.synced) == ([{"": 7.0}, {"": 0.0}], False)
         go.set()
         await seen.until_watching(1)
-        assert (state(), seen.reflector.synced) == ([{"": 0.0}, {"": 1.0}], True)
+        assert (state(), seen.informer.synced) == ([{"": 0.0}, {"": 1.0}], True)
 
 
 NOT_READABLE = [
@@ -412,7 +412,7 @@ async def test_a_quota_that_cannot_be_read_is_left_out_of_a_list_named_once_and_
         assert seen.used() == {"a": "1", "b": "2"}
         assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 1}
         seen.server.replies["live"] = [both]
-        assert used(await seen.reflector.live("ns")) == {"a": "1", "b": "2"}
+        assert used(await seen.informer.live("ns")) == {"a": "1", "b": "2"}
     assert skipped(capsys.readouterr().err) == [named]
 
 
@@ -460,7 +460,7 @@ async def test_an_event_that_cannot_be_read_takes_its_quota_out_and_the_watch_go
         more.set()
         await seen.until(lambda: seen.used() == {"a": "1", "q": "5"})
         assert seen.exposed("flyte_admission_quota_cache_skipped") == {"": 0}
-        assert (seen.counts, seen.reflector.problems) == ((1, 1), {})
+        assert (seen.counts, seen.informer.problems) == ((1, 1), {})
     assert skipped(capsys.readouterr().err) == [("ns", "q")]
 
 
@@ -511,15 +511,15 @@ async def test_a_quota_that_is_too_large_for_any_page_is_told(monkeypatch: pytes
     monkeypatch.setattr(cluster, "LARGEST_PAGE", 100)
     async with watching([HERE], [OPEN], World(seconds=0.5)) as seen:
         await asyncio.wait_for(seen.world.over.wait(), 10)
-        assert seen.reflector.problems == {"list": "a ResourceQuota of more than 100 bytes"}
+        assert seen.informer.problems == {"list": "a ResourceQuota of more than 100 bytes"}
         assert [request.query["limit"] for request in seen.server.seen("list")] == ["500", "50", "5", "1"]
 
 
 async def test_whatever_a_live_read_comes_to_who_waits_for_it_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
     async with watching([HERE], [OPEN]) as seen:
         await seen.until_watching(1)
-        await seen.reflector.close()
-        assert await seen.reflector.live("ns") is None
+        await seen.informer.close()
+        assert await seen.informer.live("ns") is None
     assert ("live", "RuntimeError('Session is closed')") in warnings(capsys.readouterr().err)
 
 
@@ -529,7 +529,7 @@ class Unforeseen:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def quotas(self, namespace: str = "") -> Page:
+    async def list_quotas(self, namespace: str = "") -> Page:
         self.asked.append(f"list {namespace}")
         return Page([], [], "10")
 
@@ -542,10 +542,10 @@ class Unforeseen:
 
 async def test_what_nobody_had_thought_of_does_not_keep_a_watch_at_one_version() -> None:
     odd: Any = Unforeseen()
-    reflector = Reflector(odd, Metrics())
+    informer = Informer(odd, Metrics())
     for _ in range(3):
         with pytest.raises(KeyError):
-            await reflector.run()
+            await informer.run()
     assert odd.asked == ["list ", "watch 10", "watch 10", "list ", "watch 10"]
 
 
@@ -591,7 +591,7 @@ class Live:
         await self.seen.until(lambda: len(self.gates) == number)
 
     def ask(self, number: int, namespace: str = "ns") -> list[asyncio.Task[object]]:
-        return [asyncio.create_task(self.seen.reflector.live(namespace)) for _ in range(number)]
+        return [asyncio.create_task(self.seen.informer.live(namespace)) for _ in range(number)]
 
 
 async def answers(tasks: list[asyncio.Task[object]]) -> list[dict[str, str]]:
@@ -632,20 +632,20 @@ async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_on
         if reply is silence:
             monkeypatch.setattr("webhook.cluster.informer.LIVE_SECONDS", 0.05)
         seen.server.replies["live"] = [reply]
-        assert [await seen.reflector.live("ns") for _ in range(2)] == [None, None]
-        assert seen.reflector.problems == {}  # the cache is no worse for it
+        assert [await seen.informer.live("ns") for _ in range(2)] == [None, None]
+        assert seen.informer.problems == {}  # the cache is no worse for it
         monkeypatch.undo()
         seen.server.replies["live"] = [FULL]
-        assert used(await seen.reflector.live("ns")) == {"q": "9"}
+        assert used(await seen.informer.live("ns")) == {"q": "9"}
         assert seen.exposed("flyte_admission_quota_read_errors_total") == {'{read="live"}': 2}
     assert warnings(capsys.readouterr().err) == [("live", reason)]
 
 
 async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_that_they_are_old() -> None:
     async with watching([HERE], [status(403, "no")]) as seen:
-        service = Service(Policy(), seen.reflector, seen.metrics, cluster=seen.reflector)
-        assert service.readiness() == ("quotas: not known yet\n", 503)
+        server = State(Policy(), seen.informer, seen.metrics, cluster=seen.informer)
+        assert server.readiness() == ("quotas: not known yet\n", 503)
         await asyncio.wait_for(seen.world.over.wait(), 10)
-        assert service.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)
-        service.draining = True
-        assert service.readiness() == ("draining\n", 503)
+        assert server.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)
+        server.draining = True
+        assert server.readiness() == ("draining\n", 503)

@@ -21,13 +21,13 @@ OBJECT = st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=
 @given(TEXT)
 def test_any_answer_to_a_list_is_a_page_or_a_reason(body: bytes) -> None:
     with suppress(ReadError):
-        assert quota_answers.page(body).more is not None
+        assert quota_answers.decode_page(body).more is not None
 
 
 @given(st.lists(OBJECT, max_size=4))
 def test_whatever_the_items_are_each_is_read_or_reported(items: list[Any]) -> None:
     answer = {"metadata": {"resourceVersion": "1"}, "items": [quota(), *items, quota("r")]}
-    page = quota_answers.page(json.dumps(answer).encode())
+    page = quota_answers.decode_page(json.dumps(answer).encode())
     assert len(page.quotas) + len(page.unreadable) == len(items) + 2
     assert (page.quotas[0].name, page.quotas[-1].name) == ("q", "r")
 
@@ -37,7 +37,7 @@ def test_whatever_the_items_are_each_is_read_or_reported(items: list[Any]) -> No
 ))  # fmt: skip
 def test_any_line_of_a_watch_is_an_event_or_a_reason(line: bytes) -> None:
     with suppress(ReadError):
-        assert quota_answers.event(line).quota is not None
+        assert quota_answers.decode_event(line).quota is not None
 
 
 @pytest.mark.parametrize(

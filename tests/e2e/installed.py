@@ -83,7 +83,7 @@ class Installed:
 @contextmanager
 def installed(admin: Client, folder: Path, *options: str, policy: Path = POLICY, **changed: Any) -> Iterator[Installed]:
     """The webhook with the policy, called for every Flyte Pod of the cluster until the end of the block."""
-    certificate, key = tls.make(folder, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(folder, ["127.0.0.1"])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
     with server.running("--policy", policy, *files, *options) as process:
         webhook = Installed(process)

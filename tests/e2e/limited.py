@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from webhook.http.listener import REVIEWS
+from webhook.http.listener import REVIEW_CONNECTIONS
 
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = [(CGROUPS, "memory.max"), (CGROUPS / "unified", "memory.max"), (CGROUPS / "memory", "memory.limit_in_bytes")]
@@ -52,4 +52,4 @@ def _address_space(program: Sequence[str]) -> int:
     code = "import webhook.server.run, webhook.__main__, resource as r; print(open('/proc/self/statm').read())"
     found = subprocess.run([program[0], "-c", code], check=True, capture_output=True, text=True).stdout
     total, resident, *_ = map(int, found.split())
-    return (total - resident) * resource.getpagesize() + THREADS + REVIEWS * TLS_BUFFER
+    return (total - resident) * resource.getpagesize() + THREADS + REVIEW_CONNECTIONS * TLS_BUFFER

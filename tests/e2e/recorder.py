@@ -49,9 +49,9 @@ def recording(admin: Client, folder: Path) -> Iterator[Recorder]:
     asked = shipped()
     for configuration in asked:
         configuration["metadata"]["name"] = "before-" + configuration["metadata"]["name"]  # they are called by name
-    certificate, key = tls.make(folder, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(folder, ["127.0.0.1"])
     with Recorder() as server:
-        server.socket = tls.context(certificate, key).wrap_socket(server.socket, server_side=True)
+        server.socket = tls.server_context(certificate, key).wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

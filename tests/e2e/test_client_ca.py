@@ -82,7 +82,7 @@ def port(admin: Client, prepared: Prepared, tmp_path_factory: pytest.TempPathFac
     """Of the webhook, by its Service, which is this machine."""
     folder = tmp_path_factory.mktemp("webhook")
     (port,) = free_ports(1)
-    certificate, key = tls.make(folder, [HOST])
+    certificate, key = tls.make_self_signed(folder, [HOST])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}", f"--client-ca-file={prepared.authority}"
     admin.create({"kind": "Namespace", "metadata": {"name": NAMESPACE}})
     service: Json = {"kind": "Service", "metadata": {"name": "flyte-admission", "namespace": NAMESPACE}}
@@ -116,7 +116,7 @@ def test_an_api_server_that_does_not_is_not_answered(admin: Client, namespace: s
 def test_nor_is_anybody_with_another_certificate_or_none(prepared: Prepared, port: int, tmp_path: Path) -> None:
     shown = prepared.authority.with_name("client.crt"), prepared.authority.with_name("client.key")
     assert answer(port, shown) == b"HTTP/1.1"
-    assert answer(port, tls.make(tmp_path, ["kube-apiserver"])) == b""
+    assert answer(port, tls.make_self_signed(tmp_path, ["kube-apiserver"])) == b""
     assert answer(port) == b""
 
 

@@ -97,7 +97,7 @@ def _built(buildah: list[str], context: Path, *arguments: str) -> None:
 
 
 def test_it_answers_over_tls_as_nobody_on_a_read_only_root(image: Image, tmp_path: Path) -> None:
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     tmp_path.chmod(0o755)
     os.chown(key, NOBODY, NOBODY)
     for name in ("policy.yaml", "quotas.yaml"):

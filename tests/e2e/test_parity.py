@@ -201,7 +201,7 @@ def serving(folder: Path, policy: str, kubeconfig: Path) -> Iterator[server.Clie
     """A connection to the webhook, which knows the cluster's quotas and which the API server knows nothing of."""
     file = folder / "one-code.yaml"
     file.write_text(policy + ONE_CODE)
-    certificate, key = tls.make(folder, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(folder, ["127.0.0.1"])
     files = f"--policy={file}", f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
     with server.running(*files, f"--kubeconfig={kubeconfig}") as process:
         health = process.health()

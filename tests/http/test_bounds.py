@@ -28,7 +28,7 @@ from webhook.http import protocol as bounded_http
 from webhook.policy.model import Policy
 from webhook.server import app
 from webhook.server.reviewer import Decide, Reviewer
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -202,7 +202,7 @@ def test_a_client_that_has_sent_too_much_ahead_and_says_no_more_gets_the_first_a
     with connect(plain) as sock:
         sock.sendall(GET % 0 * 20)
         sock.shutdown(socket.SHUT_WR)
-        assert rest(sock).count(OK) == bounded_http.AHEAD
+        assert rest(sock).count(OK) == bounded_http.MAX_PIPELINED
 
 
 def test_a_client_that_reads_slowly_gets_all_of_its_answer(plain: Threaded) -> None:
@@ -238,7 +238,7 @@ def asked_until(server: Threaded, done: Callable[[], bool]) -> bool:
 
 
 def test_of_clients_that_do_not_read_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "UNREAD", 2)
+    monkeypatch.setattr(connections, "MAX_UNREAD", 2)
     monkeypatch.setattr(connections, "WRITE_SECONDS", PATIENCE * 10)
     with threaded(echo) as server, ExitStack() as stack:
         socks = [stack.enter_context(connect(server)) for _ in range(3)]
@@ -406,10 +406,10 @@ class Sender:
         return int(self.answers[0]["status"])
 
 
-def endpoint(budget: int, service: Service | None = None, decide: Decide | None = None) -> app.Endpoint:
-    service = service or Service(Policy(), Ledger([]))
-    reviewer = Reviewer("/mutate", decide or (lambda *_: Allowed()), service)
-    return app.Endpoint("/mutate", reviewer, body.Budget(budget), service.metrics)
+def endpoint(budget: int, state: State | None = None, decide: Decide | None = None) -> app.Endpoint:
+    state = state or State(Policy(), Ledger([]))
+    reviewer = Reviewer("/mutate", decide or (lambda *_: Allowed()), state)
+    return app.Endpoint("/mutate", reviewer, body.Budget(budget), state.metrics)
 
 
 PADDED = REVIEW + b" " * body.FREE
@@ -459,12 +459,12 @@ async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_t
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(body, "BUDGET_SECONDS", 0.01)
-    service = Service(Policy(), Ledger([]))
-    sender = Sender(endpoint(0, service))
+    state = State(Policy(), Ledger([]))
+    sender = Sender(endpoint(0, state))
     sender.give(PADDED)
     assert await sender.status == 503
     assert json.loads(capsys.readouterr().err)["event"] == "overloaded"
-    assert b'flyte_admission_requests_total{decision="overloaded",endpoint="/mutate"} 1.0' in service.metrics.text()
+    assert b'flyte_admission_requests_total{decision="overloaded",endpoint="/mutate"} 1.0' in state.metrics.text()
 
 
 class Live:
@@ -491,8 +491,8 @@ async def test_a_refusal_is_decided_on_the_cache_and_once_more_on_live_quotas() 
         decided.append(request.uid)
         return deny(request, policy, quotas, today)
 
-    service = Service(Policy(), Ledger([]), Metrics(), cluster=Live())
-    sender = Sender(endpoint(0, service, decide))
+    state = State(Policy(), Ledger([]), Metrics(), cluster=Live())
+    sender = Sender(endpoint(0, state, decide))
     sender.give(REVIEW)
     assert await sender.status == 200
     assert len(decided) == 2

@@ -20,7 +20,7 @@ from webhook.cluster.ledger import Ledger
 from webhook.http import body
 from webhook.http import protocol as bounded_http
 from webhook.policy.model import Policy
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.telemetry import logs
 
 REVIEW: dict[str, Any] = json.loads((EXAMPLES / "review.json").read_text())
@@ -28,7 +28,7 @@ REVIEW: dict[str, Any] = json.loads((EXAMPLES / "review.json").read_text())
 
 @pytest.fixture(scope="module")
 def threaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Threaded]:
-    with serving(Service(Policy(), Ledger([])), tmp_path_factory.mktemp("tls")) as threaded:
+    with serving(State(Policy(), Ledger([])), tmp_path_factory.mktemp("tls")) as threaded:
         yield threaded
 
 
@@ -179,9 +179,9 @@ def test_what_came_before_something_that_is_no_http_is_answered_before_it(peer: 
 
 
 def test_of_many_requests_sent_ahead_the_first_are_answered_and_the_connection_closes(peer: Peer) -> None:
-    asked = [a_review() for _ in range(bounded_http.AHEAD + 5)]
+    asked = [a_review() for _ in range(bounded_http.MAX_PIPELINED + 5)]
     peer.send(b"".join(request(b"", line="GET /nowhere HTTP/1.1") for _ in asked))
-    assert [peer.answer()[0] for _ in range(bounded_http.AHEAD)] == [404] * bounded_http.AHEAD
+    assert [peer.answer()[0] for _ in range(bounded_http.MAX_PIPELINED)] == [404] * bounded_http.MAX_PIPELINED
     assert peer.more() == b""
 
 
@@ -209,7 +209,7 @@ class Broken(Ledger):
 
 def test_a_fault_of_our_own_is_logged_and_answered_with_500(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure()
-    with serving(Service(Policy(), Broken([])), tmp_path) as threaded, connected(*threaded.address) as peer:
+    with serving(State(Policy(), Broken([])), tmp_path) as threaded, connected(*threaded.address) as peer:
         peer.send(request(a_review()[1]))
         status, headers, _ = peer.answer()
         assert (status, headers["connection"]) == (500, "close")
@@ -219,7 +219,7 @@ def test_a_fault_of_our_own_is_logged_and_answered_with_500(tmp_path: Path, caps
 
 def test_a_body_that_does_not_come_gets_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "BODY_SECONDS", 0.01)
-    with serving(Service(Policy(), Ledger([])), tmp_path) as threaded, connected(*threaded.address) as peer:
+    with serving(State(Policy(), Ledger([])), tmp_path) as threaded, connected(*threaded.address) as peer:
         peer.send(request(a_review()[1])[:-1])
         status, headers, answer = peer.answer()
         assert (status, headers["connection"], answer) == (408, "close", b"the body did not come within 0.01 seconds\n")
@@ -239,7 +239,7 @@ def test_a_server_that_ends_answers_what_has_begun_to_come_and_closes(tmp_path: 
     uid, body = a_review()
     sent = request(body)
     with (
-        serving(Service(Policy(), Ledger([])), tmp_path) as threaded,
+        serving(State(Policy(), Ledger([])), tmp_path) as threaded,
         connected(*threaded.address) as idle,
         connected(*threaded.address) as peer,
     ):
@@ -257,7 +257,7 @@ def test_nothing_is_decided_after_the_last_answer_of_a_connection(
 ) -> None:
     uid, body = a_review()
     with (
-        serving(Service(Policy(), Ledger([]), draining=True), tmp_path) as threaded,
+        serving(State(Policy(), Ledger([]), draining=True), tmp_path) as threaded,
         connected(*threaded.address) as peer,
     ):
         peer.send(request(body) + request(a_review()[1]) + request(b"", line="GET /nowhere HTTP/1.1"))
@@ -270,7 +270,7 @@ def test_while_it_drains_every_answer_is_the_last_of_its_connection(tmp_path: Pa
     body = a_review()[1]
     elsewhere = [request(body, line=f"{line} HTTP/1.1") for line in ("POST /nowhere", "PUT /mutate")]
     asked = [request(body), request(b"{}"), *elsewhere]
-    with serving(Service(Policy(), Ledger([]), draining=True), tmp_path) as threaded:
+    with serving(State(Policy(), Ledger([]), draining=True), tmp_path) as threaded:
         for each, status in zip(asked, (200, 400, 404, 405), strict=True):
             with connected(*threaded.address) as peer:
                 peer.send(each)

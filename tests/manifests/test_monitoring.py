@@ -30,7 +30,7 @@ def expressions() -> Iterator[str]:
 def test_what_is_asked_for_is_what_the_programs_expose() -> None:
     certs = pytest.importorskip("certs.metrics", reason="certs is not part of this tree", exc_type=ImportError)
     metrics = Metrics()
-    metrics.follow_cache(lambda: 0.0, lambda: True, lambda: 0)
+    metrics.observe_cache(lambda: 0.0, lambda: True, lambda: 0)
     asked = {name for expression in expressions() for name in OURS.findall(expression)}
     assert asked - exposed((metrics.text() + certs.Metrics().text()).decode()) == set()
 

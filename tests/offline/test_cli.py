@@ -203,8 +203,8 @@ def test_quotas_may_be_given_several_times(policy: Path, quotas: Path, tmp_path:
     [
         ("", "1:1", "nothing in it; Pod or AdmissionReview, or a List of them, is expected"),
         ("# nothing\n---\n", "1:1", "nothing in it"),
-        ("hello", "1:1", "no object; Pod or AdmissionReview, or a List of them, is expected"),
-        ("\n  - kind: Pod\n", "2:3", "no object; Pod or AdmissionReview"),
+        ("hello", "1:1", "not an object; Pod or AdmissionReview, or a List of them, is expected"),
+        ("\n  - kind: Pod\n", "2:3", "not an object; Pod or AdmissionReview"),
         ("a: 1", "1:1", "an object without a kind; Pod or AdmissionReview"),
         ("kind: Deployment\n", "1:1", "kind Deployment; Pod or AdmissionReview"),
         ('{"kind": "Deployment"}', "1:1", "kind Deployment; Pod or AdmissionReview"),
@@ -363,8 +363,11 @@ def test_schema_prints_a_json_schema() -> None:
 
 def commands(group: click.Command, *path: str) -> list[list[str]]:
     """The command and all below it, as one types them."""
-    below = group.commands.items() if isinstance(group, click.Group) else ()
-    return [[*path], *(line for name, command in below for line in commands(command, *path, name))]
+    if not isinstance(group, click.Group):
+        return [[*path]]
+    context = click.Context(group)
+    below = [(name, group.get_command(context, name)) for name in group.list_commands(context)]
+    return [[*path], *(line for name, command in below if command for line in commands(command, *path, name))]
 
 
 @pytest.mark.parametrize("command", commands(main), ids=" ".join)
@@ -380,7 +383,9 @@ def test_every_option_says_what_it_is_for(command: list[str]) -> None:
     found: click.Command = main
     for name in command:
         assert isinstance(found, click.Group)
-        found = found.commands[name]
+        below = found.get_command(click.Context(found), name)
+        assert below
+        found = below
     assert found.help
     assert [option.name for option in found.params if isinstance(option, click.Option) and not option.help] == []
 

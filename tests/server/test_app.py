@@ -20,7 +20,7 @@ from webhook.http import body
 from webhook.policy.model import Policy
 from webhook.server import app
 from webhook.server.reviewer import Reviewer
-from webhook.server.state import Service
+from webhook.server.state import State
 
 MIB = 1024 * 1024
 PART: Message = {"type": "http.request", "body": b"{", "more_body": True}
@@ -275,8 +275,8 @@ async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatc
     async def send(message: Message) -> None:
         sent.append(message)
 
-    service = Service(Policy(), Ledger([]))
-    endpoint = app.Endpoint("/mutate", Reviewer("/mutate", mutate, service), body.Budget(), service.metrics)
+    state = State(Policy(), Ledger([]))
+    endpoint = app.Endpoint("/mutate", Reviewer("/mutate", mutate, state), body.Budget(), state.metrics)
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
     async with asyncio.timeout(PATIENCE / 10):
         await endpoint(scope, receive, send)

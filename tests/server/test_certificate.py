@@ -28,9 +28,9 @@ from webhook.http import listener as http_server
 from webhook.policy.file import load
 from webhook.server import app, reload
 from webhook.server import run as server
-from webhook.server.certificate import Files, Loaded, Serving, problems, trust_anchor
+from webhook.server.certificate import CertificateFiles, LoadedCertificate, ServingCertificate, problems, trust_anchor
 from webhook.server.options import Options
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.server.tls import CertificateError
 from webhook.shared.address import Address
 from webhook.telemetry.metrics import Metrics
@@ -53,21 +53,21 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
-def files(folder: Path) -> Files:
-    return Files(folder / "tls.crt", folder / "tls.key")
+def files(folder: Path) -> CertificateFiles:
+    return CertificateFiles(folder / "tls.crt", folder / "tls.key")
 
 
-def started(folder: Path, pair: Pair) -> Serving:
+def started(folder: Path, pair: Pair) -> ServingCertificate:
     write(folder, secret(pair))
-    return Serving(files(folder), Metrics())
+    return ServingCertificate(files(folder), Metrics())
 
 
 def started_from(folder: Path) -> bytes:
     """The leaf that is served of what is there."""
-    return served(Serving(files(folder), Metrics()))
+    return served(ServingCertificate(files(folder), Metrics()))
 
 
-def served(current: Serving) -> bytes:
+def served(current: ServingCertificate) -> bytes:
     """The leaf that a new connection gets, by a handshake in memory."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
@@ -85,10 +85,10 @@ def served(current: Serving) -> bytes:
     return found
 
 
-def looked(current: Serving, times: int = 2) -> bytes:
+def looked(current: ServingCertificate, times: int = 2) -> bytes:
     """The leaf that is served after that many looks at the files."""
     for _ in range(times):
-        current.look()
+        current.poll()
     return served(current)
 
 
@@ -131,9 +131,9 @@ class Connection:
 
 
 @asynccontextmanager
-async def webhook(current: Serving) -> AsyncIterator[int]:
-    service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
-    uvicorn = http_server.configured(app.Webhook(service), http_server.REVIEWS, current.context)
+async def webhook(current: ServingCertificate) -> AsyncIterator[int]:
+    state = State(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
+    uvicorn = http_server.bounded_server(app.Webhook(state), http_server.REVIEW_CONNECTIONS, current.context)
     listening = http_server.listen(Address("127.0.0.1", 0))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(uvicorn.serve([listening]))
@@ -148,13 +148,13 @@ async def test_open_connections_go_on_and_new_ones_get_the_new_leaf_of_whatever_
     kinds: list[Kind] = ["rsa", "ecdsa", "rsa", "ecdsa"]
     leaves = [ROOT.issue(kind, number=number % 2) for number, kind in enumerate(kinds)]
     volume = Volume(tmp_path, secret(leaves[0]))
-    current = Serving(files(tmp_path), Metrics())
+    current = ServingCertificate(files(tmp_path), Metrics())
     async with webhook(current) as port, connected(port, version) as first:
         assert (first.leaf, await first.review()) == (leaves[0].der, 200)
         for leaf in leaves[1:]:
             volume.write(secret(leaf))
-            current.look()
-            current.look()
+            current.poll()
+            current.poll()
             async with connected(port, version) as other:
                 assert (other.leaf, await other.review()) == (leaf.der, 200)
             assert (first.leaf, await first.review()) == (leaves[0].der, 200)
@@ -163,7 +163,7 @@ async def test_open_connections_go_on_and_new_ones_get_the_new_leaf_of_whatever_
 async def test_a_connection_that_says_hello_during_a_change_gets_a_whole_pair(tmp_path: Path) -> None:
     leaves = [ROOT.issue("ecdsa"), ROOT.issue("rsa")]
     volume = Volume(tmp_path, secret(leaves[0]))
-    current = Serving(files(tmp_path), Metrics())
+    current = ServingCertificate(files(tmp_path), Metrics())
     seen = set()
     async with webhook(current) as port:
         for number in range(20):
@@ -275,7 +275,7 @@ def test_one_that_has_expired_is_served_where_there_is_none_better_and_is_told(
 def test_it_starts_with_nothing_but_a_pair(tmp_path: Path) -> None:
     write(tmp_path, secret(ROOT.issue()) | {"tls.crt": b"-----BEGIN CERTIFICATE-----\n"})
     with pytest.raises(CertificateError, match=r"tls\.crt, .*tls\.key: no certificate with its private key"):
-        Serving(files(tmp_path), Metrics())
+        ServingCertificate(files(tmp_path), Metrics())
 
 
 def test_a_leaf_that_cannot_be_read_is_none_whatever_comes_after_it(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_leaf_that_cannot_be_read_is_none_whatever_comes_after_it(tmp_path: Pa
     trusted = pair.crt.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
     write(tmp_path, secret(pair) | {"tls.crt": x509.altered(pair, "version") + ROOT.crt})
     with pytest.raises(CertificateError, match=r"tls\.crt"):
-        Serving(files(tmp_path), Metrics())
+        ServingCertificate(files(tmp_path), Metrics())
     assert trusted
 
 
@@ -292,16 +292,16 @@ def test_a_certificate_that_only_openssl_can_read_is_none(tmp_path: Path) -> Non
     pair = ROOT.issue()
     write(tmp_path, secret(pair) | {"tls.crt": pair.crt.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")})
     with pytest.raises(CertificateError, match=r"^/.*/tls\.crt: no certificate in PEM that can be read"):
-        Serving(files(tmp_path), Metrics())
+        ServingCertificate(files(tmp_path), Metrics())
 
 
 def test_files_are_followed_into_the_folder_of_the_certificate(tmp_path: Path) -> None:
     volume = Volume(tmp_path, secret(ROOT.issue()))
     now = (tmp_path / "..data").resolve()
-    assert files(tmp_path).resolved() == Files(now / "tls.crt", now / "tls.key", now / "ca.crt")
+    assert files(tmp_path).resolved() == CertificateFiles(now / "tls.crt", now / "tls.key", now / "ca.crt")
     volume.write(secret(ROOT.issue(), ca=None))
     now = (tmp_path / "..data").resolve()
-    assert files(tmp_path).resolved() == Files(now / "tls.crt", now / "tls.key", None)
+    assert files(tmp_path).resolved() == CertificateFiles(now / "tls.crt", now / "tls.key", None)
 
 
 def test_files_under_other_names_and_in_other_folders_are_followed_too(tmp_path: Path) -> None:
@@ -311,8 +311,8 @@ def test_files_under_other_names_and_in_other_folders_are_followed_too(tmp_path:
     for name, now in (("fullchain.pem", "fullchain3.pem"), ("privkey.pem", "privkey3.pem"), ("ca.pem", "ca3.pem")):
         (archive / now).write_text("")
         (live / name).symlink_to(archive / now)
-    found = Files(live / "fullchain.pem", live / "privkey.pem", live / "ca.pem").resolved()
-    assert found == Files(archive / "fullchain3.pem", archive / "privkey3.pem", archive / "ca3.pem")
+    found = CertificateFiles(live / "fullchain.pem", live / "privkey.pem", live / "ca.pem").resolved()
+    assert found == CertificateFiles(archive / "fullchain3.pem", archive / "privkey3.pem", archive / "ca3.pem")
 
 
 BETWEEN = ROOT.issue(ca=True, number=2)
@@ -359,11 +359,13 @@ def renewed(ca: Pair, end: datetime) -> Certificate:
     return builder.sign(ca.key, SHA256())
 
 
-def loaded(begin: float, end: float, ca_begin: float = -1, ca_end: float = 365, untrusted: str = "") -> Loaded:
+def loaded(
+    begin: float, end: float, ca_begin: float = -1, ca_end: float = 365, untrusted: str = ""
+) -> LoadedCertificate:
     """A leaf and a CA valid from and to so many days from now."""
     ca = x509.root(begin=NOW + ca_begin * DAY, end=NOW + ca_end * DAY)
     leaf = ca.issue(begin=NOW + begin * DAY, end=NOW + end * DAY)
-    return Loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), [leaf.certificate], ca.certificate, untrusted)
+    return LoadedCertificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), [leaf.certificate], ca.certificate, untrusted)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +387,7 @@ def loaded(begin: float, end: float, ca_begin: float = -1, ca_end: float = 365, 
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_dates_and_trust_is_told(case: Loaded, expected: list[str]) -> None:
+def test_what_is_wrong_with_dates_and_trust_is_told(case: LoadedCertificate, expected: list[str]) -> None:
     days = {f"IN {number}": (NOW + number * DAY).isoformat() for number in (13, 1, 0, -1)}
     for name, date in days.items():
         expected = [text.replace(name + " ", date + " ") for text in expected]
@@ -427,7 +429,7 @@ def test_expiry_and_trust_are_metrics_and_a_ca_that_does_not_verify_is_named(
 def test_a_ca_that_is_not_understood_is_told_and_the_pair_is_served(tmp_path: Path, what: x509.Unknown) -> None:
     pair = ROOT.issue()
     write(tmp_path, secret(pair) | {"ca.crt": x509.altered(x509.root(number=9), what)})
-    current = Serving(files(tmp_path), Metrics())
+    current = ServingCertificate(files(tmp_path), Metrics())
     assert looked(current) == pair.der
     assert samples(current._metrics)["flyte_admission_certificate_trusted"] == 0
     write(tmp_path, {"ca.crt": x509.altered(x509.root(number=9), what) + ROOT.crt})
@@ -459,7 +461,7 @@ def test_the_expiry_of_a_certificate_is_never_missing_from_the_metrics(tmp_path:
     scraping.start()
     try:
         for _ in range(300):
-            current.look()
+            current.poll()
     finally:
         sys.setswitchinterval(interval)
         over.set()
@@ -518,11 +520,11 @@ def test_the_file_of_the_ca_may_be_elsewhere_and_has_to_be_there_then(tmp_path: 
     elsewhere.mkdir()
     write(tmp_path, secret(ROOT.issue(), OTHER))
     (elsewhere / "ca.crt").write_bytes(ROOT.crt)
-    at = Files(tmp_path / "tls.crt", tmp_path / "tls.key", elsewhere / "ca.crt")
-    assert Serving(at, Metrics()).current.ca == ROOT.certificate
+    at = CertificateFiles(tmp_path / "tls.crt", tmp_path / "tls.key", elsewhere / "ca.crt")
+    assert ServingCertificate(at, Metrics()).current.ca == ROOT.certificate
     shutil.rmtree(elsewhere)
     with pytest.raises(CertificateError, match=r"elsewhere/ca\.crt: No such file or directory"):
-        Serving(at, Metrics())
+        ServingCertificate(at, Metrics())
 
 
 def test_what_cert_manager_writes_is_served_and_found_trusted(tmp_path: Path) -> None:
@@ -530,7 +532,7 @@ def test_what_cert_manager_writes_is_served_and_found_trusted(tmp_path: Path) ->
     issuer = OTHER.issue("rsa", ca=True, number=2)
     leaf = issuer.issue("rsa")
     Volume(tmp_path, secret(leaf, OTHER) | {"tls.crt": leaf.crt + issuer.crt})
-    current = Serving(files(tmp_path), Metrics())
+    current = ServingCertificate(files(tmp_path), Metrics())
     assert (served(current), current.current.ca, current.current.untrusted) == (leaf.der, OTHER.certificate, "")
 
 
@@ -538,7 +540,7 @@ async def test_following_goes_on_until_cancelled(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(reload, "POLL_SECONDS", 0.001)
     old, new = ROOT.issue(), ROOT.issue("rsa")
     volume = Volume(tmp_path, secret(old))
-    current = Serving(files(tmp_path), Metrics())
+    current = ServingCertificate(files(tmp_path), Metrics())
     following = asyncio.create_task(reload.follow_certificate(current))
     volume.write(secret(new))
     async with asyncio.timeout(PATIENCE):
@@ -553,7 +555,7 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
     monkeypatch.setattr(reload, "POLL_SECONDS", 0.005)
     old, new = ROOT.issue("rsa"), ROOT.issue("ecdsa")
     volume = Volume(tmp_path, secret(old))
-    current = Serving(files(tmp_path), Metrics())
+    current = ServingCertificate(files(tmp_path), Metrics())
     addresses = Address("127.0.0.1", 0), Address("127.0.0.1", 0)
     listeners = server.Listeners(http_server.listen(addresses[0]), http_server.listen(addresses[1]), current)
     port = listeners.webhook.getsockname()[1]
@@ -562,7 +564,7 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
         policy=policy, quotas=(), kubeconfig=None, no_quotas=True, listen=addresses[0], health_listen=addresses[1],
         tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, client_ca_file=None, shutdown_delay=0.0,
     )  # fmt: skip
-    service = Service(load(policy.read_text(), "policy.yaml").policy, Ledger([]))
+    state = State(load(policy.read_text(), "policy.yaml").policy, Ledger([]))
     seen: list[bytes] = []
 
     def client() -> None:
@@ -579,6 +581,6 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
 
     thread = threading.Thread(target=client)
     thread.start()
-    server.run(service, listeners, options)
+    server.run(state, listeners, options)
     thread.join(PATIENCE)
     assert (seen[0], seen[-1]) == (old.der, new.der)

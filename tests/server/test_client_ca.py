@@ -13,7 +13,7 @@ from tests.process import EXAMPLES, JSON, PATIENCE, running
 from tests.server.test_certificate import VERSIONS, files, secret, write
 from tests.volume import Volume
 from tests.x509 import Pair
-from webhook.server.certificate import Serving
+from webhook.server.certificate import ServingCertificate
 from webhook.server.client_ca import ClientAuthorities
 from webhook.server.tls import CertificateError
 from webhook.telemetry.metrics import Metrics
@@ -38,7 +38,9 @@ def client(folder: Path, version: ssl.TLSVersion, pair: Pair | None) -> ssl.SSLC
 class Handshake:
     """One in memory, and what came of it on our side."""
 
-    def __init__(self, current: Serving, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+    def __init__(
+        self, current: ServingCertificate, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+    ) -> None:
         to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = context.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
         self.server = current.context.wrap_bio(to_server, to_client, server_side=True)
@@ -57,17 +59,17 @@ class Handshake:
             self.served = False
 
 
-def served(current: Serving, folder: Path, version: ssl.TLSVersion, pair: Pair | None) -> bool:
+def served(current: ServingCertificate, folder: Path, version: ssl.TLSVersion, pair: Pair | None) -> bool:
     return Handshake(current, client(folder, version, pair)).served
 
 
-def following(folder: Path, authorities: bytes) -> Serving:
+def following(folder: Path, authorities: bytes) -> ServingCertificate:
     write(folder, secret(ROOT.issue()) | {"clients.crt": authorities})
     metrics = Metrics()
-    return Serving(files(folder), metrics, ClientAuthorities(folder / "clients.crt", metrics))
+    return ServingCertificate(files(folder), metrics, ClientAuthorities(folder / "clients.crt", metrics))
 
 
-def loaded(current: Serving, result: str) -> float | None:
+def loaded(current: ServingCertificate, result: str) -> float | None:
     return current._metrics.registry.get_sample_value(LOADED, {"result": result})
 
 
@@ -91,7 +93,7 @@ def test_after_a_change_clients_of_the_new_ca_are_let_in_and_those_of_the_old_on
     assert (before.served, served(current, tmp_path, version, new)) == (True, False)
     write(tmp_path, {"clients.crt": NEW.crt})
     for _ in range(2):
-        current.look()
+        current.poll()
     assert (served(current, tmp_path, version, old), served(current, tmp_path, version, new)) == (False, True)
     assert not Handshake(current, kept, before.client.session).served  # a session is no way around
     assert loaded(current, "good") == 2
@@ -115,7 +117,7 @@ def test_a_file_without_a_usable_ca_is_refused_at_the_start_and_later_the_last_g
     with pytest.raises(CertificateError, match=f"clients.crt: .*{why}"):
         ClientAuthorities(tmp_path / "clients.crt", Metrics())
     for _ in range(4):
-        current.look()
+        current.poll()
     assert served(current, tmp_path, ssl.TLSVersion.TLSv1_3, OLD.issue(client=True))
     assert (loaded(current, "good"), loaded(current, "bad")) == (1, 1)
     lines = map(json.loads, capsys.readouterr().err.splitlines())
@@ -123,7 +125,7 @@ def test_a_file_without_a_usable_ca_is_refused_at_the_start_and_later_the_last_g
     assert (line["event"], why in line["problem"]) == ("client CAs not in use, the last good ones are kept", True)
     (tmp_path / "clients.crt").unlink()
     for _ in range(2):
-        current.look()
+        current.poll()
     assert loaded(current, "bad") == 2
 
 
@@ -132,7 +134,7 @@ def test_the_certificate_is_renewed_though_the_client_cas_cannot_be_used(tmp_pat
     fresh = ROOT.issue("rsa")
     write(tmp_path, secret(fresh) | {"clients.crt": b""})
     for _ in range(2):
-        current.look()
+        current.poll()
     found = Handshake(current, client(tmp_path, ssl.TLSVersion.TLSv1_3, OLD.issue(client=True)))
     assert (found.served, found.client.getpeercert(binary_form=True)) == (True, fresh.der)
 

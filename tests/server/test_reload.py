@@ -16,7 +16,7 @@ from webhook.flyte.task import Task
 from webhook.policy.file import Loaded, load
 from webhook.server import reload
 from webhook.server.health import health
-from webhook.server.state import Service
+from webhook.server.state import State
 
 GOOD, BETTER = "task_resources: {limits: {cpu: 4}}", "task_resources: {limits: {cpu: 8}}"
 BAD = "task_resources:\n  limits: {cpu: four}\n"
@@ -48,11 +48,11 @@ async def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
 
 
 @pytest.fixture
-async def service(volume: Volume) -> AsyncIterator[Service]:
+async def state(volume: Volume) -> AsyncIterator[State]:
     loaded = load(GOOD, str(volume.file))
-    service = Service(loaded.policy, Ledger([]), digest=loaded.digest)
-    following = asyncio.create_task(reload.follow(volume.file, service))
-    yield service
+    state = State(loaded.policy, Ledger([]), digest=loaded.digest)
+    following = asyncio.create_task(reload.follow_policy(volume.file, state))
+    yield state
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await following
@@ -64,7 +64,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def readyz(service: Service) -> tuple[int, str]:
+async def readyz(state: State) -> tuple[int, str]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -74,40 +74,40 @@ async def readyz(service: Service) -> tuple[int, str]:
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/readyz", "headers": [], "query_string": b""}
-    await health(service)(scope, receive, send)
+    await health(state)(scope, receive, send)
     return sent[0]["status"], sent[1]["body"].decode()
 
 
-def limit(service: Service) -> str:
-    return str(service.policy.platform.limits["cpu"].value)
+def limit(state: State) -> str:
+    return str(state.policy.platform.limits["cpu"].value)
 
 
-def metrics(service: Service) -> list[str]:
-    return [line for line in service.metrics.text().decode().splitlines() if line.startswith("flyte_admission_policy_")]
+def metrics(state: State) -> list[str]:
+    return [line for line in state.metrics.text().decode().splitlines() if line.startswith("flyte_admission_policy_")]
 
 
-async def test_a_new_content_is_used(volume: Volume, service: Service) -> None:
+async def test_a_new_content_is_used(volume: Volume, state: State) -> None:
     volume.write(BETTER)
-    await until(lambda: limit(service) == "8")
+    await until(lambda: limit(state) == "8")
     volume.write(GOOD)
-    await until(lambda: limit(service) == "4")
-    assert 'flyte_admission_policy_reloads_total{result="good"} 3.0' in metrics(service)
-    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").digest}"}} 1.0' in metrics(service)
+    await until(lambda: limit(state) == "4")
+    assert 'flyte_admission_policy_reloads_total{result="good"} 3.0' in metrics(state)
+    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").digest}"}} 1.0' in metrics(state)
 
 
 @pytest.mark.parametrize(("content", "problem"), [(BAD, ":2:17: "), (b"\xff", "utf-8"), ("", "nothing in the file")])
 async def test_a_bad_content_keeps_the_last_good_policy_and_is_told(
-    volume: Volume, service: Service, content: str | bytes, problem: str, capsys: pytest.CaptureFixture[str]
+    volume: Volume, state: State, content: str | bytes, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     volume.write(content)
-    await until(lambda: service.policy_problem != "")
-    assert (limit(service), problem in service.policy_problem) == ("4", True)
-    assert await readyz(service) == (200, "ok\npolicy: not in use, see the log\n")
-    assert 'flyte_admission_policy_reloads_total{result="bad"} 1.0' in metrics(service)
+    await until(lambda: state.policy_problem != "")
+    assert (limit(state), problem in state.policy_problem) == ("4", True)
+    assert await readyz(state) == (200, "ok\npolicy: not in use, see the log\n")
+    assert 'flyte_admission_policy_reloads_total{result="bad"} 1.0' in metrics(state)
     assert problem in capsys.readouterr().err
     volume.write(GOOD)
-    await until(lambda: service.policy_problem == "")
-    assert await readyz(service) == (200, "ok\n")
+    await until(lambda: state.policy_problem == "")
+    assert await readyz(state) == (200, "ok\n")
 
 
 async def test_what_has_not_changed_is_not_read_again_nor_told_again(
@@ -116,32 +116,30 @@ async def test_what_has_not_changed_is_not_read_again_nor_told_again(
     file = tmp_path / "policy.yaml"
     file.write_text(GOOD)
     loaded = load(GOOD, str(file))
-    service = Service(loaded.policy, Ledger([]), digest=loaded.digest)
-    assert await reload.look(file, service.digest, service) == service.digest
-    assert (service.policy, capsys.readouterr().err) == (loaded.policy, "")
+    state = State(loaded.policy, Ledger([]), digest=loaded.digest)
+    assert await reload.poll_policy(file, state.digest, state) == state.digest
+    assert (state.policy, capsys.readouterr().err) == (loaded.policy, "")
     file.unlink()
-    assert [await reload.look(file, "", service) for _ in range(3)] == ["", "", ""]
+    assert [await reload.poll_policy(file, "", state) for _ in range(3)] == ["", "", ""]
     assert capsys.readouterr().err.count("\n") == 1
 
 
-async def test_a_policy_that_is_replaced_is_freed_without_a_garbage_collection(
-    volume: Volume, service: Service
-) -> None:
+async def test_a_policy_that_is_replaced_is_freed_without_a_garbage_collection(volume: Volume, state: State) -> None:
     volume.write(f"{BETTER}\noverrides: [{{project: p, limits: {{cpu: 2}}}}]")
-    await until(lambda: limit(service) == "8")
-    service.policy.settings(Task(1, "p", "d"), "p-d", "2026-01-01")
-    before = weakref.ref(service.policy)
+    await until(lambda: limit(state) == "8")
+    state.policy.settings(Task(1, "p", "d"), "p-d", "2026-01-01")
+    before = weakref.ref(state.policy)
     gc.disable()
     try:
         volume.write(GOOD)
-        await until(lambda: limit(service) == "4")
+        await until(lambda: limit(state) == "4")
         assert before() is None
     finally:
         gc.enable()
 
 
 async def test_a_policy_is_read_in_a_thread_and_the_event_loop_goes_on(
-    volume: Volume, service: Service, monkeypatch: pytest.MonkeyPatch
+    volume: Volume, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
@@ -153,13 +151,13 @@ async def test_a_policy_is_read_in_a_thread_and_the_event_loop_goes_on(
     monkeypatch.setattr(reload, "load", slow)
     volume.write(BETTER)
     await until(reading.is_set)
-    assert limit(service) == "4"
+    assert limit(state) == "4"
     go_on.set()
-    await until(lambda: limit(service) == "8")
+    await until(lambda: limit(state) == "8")
 
 
-async def test_a_file_that_was_gone_is_taken_up_when_it_is_back(volume: Volume, service: Service) -> None:
+async def test_a_file_that_was_gone_is_taken_up_when_it_is_back(volume: Volume, state: State) -> None:
     (volume.folder / "..data").unlink()
-    await until(lambda: service.policy_problem != "")
+    await until(lambda: state.policy_problem != "")
     volume.write(BETTER)
-    await until(lambda: limit(service) == "8")
+    await until(lambda: limit(state) == "8")

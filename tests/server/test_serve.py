@@ -113,7 +113,7 @@ def test_nothing_is_left_of_the_certificate_made_on_the_spot(tmp_path: Path) -> 
 
 
 def test_with_no_quotas_it_says_that_none_are_checked(tmp_path: Path) -> None:
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
     with running("--policy", EXAMPLES / "policy.yaml", "--no-quotas", *files) as server:
         assert server.client().post("/mutate", REVIEW).status == 200
@@ -128,7 +128,7 @@ def test_a_certificate_made_on_the_spot_is_for_the_host_it_listens_on() -> None:
 
 
 def test_options_come_from_the_environment_too_and_a_given_certificate_is_served(tmp_path: Path) -> None:
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     environment = {
         "FLYTE_ADMISSION_SERVE_POLICY": str(EXAMPLES / "policy.yaml"),
         "FLYTE_ADMISSION_SERVE_QUOTAS": str(EXAMPLES / "quotas.yaml"),
@@ -242,7 +242,7 @@ def test_a_host_that_does_not_resolve_is_named() -> None:
 
 @pytest.mark.parametrize("address", ["8443", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1"])
 def test_what_is_no_address_is_a_usage_error(address: str) -> None:
-    assert f"'{address}' is no address; write HOST:PORT" in failed(*examples(), "--listen", address)
+    assert f"'{address}' is not an address; write HOST:PORT" in failed(*examples(), "--listen", address)
 
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_client_cas_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
 
 def test_a_certificate_goes_with_its_key(tmp_path: Path) -> None:
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     for option in (f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"):
         assert "--tls-cert-file and --tls-private-key-file go together" in failed(*examples(), option)
 
@@ -305,11 +305,11 @@ def test_without_a_cluster_it_does_not_start_and_says_what_there_is_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     policy = "--policy", EXAMPLES / "policy.yaml"
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
     assert one_line(failed(*policy, *files)) == (
-        "none of --kubeconfig, --quotas, --no-quotas is given, and this is no Pod with a service account: "
+        "none of --kubeconfig, --quotas, --no-quotas is given, and this is not a Pod with a service account: "
         "Service host/port is not set."
     )
     (tmp_path / "kubeconfig.yaml").write_text("clusters: {}")
@@ -323,25 +323,25 @@ def pair(certificate: Path, key: Path) -> list[str | Path]:
 
 def test_a_certificate_of_another_key_is_told(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as other:
-        certificate, _ = tls.make(tmp_path, ["127.0.0.1"])
-        _, key = tls.make(Path(other), ["127.0.0.1"])
+        certificate, _ = tls.make_self_signed(tmp_path, ["127.0.0.1"])
+        _, key = tls.make_self_signed(Path(other), ["127.0.0.1"])
         said = one_line(failed(*pair(certificate, key)))
     assert said == f"{certificate}, {key}: no certificate with its private key: KEY_VALUES_MISMATCH"
 
 
 def test_files_that_are_no_pem_are_told(tmp_path: Path) -> None:
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     certificate.write_text("-----BEGIN NOTHING-----\n")
     assert one_line(failed(*pair(certificate, key))).startswith(f"{certificate}, {key}: no certificate with its")
 
 
 def test_a_certificate_that_is_gone_by_now_is_named(tmp_path: Path) -> None:
     with pytest.raises(tls.CertificateError, match=r"gone\.crt, .*: No such file or directory"):
-        tls.context(tmp_path / "gone.crt", tmp_path / "gone.key")
+        tls.server_context(tmp_path / "gone.crt", tmp_path / "gone.key")
 
 
 def test_a_key_with_a_password_is_told_and_not_asked_for(tmp_path: Path) -> None:
-    certificate, key = tls.make(tmp_path, ["127.0.0.1"])
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     locked = tmp_path / "locked.key"
     secret = serialization.BestAvailableEncryption(b"secret")
     private = serialization.load_pem_private_key(key.read_bytes(), None)
@@ -349,7 +349,7 @@ def test_a_key_with_a_password_is_told_and_not_asked_for(tmp_path: Path) -> None
     told = f"{certificate}, {locked}: the private key has a password; one without is expected"
     assert one_line(failed_process(*pair(certificate, locked))) == told
     with pytest.raises(tls.CertificateError, match="has a password"):
-        tls.context(certificate, locked)
+        tls.server_context(certificate, locked)
 
 
 def test_what_the_policy_says_in_vain_is_a_log_line_like_any_other(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from webhook.server.supervise import keep
+from webhook.server.supervise import keep_running
 from webhook.telemetry.metrics import Metrics
 
 
@@ -30,7 +30,7 @@ async def test_it_is_told_counted_and_started_again_after_a_pause(
         forever.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(keep("policy", follow, metrics, sleep))
+    task = asyncio.create_task(keep_running("policy", follow, metrics, sleep))
     await asyncio.wait_for(forever.wait(), 10)
     assert (len(runs), failures(metrics)) == (4, 3)
     assert [0.8 * 2**number <= pause < 1.6 * 2**number for number, pause in enumerate(pauses)] == [True] * 3
@@ -57,4 +57,4 @@ async def test_a_cancellation_in_its_pause_ends_it_too() -> None:
     async def follow() -> None:
         raise ValueError
 
-    await ended(asyncio.create_task(keep("policy", follow, Metrics(), sleep)), sleeping.wait)
+    await ended(asyncio.create_task(keep_running("policy", follow, Metrics(), sleep)), sleeping.wait)

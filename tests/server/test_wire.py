@@ -21,7 +21,7 @@ from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.policy.file import load
 from webhook.server import tls
-from webhook.server.state import Service
+from webhook.server.state import State
 
 MUTATE = [case for case in cases() if case.endpoint == "/mutate"]
 
@@ -37,15 +37,15 @@ ADMITTED = named([case for case in MUTATE if case.response["response"]["allowed"
 
 @dataclass
 class Webhook:
-    service: Service
+    state: State
     client: Client
     url: str
     certificate: str
 
     def under(self, case: Case) -> Client:
         """The client, once the policy and quotas of the case hold and nothing is charged."""
-        self.service.policy = load(case.text("policy.yaml"), "policy.yaml").policy
-        self.service.quotas = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
+        self.state.policy = load(case.text("policy.yaml"), "policy.yaml").policy
+        self.state.quota_source = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
         return self.client
 
     def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -57,10 +57,10 @@ class Webhook:
 @pytest.fixture(scope="module")
 def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
     """One server for all cases, whose policy and quotas are swapped between them."""
-    service = Service(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
-    with serving(service, tmp_path_factory.mktemp("tls")) as threaded:
+    state = State(load("task_resources: {}", "policy.yaml").policy, Ledger([]))
+    with serving(state, tmp_path_factory.mktemp("tls")) as threaded:
         client = Client(*threaded.address)
-        yield Webhook(service, client, *threaded.address)
+        yield Webhook(state, client, *threaded.address)
         client.connection.close()
 
 
@@ -166,6 +166,6 @@ def test_http_2_is_not_offered(webhook: Webhook) -> None:
 
 
 def test_a_client_that_trusts_others_does_not_connect(webhook: Webhook, tmp_path: Path) -> None:
-    stranger, _ = tls.make(tmp_path, ["127.0.0.1"])
+    stranger, _ = tls.make_self_signed(tmp_path, ["127.0.0.1"])
     with pytest.raises(ssl.SSLCertVerificationError):
         webhook.connect(trusting(str(stranger)))

@@ -24,5 +24,5 @@ def test_a_clock_beyond_all_dates_shows_the_last_one(
 ) -> None:
     monkeypatch.setattr("webhook.shared.clock.time", lambda: seconds)
     assert (clock.now(), clock.today()) == (clock.LAST, "9999-12-31")
-    certificate, _ = tls.make(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+    certificate, _ = tls.make_self_signed(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
     assert load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc == clock.LAST

@@ -12,62 +12,61 @@ from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.resource_quota import Charges, QuotaStatus, ResourceQuota
 from webhook.cluster.snapshot import by_name
 
-MOST_PODS: Final = 10_000  # that the local mode remembers; the oldest leave, and stay charged
+MOST_PODS: Final = 10_000  # that the ledger remembers; the oldest are forgotten, and stay charged
 
 
 class Ledger:
     """The quotas of the local mode, in memory: an admitted Pod is charged once, and stays charged.
 
-    One Pod is reviewed several times, by /mutate, perhaps once more, and by /validate. It is known by its name;
-    before it has one, by its generateName, and the first named Pod made from that takes its place. No more than
-    MOST_PODS are known.
+    A Pod is reviewed several times: by /mutate, perhaps a second time, and by /validate. Its key is its name. Before it
+    has a name, its key is its generateName, and the first named Pod with that generateName takes its place.
     """
 
     def __init__(self, quotas: Iterable[ResourceQuota]) -> None:
-        """Start from manifests: `status.hard` and `status.used` as given, else `spec.hard` and nothing used."""
+        """Start with `status.hard` and `status.used` where given, else with `spec.hard` and nothing used."""
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
         for quota in by_name(quotas):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
-        self._pods: dict[tuple[str, str], list[Charges]] = {}  # those charged last are the last
-        self._remembered = 0  # Pods
+        self._pods: dict[tuple[str, str], list[Charges]] = {}  # by namespace and name, the oldest first
+        self._count = 0  # of all charges in _pods
 
     def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
-        """The namespace's quotas by name: as they would be without this Pod, or as they are for its resize."""
+        """Return the namespace's quotas by name, without the charge of this Pod; for its resize, with it."""
         quotas = self._quotas.get(namespace, {})
-        known = None if resize else self._known(namespace, meta)
+        known = None if resize else self._key_of(namespace, meta)
         if known is None:
             return tuple(quotas.values())
         own = self._pods[known][0]
         return tuple(_charged(quota, own.get(name, EMPTY), EMPTY) for name, quota in quotas.items())
 
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
-        """Charge an admitted Pod, instead of what it was charged before, or on top of that for its resize."""
+        """Charge an admitted Pod: in place of its earlier charge, or, for a resize, on top of it."""
         quotas = self._quotas.get(namespace)
         if not quotas:
             return
-        former = self._forget(self._known(namespace, meta))
+        former = self._forget(self._key_of(namespace, meta))
         total = {}
         for name, quota in quotas.items():
             before, more = former.get(name, EMPTY), charges.get(name, EMPTY)
             total[name] = resource_list.add(before, more) if resize else more
             quotas[name] = _charged(quota, before, total[name])
         self._pods.setdefault((namespace, meta.name or meta.generate_name or ""), []).append(total)
-        self._remembered += 1
-        if self._remembered > MOST_PODS:
+        self._count += 1
+        if self._count > MOST_PODS:
             self._forget(next(iter(self._pods)))
 
-    def _known(self, namespace: str, meta: ObjectMeta) -> tuple[str, str] | None:
-        """Where the earlier charges are of which the first is this Pod's; one without a name is always a new one."""
+    def _key_of(self, namespace: str, meta: ObjectMeta) -> tuple[str, str] | None:
+        """Return the key of the Pod's earlier charge, if there is one; a Pod without a name is always a new one."""
         names = [name for name in (meta.name, meta.generate_name) if name] if meta.name else []
         return next(filter(self._pods.__contains__, ((namespace, name) for name in names)), None)
 
     def _forget(self, key: tuple[str, str] | None) -> Charges:
-        """Return the first of the charges there and remember the Pod no longer; it stays charged."""
+        """Remove and return the oldest charge under the key; the quotas keep it."""
         if key is None:
             return {}
         charges = self._pods[key]
         first = charges.pop(0)
-        self._remembered -= 1
+        self._count -= 1
         if not charges:
             del self._pods[key]
         return first

@@ -1,6 +1,6 @@
-"""What the API server answers about ResourceQuotas, decoded one object at a time.
+"""The API server's answers about ResourceQuotas, decoded one object at a time.
 
-An object that cannot be read is reported as such and hides no other one.
+An object that cannot be read does not hide the others.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,27 @@ from webhook.api.resource_quota import QuotaMeta, ResourceQuota
 from webhook.api.resources import decode_hook
 from webhook.api.wire import Wire
 
-GONE: Final = 410  # what was asked for has been compacted away
-LONGEST_PAUSE: Final = 60.0  # seconds; a server that asks for more is asked again all the same
-LONGEST_MESSAGE: Final = 1000  # characters of somebody else's text in ours
+GONE: Final = 410  # the resourceVersion is too old
+LONGEST_RETRY_AFTER: Final = 60.0  # seconds; longer ones are cut to this
+LONGEST_MESSAGE: Final = 1000  # characters of a foreign text in our messages
 DEPTH: Final = 32  # of JSON; a list of ResourceQuotas is read down to level 8, only managedFields go deeper
-UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)  # among them are msgspec's and those of quantities
+DECODE_ERRORS: Final = (ValueError, ArithmeticError, RecursionError)  # with msgspec's, and those of quantities
 Verb: TypeAlias = Literal["list", "watch"]
 T = TypeVar("T")
 
 
 class ReadError(Exception):
-    """The API server did not answer as hoped; the message says how it did."""
+    """A read of the API server that failed; the message says how."""
 
     def __init__(self, message: str, status: int = 0, retry_after: object = None) -> None:
-        """`retry_after` is how many seconds the server wants to be left alone, as it wrote it."""
+        """Take `retry_after` as the server wrote it; what is not a number of seconds counts as 0."""
         super().__init__(message)
         self.status = status
         self.retry_after = _seconds(retry_after)
 
 
 class Unreadable(Struct, frozen=True, gc=False):
-    """A ResourceQuota that cannot be read, and why; its metadata has what can be read of that."""
+    """A ResourceQuota that cannot be read, and why; its metadata has what can be read."""
 
     metadata: QuotaMeta
     why: str
@@ -45,12 +45,12 @@ class Page(Struct, frozen=True):
 
     quotas: list[ResourceQuota]
     unreadable: list[Unreadable]
-    version: str  # the resourceVersion that they are a picture of
+    version: str  # the resourceVersion of the list
     more: str = ""  # the token of the next page
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One change; a BOOKMARK's quota has nothing but the resourceVersion to resume from."""
+    """One event of a watch; the quota of a BOOKMARK has only the resourceVersion to resume from."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     quota: ResourceQuota | Unreadable
@@ -95,8 +95,8 @@ _decode_loose: Final = msgspec.json.Decoder(_Loose).decode
 _decode_status: Final = msgspec.json.Decoder(_Status).decode
 
 
-def page(body: bytes) -> Page:
-    """Decode one answer to a LIST; ReadError if it is none."""
+def decode_page(body: bytes) -> Page:
+    """Decode one page of a LIST; ReadError if it is not one."""
     read = _decoded(_decode_list, body)
     found = [_quota(item) for item in read.items or ()]
     return Page(
@@ -107,31 +107,30 @@ def page(body: bytes) -> Page:
     )
 
 
-def event(line: bytes) -> Event:
-    """Decode one line of a watch; ReadError if the server ends the watch with it, or if it is not an event."""
+def decode_event(line: bytes) -> Event:
+    """Decode one line of a watch; ReadError for an ERROR, which ends the watch, and for what is not an event."""
     read = _decoded(_decode_line, line)
     if read.type == "ERROR":
         status = _status(bytes(read.object))
         details = status.details if isinstance(status.details, dict) else {}
         code = status.code if isinstance(status.code, int) else 0
-        told = f"{_short(status.code)} {_short(status.reason)}: {_short(status.message)}"
-        raise ReadError(told, code, details.get("retryAfterSeconds"))
+        message = f"{_short(status.code)} {_short(status.reason)}: {_short(status.message)}"
+        raise ReadError(message, code, details.get("retryAfterSeconds"))
     if read.type in ("ADDED", "MODIFIED"):
         return Event(read.type, _quota(read.object))
-    return Event(read.type, ResourceQuota(_metadata(read.object)))  # whatever else it contains is of no use any more
+    return Event(read.type, ResourceQuota(_metadata(read.object)))  # nothing else of it counts
 
 
-def refusal(verb: Verb, status: int, reason: str | None, retry_after: str | None, body: bytes) -> ReadError:
-    """Return the error for an answer that is not 200."""
+def status_error(verb: Verb, status: int, reason: str | None, retry_after: str | None, body: bytes) -> ReadError:
+    """Return the error for an answer with another status than 200."""
     hint = f"; needed is a ClusterRole with the verb {verb} on resourcequotas" if status == 403 else ""
     return ReadError(f"{status} {reason}: {_short(_status(body).message)}{hint}", status, retry_after)
 
 
 def _quota(item: Raw) -> ResourceQuota | Unreadable:
-    """Decode one object."""
     try:
         found = _decode_quota(item)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it hides no other
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are read
         return Unreadable(_metadata(item), _short(error))
     if found.name and found.metadata.namespace:
         return found
@@ -139,10 +138,10 @@ def _quota(item: Raw) -> ResourceQuota | Unreadable:
 
 
 def _metadata(item: Raw) -> QuotaMeta:
-    """Return what an object says about itself, as far as that is text."""
+    """Return name, namespace and resourceVersion, as far as they are texts."""
     try:
         found = _decode_loose(item).metadata or _LooseMeta()
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return QuotaMeta()
     name, namespace, version = (
         text if isinstance(text, str) else None for text in (found.name, found.namespace, found.resource_version)
@@ -156,15 +155,15 @@ def _decoded(decode: Callable[[bytes], T], text: bytes) -> T:
             return decode(text)
         except RecursionError:
             return decode(shallow(text, DEPTH))
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         raise ReadError(f"the answer cannot be read: {_short(error)}") from error
 
 
 def _status(text: bytes) -> _Status:
-    """Decode a Status; anything else is its own message, such as that of a proxy."""
+    """Decode a Status; of anything else, such as a page of a proxy, return the beginning as the message."""
     try:
         return _decode_status(text)
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return _Status(message=text[:200].decode(errors="replace"))
 
 
@@ -172,10 +171,10 @@ def _short(text: object) -> str:
     return str("" if text is None else text)[:LONGEST_MESSAGE]
 
 
-def _seconds(told: object) -> float:
-    """Return a number of seconds within what we wait; 0 for what is not a number."""
+def _seconds(value: object) -> float:
+    """Return a number of seconds from 0 to LONGEST_RETRY_AFTER; 0 for what is not a number."""
     try:
-        seconds = float(told)  # type: ignore[arg-type]  # what is of another type raises TypeError
+        seconds = float(value)  # type: ignore[arg-type]  # other types raise TypeError
     except (TypeError, ValueError, OverflowError):
         return 0.0
-    return min(max(0.0, seconds), LONGEST_PAUSE)  # in this order NaN becomes 0
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER)  # in this order NaN becomes 0

@@ -1,4 +1,4 @@
-"""The ResourceQuotas that cannot be read, and that nothing is decided by."""
+"""The ResourceQuotas that cannot be read, and are left out of decisions."""
 
 from collections.abc import Iterable
 
@@ -7,28 +7,27 @@ from webhook.cluster.quota_answers import Unreadable
 from webhook.telemetry import logs
 
 
-class Skipped:
-    """Those of the cluster at present; each is named in the log once while the reason stays the same."""
+class SkippedQuotas:
+    """The quotas that are skipped at present; the log names each once for each reason."""
 
     def __init__(self) -> None:
-        """None yet."""
         self._why: dict[tuple[str, str], str] = {}
 
     def __len__(self) -> int:
         return len(self._why)
 
     def replace(self, found: Iterable[Unreadable]) -> None:
-        """Keep these, and no others."""
+        """Replace all of them, after a list."""
         before, self._why = self._why, {}
         for each in found:
             self._note(each, before)
 
     def put(self, found: Unreadable) -> None:
-        """Keep this one too."""
+        """Add one, or replace it."""
         self._note(found, self._why)
 
     def remove(self, meta: QuotaMeta) -> None:
-        """Forget it: it can be read, or is gone."""
+        """Remove one: it can be read, or is deleted."""
         self._why.pop(_key(meta), None)
 
     def _note(self, found: Unreadable, before: dict[tuple[str, str], str]) -> None:

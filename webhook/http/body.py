@@ -1,7 +1,7 @@
-"""The body of a request, as far as it is one that a review could come in: JSON, of a bounded size, in bounded time.
+"""The body of a request: JSON, with a limit on its size and on its time.
 
-Bodies are in memory until they are answered. What they take together is bounded by a budget, and who finds none left
-is not read for a while, and then told to come again.
+Bodies stay in memory until they are answered. A budget limits how much they take together. Where it is used up, a body
+waits, and is rejected after a second with 503.
 """
 
 import asyncio
@@ -10,19 +10,19 @@ from typing import Final, Self
 
 from starlette.types import Receive, Scope
 
-# The API server takes objects of 3 MiB. JSON as Go writes it has six bytes for some characters, such as "<", and the
-# review of a resize holds two objects.
+# The API server takes objects of 3 MiB. Go's JSON has six bytes for some characters, such as "<", and the review of a
+# resize holds two objects.
 MAX_BODY: Final = 40 * 1024 * 1024
 BODY_SECONDS: Final = 10.0
-FREE: Final = 64 * 1024  # bytes of each body that are taken from no budget; nearly all bodies are smaller
-BUDGET: Final = MAX_BODY  # bytes that all bodies may take beyond that
-BUDGET_SECONDS: Final = 1.0  # that a body waits for others to be answered
+FREE: Final = 64 * 1024  # bytes of each body that do not count towards the budget; nearly all bodies are smaller
+BUDGET: Final = MAX_BODY  # bytes of all bodies together, beyond those that are free
+BUDGET_SECONDS: Final = 1.0  # how long a body waits for others to be answered
 FRESH_SECONDS: Final = 0.25  # that a body may take where others wait; one of the API server comes at once
 LARGEST_IGNORED: Final = 256 * 1024 * 1024  # bytes of a body over MAX_BODY that are read to be answered after it
 
 
 class RejectedError(Exception):
-    """The request is not one that could be answered with a review."""
+    """A request that cannot be answered with a review; it has the HTTP status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -38,7 +38,7 @@ class OversizedError(Exception):
 
 
 class Budget:
-    """Bytes that the bodies under way have in common.
+    """The bytes that all bodies under way may take together.
 
     Where there are not enough, the body that began first loses its share: one that somebody holds back, not one of the
     API server's.
@@ -46,17 +46,17 @@ class Budget:
 
     def __init__(self, size: int = BUDGET) -> None:
         self._left = size
-        self._changed = asyncio.Event()
+        self._released = asyncio.Event()
         self._holders: dict[Share, None] = {}  # in the order in which they began to hold some
 
-    async def take(self, size: int, share: "Share") -> None:
-        """Take so many, once there are as many."""
+    async def acquire(self, size: int, share: "Share") -> None:
+        """Wait until so many bytes are left, and take them."""
         while size > self._left:
-            self._changed.clear()
+            self._released.clear()
             wait = self._until_the_oldest_is_stale(share)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._changed.wait()
+                    await self._released.wait()
         self._left -= size
         self._holders.setdefault(share)
 
@@ -71,15 +71,15 @@ class Budget:
             oldest.evict()
         return max(left, 0.01)
 
-    def give_back(self, size: int, share: "Share") -> None:
-        """Put back so many that were taken."""
+    def release(self, size: int, share: "Share") -> None:
+        """Give so many bytes back."""
         self._left += size
         self._holders.pop(share, None)
-        self._changed.set()
+        self._released.set()
 
 
 class Share:
-    """What one body takes of a budget, until the end of the `with` block."""
+    """The part of a budget that one body takes, until the end of the `with` block."""
 
     def __init__(self, budget: Budget) -> None:
         self.whole = False  # whether all of the body has come
@@ -97,7 +97,7 @@ class Share:
     def release(self) -> None:
         """Give back what was taken."""
         if self._taken:
-            self._budget.give_back(self._taken, self)
+            self._budget.release(self._taken, self)
             self._taken = 0
 
     def evict(self) -> None:
@@ -105,21 +105,21 @@ class Share:
         if self.limit:
             self.limit.reschedule(0)
 
-    async def cover(self, size: int) -> None:
-        """Take as much as is missing for a body of this size; RejectedError if there is none for too long."""
+    async def grow(self, size: int) -> None:
+        """Take what a body of this size needs in all; RejectedError if the budget has too little for too long."""
         missing = size - FREE - self._taken
         if missing <= 0:
             return
         try:
             async with asyncio.timeout(BUDGET_SECONDS):
-                await self._budget.take(missing, self)
+                await self._budget.acquire(missing, self)
         except TimeoutError:
             raise RejectedError(503, "too many large bodies are under way; try again in a second") from None
         self._taken += missing
 
 
 async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearray:
-    """The body; RejectedError if it is none for a review."""
+    """Return the body; RejectedError if it is not JSON by its content type, too large, or too slow."""
     kind = _field(scope, b"content-type")
     if kind.partition(b";")[0].strip().lower() != b"application/json":
         found = kind.decode("latin-1")[:100] or "none"
@@ -151,7 +151,7 @@ async def _collect(receive: Receive, share: Share, length: int) -> bytes | bytea
             share.release()
             await _ignore(receive, size, more=more)
             raise OversizedError(head)
-        await share.cover(size)
+        await share.grow(size)
         whole += body
         if not more:
             share.whole = True
@@ -169,7 +169,7 @@ async def _ignore(receive: Receive, size: int, *, more: bool) -> None:
 
 
 async def _piece(receive: Receive) -> tuple[bytes, bool]:
-    """What has come, and whether there is more to come."""
+    """Return the next piece, and whether more follow."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise RejectedError(400, "the connection closed before the body was complete")

@@ -1,99 +1,98 @@
-"""The connections of one listener: how many there may be, which of them makes room for a new one, and how they end.
+"""The connections of one listener: how many may be open, which one makes room for a new one, and how they end.
 
-Nothing that clients do may fill the memory or keep the process from ending, whether they send nothing, half of a
-request, or read no answer. A request that has come whole is answered before its connection is closed.
+No client can fill the memory or keep the process from ending: not by sending nothing, not by sending half a request,
+not by leaving answers unread. A complete request is answered before its connection closes.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
-READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first byte or the connection's beginning
-WRITE_SECONDS: Final = 10.0  # that a client may leave an answer unread
-UNREAD: Final = 16  # connections that may leave an answer unread at the same time
-LAST_SECONDS: Final = 0.1  # at the end, for connections that are being taken just then; uvicorn waits as long
-IDLE_SECONDS: Final = 0.3  # at the end, for requests that are on their way
-CLOSE_SECONDS: Final = 0.25  # at the end, for a connection to close
-TICK: Final = 0.02  # seconds between two looks at what is left
+READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first byte or from the start of the connection
+WRITE_SECONDS: Final = 10.0  # how long a client may leave an answer unread
+MAX_UNREAD: Final = 16  # connections with an unread answer at the same time
+ACCEPT_SECONDS: Final = 0.1  # at shutdown, for connections that are just being accepted; uvicorn waits as long
+IDLE_SECONDS: Final = 0.3  # at shutdown, for requests that are on their way
+CLOSE_SECONDS: Final = 0.25  # at shutdown, for a connection to close
+TICK: Final = 0.02  # seconds between two checks at shutdown
 
 
 class Connection:
-    """One client, from its first packet: what has come, what was answered, and what is said last."""
+    """The connection of one client: which requests have come, and which are answered."""
 
     abort: Callable[[], object]  # from `Connections.admit` on
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None  # once HTTP is spoken
-        self.begun = self.whole = self.answered = 0  # requests: with a whole head, with a whole body, with an answer
-        self.over = False  # whether nothing more is read
-        self.last_words = b""  # what is sent once all that came whole is answered
+        self.begun = self.complete = self.answered = 0  # requests: with their head, with their body, with an answer
+        self.finished = False  # whether nothing more is read
+        self.final_response = b""  # sent after the answers to all complete requests
         self.closed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, transport: asyncio.Transport) -> None:
-        """Begin with HTTP."""
+        """Start HTTP on the transport."""
         self.transport, self.abort = transport, transport.abort
 
     @property
     def busy(self) -> bool:
-        """Whether a request has come whole that is not answered."""
-        return self.whole > self.answered
+        """Whether a complete request waits for its answer."""
+        return self.complete > self.answered
 
     @property
     def last(self) -> bool:
-        """Whether the next answer is the last: nothing more is read or said, or it comes before its request's end."""
+        """Whether the next answer is the last: nothing follows it, or it comes before the end of its request."""
         following = self.answered + 1
-        return following > self.whole or (self.over and following == self.whole and not self.last_words)
+        return following > self.complete or (self.finished and following == self.complete and not self.final_response)
 
     def answer_done(self) -> None:
         """Count an answer."""
         self.answered += 1
-        self._close_if_over()
+        self._close_if_done()
 
-    def finish(self, last_words: bytes = b"") -> None:
-        """Read no more; answer what has come whole, say the last words, and close."""
-        if not self.over:
-            self.over, self.last_words = True, last_words
-            self._close_if_over()
+    def finish(self, final_response: bytes = b"") -> None:
+        """Read no more; answer the complete requests, send the final response, and close."""
+        if not self.finished:
+            self.finished, self.final_response = True, final_response
+            self._close_if_done()
 
-    def _close_if_over(self) -> None:
-        if self.transport and self.over and not self.busy and not self.transport.is_closing():
-            if self.last_words:
-                self.transport.write(self.last_words)
+    def _close_if_done(self) -> None:
+        if self.transport and self.finished and not self.busy and not self.transport.is_closing():
+            if self.final_response:
+                self.transport.write(self.final_response)
             self.transport.close()
 
-    def allow(self, seconds: float, then: Callable[[], object]) -> None:
-        """Have something done unless `arrived` comes first; a time that runs already stays."""
+    def start_timer(self, seconds: float, timed_out: Callable[[], object]) -> None:
+        """Call `timed_out` unless `stop_timer` comes first; a running timer goes on unchanged."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, then)
+            self._timer = asyncio.get_running_loop().call_later(seconds, timed_out)
 
-    def arrived(self) -> None:
-        """Stop the time that runs."""
+    def stop_timer(self) -> None:
+        """Stop the timer, if it runs."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
 
 class Connections:
-    """All connections of a listener, at most so many."""
+    """The open connections of a listener, with a limit on their number."""
 
-    def __init__(self, most: int, draining: Callable[[], bool] = lambda: False) -> None:
-        """While it is draining, each answer is the last of its connection."""
-        self._most = most
+    def __init__(self, limit: int, draining: Callable[[], bool] = lambda: False) -> None:
+        self._limit = limit
         self._draining = draining
         self._ending = False
-        self._open: dict[Connection, None] = {}  # by when they began or were last answered
-        self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the longest unread first
+        self._open: dict[Connection, None] = {}  # ordered by their last answer, else by their start
+        self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the oldest first
 
     @property
     def draining(self) -> bool:
-        """Whether each answer is to be the last of its connection."""
+        """Whether each answer is the last of its connection."""
         return self._ending or self._draining()
 
     def admit(self, connection: Connection, abort: Callable[[], object]) -> None:
-        """Take it in, in the place of another where there are too many; abort it if all of these are busy."""
+        """Add the connection. At the limit, abort an idle one to make room; if all are busy, abort the new one."""
         connection.abort = abort
-        if len(self._open) >= self._most:
+        if len(self._open) >= self._limit:
             idle = [each for each in self._open if not each.busy]
             victim = min(idle, key=lambda each: each.answered > 0, default=connection)
             self._open.pop(victim, None)
@@ -103,45 +102,45 @@ class Connections:
         self._open[connection] = None
 
     def answered(self, connection: Connection) -> None:
-        """Take note of an answer."""
+        """Count an answer of the connection."""
         if connection in self._open:
             self._open[connection] = self._open.pop(connection)
         connection.answer_done()
 
     def lost(self, connection: Connection) -> None:
-        """Forget it: it is closed."""
-        connection.arrived()
+        """Remove a closed connection."""
+        connection.stop_timer()
         self.read_again(connection)
         self._open.pop(connection, None)
 
     def unread(self, connection: Connection) -> None:
-        """Take note that a client does not read: it has some time, unless too many others do not read either."""
+        """Give a client that does not read WRITE_SECONDS; where there are too many, abort the oldest of them."""
         timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, connection.abort)
         self._unread[connection] = timer
-        if len(self._unread) > UNREAD:
+        if len(self._unread) > MAX_UNREAD:
             oldest = next(iter(self._unread))
             self.read_again(oldest)
             oldest.abort()
 
     def read_again(self, connection: Connection) -> None:
-        """Take note that it reads."""
+        """Stop the time of a client that reads again."""
         if timer := self._unread.pop(connection, None):
             timer.cancel()
 
     async def end(self, seconds: float) -> None:
-        """Close them all: those that are busy once they are answered, if that is in time, the others soon."""
+        """Close all connections: idle ones soon, busy ones after their answers, and after so many seconds the rest."""
         self._ending = True
         loop = asyncio.get_running_loop()
         start = loop.time()
-        while loop.time() < start + (seconds if self._open else LAST_SECONDS):
+        while loop.time() < start + (seconds if self._open else ACCEPT_SECONDS):
             if loop.time() >= start + IDLE_SECONDS:
-                self._close_what_is_idle(loop.time())
+                self._close_idle(loop.time())
             await asyncio.sleep(TICK)
         for connection in tuple(self._open):
             connection.abort()
 
-    def _close_what_is_idle(self, now: float) -> None:
-        """Close what is idle, and abort whatever does not read, was not asked anything, or does not close."""
+    def _close_idle(self, now: float) -> None:
+        """Close idle connections; abort those that do not read, had no answer yet, or do not close in time."""
         for connection in [each for each in self._open if not each.busy or each in self._unread]:
             late = connection.closed_at and now >= connection.closed_at + CLOSE_SECONDS
             if late or connection in self._unread or not connection.answered:

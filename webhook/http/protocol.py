@@ -1,8 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on what a client may send, keep open, and leave unread.
+"""HTTP/1.1 by uvicorn, with bounds on what a client may send, keep open, and leave unread.
 
-The bounds are on what asyncio's Protocol and httptools' callbacks promise; of uvicorn's class, only its constructor and
-that it answers a request that is no HTTP by `send_400_response` are relied upon. What is behind it, a plain ASGI
-application, has bounds of its own for bodies (see `webhook.http.body`).
+The bounds rely on asyncio's Protocol and on httptools' callbacks. Of uvicorn's class they rely on the constructor, and
+on `send_400_response` as its answer to what is not HTTP. The bounds on bodies are in `webhook.http.body`.
 """
 
 import asyncio
@@ -21,21 +20,21 @@ from uvicorn.server import ServerState
 from webhook.http.connections import READ_SECONDS, Connection, Connections
 from webhook.telemetry import logs
 
-HEAD: Final = 64 * 1024  # bytes; the API server sends less than one KiB
-FIELDS: Final = 100
-AHEAD: Final = 16  # requests that wait for the answers to those before them; the API server sends none ahead
-PIECE: Final = 16 * 1024  # bytes that are parsed at a time
-BUFFER: Final = 64 * 1024  # bytes of answers that wait in this process, until writing is paused
-CLOSE_SECONDS: Final = 1.0  # for the client's part of the end of TLS
-STATE: Final = "connection"  # what the application has of it in the ASGI scope
+MAX_HEAD: Final = 64 * 1024  # bytes; the API server sends less than one KiB
+MAX_FIELDS: Final = 100
+MAX_PIPELINED: Final = 16  # requests that wait for their answers; the API server does not pipeline
+PARSE_SIZE: Final = 16 * 1024  # bytes that are parsed at a time
+WRITE_BUFFER: Final = 64 * 1024  # bytes of answers in this process, before writing is paused
+TLS_CLOSE_SECONDS: Final = 1.0  # for the client's close_notify
+STATE_KEY: Final = "connection"  # where the ASGI scope has the Connection
 
 
-class BeyondError(Exception):
-    """The client sends more than is read; this ends the parsing."""
+class TooMuchError(Exception):
+    """A request beyond the bounds; it ends the parsing."""
 
 
 class Bounded:
-    """An application whose answers are counted, and close the connection where they are its last."""
+    """An application that counts its answers, and adds `connection: close` to the last of a connection."""
 
     def __init__(self, app: ASGIApp, connections: Connections) -> None:
         self._app = app
@@ -43,7 +42,7 @@ class Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        connection: Connection = scope["state"][STATE]
+        connection: Connection = scope["state"][STATE_KEY]
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start" and (connection.last or self._connections.draining):
@@ -57,7 +56,7 @@ class Bounded:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection."""
+    """The HTTP protocol of one connection, within bounds."""
 
     def __init__(
         self,
@@ -69,106 +68,106 @@ class BoundedHttp(HttpToolsProtocol):
         *,
         connection: Connection | None = None,
     ) -> None:
-        """As uvicorn makes them; `connection` is there if it began with a TLS handshake."""
-        self._all = connections
+        """Take uvicorn's arguments, and the `connection` if it began with a TLS handshake."""
+        self._connections = connections
         self._plain = connection is None
         self._connection = connection or Connection()
-        super().__init__(config, server_state, {**app_state, STATE: self._connection}, _loop)
+        super().__init__(config, server_state, {**app_state, STATE_KEY: self._connection}, _loop)
         self._in_head = False
-        self._head = self._fields = 0  # bytes and fields of it
-        self._reported = False  # whether the parser has found anything in the piece
-        self._unreported = 0  # bytes since it last did
+        self._head = self._fields = 0  # bytes and fields of the head
+        self._called_back = False  # whether the parser has called back for this piece
+        self._silent_bytes = 0  # since its last callback
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Begin to count."""
-        transport.set_write_buffer_limits(BUFFER)
+        """Start the time for the first head."""
+        transport.set_write_buffer_limits(WRITE_BUFFER)
         super().connection_made(transport)
         self._connection.open(transport)
         if self._plain:
-            self._all.admit(self._connection, transport.abort)
-        self._connection.allow(READ_SECONDS, self._time_is_over)
+            self._connections.admit(self._connection, transport.abort)
+        self._connection.start_timer(READ_SECONDS, self._timed_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count no more.
+        """Remove the connection.
 
-        How it was lost makes no difference: after an error uvicorn would keep it, and the answer nobody has read, until
-        the end of its keep-alive.
+        `exc` is dropped: after an error uvicorn would keep the connection, with its unread answer, until the end of its
+        keep-alive.
         """
         del exc
-        self._all.lost(self._connection)
+        self._connections.lost(self._connection)
         super().connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
-        """Parse piece by piece, until there is too much that the parser makes nothing of."""
-        for start in range(0, len(data), PIECE):
-            if self._connection.over or self.transport.is_closing():
+        """Parse piece by piece; refuse a field that is too long for the parser to call back."""
+        for start in range(0, len(data), PARSE_SIZE):
+            if self._connection.finished or self.transport.is_closing():
                 return
-            piece = data[start : start + PIECE]
-            self._reported = False
+            piece = data[start : start + PARSE_SIZE]
+            self._called_back = False
             super().data_received(piece)
-            self._unreported = 0 if self._reported else self._unreported + len(piece)
-            if self._unreported > HEAD:
-                self._refuse(431, f"more than {HEAD} bytes in one field")
+            self._silent_bytes = 0 if self._called_back else self._silent_bytes + len(piece)
+            if self._silent_bytes > MAX_HEAD:
+                self._refuse(431, f"more than {MAX_HEAD} bytes in one field")
         if self._in_head or self._connection.begun == self._connection.answered:
-            self._connection.allow(READ_SECONDS, self._time_is_over)
+            self._connection.start_timer(READ_SECONDS, self._timed_out)
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn returns None always
-        """Answer a client that says no more; over TLS, asyncio lets nobody do that."""
+        """Answer a client that has closed its side; over TLS, asyncio does not allow that."""
         keep_open = self._plain and self._connection.busy
         self._connection.finish()
         return keep_open
 
     def on_message_begin(self) -> None:
-        """Begin a head, unless too many requests wait."""
-        self._reported = self._in_head = True
-        if self._connection.begun - self._connection.answered >= AHEAD:
+        """Start a head, unless too many requests wait."""
+        self._called_back = self._in_head = True
+        if self._connection.begun - self._connection.answered >= MAX_PIPELINED:
             self._connection.finish()
-            raise BeyondError
+            raise TooMuchError
         self._head = self._fields = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Count it."""
+        """Count the bytes of the URL."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a field, of a head or after a body in chunks."""
+        """Count a field of a head, or a trailer."""
         self._fields += 1
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def _count(self, size: int) -> None:
-        self._reported = True
+        self._called_back = True
         self._head += size
-        if self._head > HEAD or self._fields > FIELDS:
-            self._refuse(431, f"a head of over {HEAD} bytes or {FIELDS} fields")
-            raise BeyondError
+        if self._head > MAX_HEAD or self._fields > MAX_FIELDS:
+            self._refuse(431, f"a head of over {MAX_HEAD} bytes or {MAX_FIELDS} fields")
+            raise TooMuchError
 
     def on_headers_complete(self) -> None:
-        """Have the request answered."""
-        self._reported, self._in_head = True, False
-        self._connection.arrived()
+        """Stop the time of the head, and have the request answered."""
+        self._called_back, self._in_head = True, False
+        self._connection.stop_timer()
         super().on_headers_complete()
         self._connection.begun += 1
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece."""
-        self._reported = True
+        """Take a piece of the body."""
+        self._called_back = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take note that the request is whole."""
-        self._connection.whole += 1
+        """Count a complete request."""
+        self._connection.complete += 1
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, after the answers to what came before it."""
-        if not self._connection.over:
+        """Refuse what is not HTTP, after the answers to earlier requests."""
+        if not self._connection.finished:
             self._refuse(400, msg)
 
-    def _time_is_over(self) -> None:
-        """Close; a client that has begun to ask is told why."""
+    def _timed_out(self) -> None:
+        """Close the connection; in the middle of a head, say why."""
         if self._in_head:
             self._refuse(408, f"the head did not come within {READ_SECONDS:g} seconds")
         else:
@@ -181,24 +180,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._connection.finish(f"{head}\r\n{why}\n".encode())
 
     def pause_writing(self) -> None:
-        """Take note that the client does not read."""
-        self._all.unread(self._connection)
+        """Limit the time of a client that does not read."""
+        self._connections.unread(self._connection)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Take note that it reads."""
-        self._all.read_again(self._connection)
+        """Stop that time: the client reads again."""
+        self._connections.read_again(self._connection)
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Leave it to `Connections.end`: uvicorn would close a connection on which a request is on its way."""
+        """Do nothing, for `Connections.end`: uvicorn would close a connection with a request on its way."""
 
 
 class Handshake(asyncio.Protocol):
-    """A connection until TLS is agreed upon: it counts as one, and has little time.
+    """The TLS handshake of a connection: it counts as a connection, and its time is limited.
 
-    That takes its socket out of the transport, unread: asyncio has a limit on the time of a handshake for sockets
-    only, uvicorn none, and uvloop reads from a transport whose protocol has paused it before it began.
+    For that it takes the socket out of the transport, unread. asyncio limits the time of a handshake for sockets only,
+    uvicorn does not, and uvloop reads from a transport even if its protocol has paused it before.
     """
 
     def __init__(
@@ -210,28 +209,28 @@ class Handshake(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """As uvicorn makes them."""
-        self._all = connections
+        """Take uvicorn's arguments, and the context to serve with."""
+        self._connections = connections
         self._context = context
         self._connection = Connection()
         self._http = BoundedHttp(connections, config, server_state, app_state, _loop, connection=self._connection)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Begin the handshake."""
+        """Start the handshake."""
         taken = socket(fileno=dup(transport.get_extra_info("socket").fileno()))
         transport.abort()
         loop = asyncio.get_running_loop()
         task = loop.create_task(
             loop.connect_accepted_socket(
                 lambda: self._http, taken, ssl=self._context,
-                ssl_handshake_timeout=READ_SECONDS, ssl_shutdown_timeout=CLOSE_SECONDS,
+                ssl_handshake_timeout=READ_SECONDS, ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
             )
         )  # fmt: skip
         task.add_done_callback(partial(self._done, taken))
-        self._all.admit(self._connection, task.cancel)
+        self._connections.admit(self._connection, task.cancel)
 
     def _done(self, taken: socket, task: "asyncio.Task[tuple[asyncio.Transport, BoundedHttp]]") -> None:
-        """Go on with HTTP; where the handshake fails, there is nobody to tell."""
+        """Close the socket if the handshake has failed; otherwise HTTP has it."""
         if task.cancelled() or task.exception():
             taken.close()
-            self._all.lost(self._connection)
+            self._connections.lost(self._connection)

@@ -1,1 +1,1 @@
-"""Decisions without a server, for files."""
+"""The review of Pods in files, without a server."""

@@ -14,15 +14,15 @@ from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, loa
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One object of a file."""
+    """One object of a file, and where it stands."""
 
     kind: str
     data: dict[str, Any]
     document: Document
-    path: Path  # of the object in its document
+    path: Path  # to the object in its document
 
     def problem(self, what: str) -> ProblemsError:
-        """An error that says where in the file the object stands."""
+        """Return an error with the file, line and column of the object."""
         name = (self.data.get("metadata") or {}).get("name") if isinstance(self.data.get("metadata"), dict) else None
         who = f"{self.kind} {name}" if name else self.kind
         line = self.document.problem(self.path, "")
@@ -30,7 +30,7 @@ class Manifest:
 
 
 def read(text: str, file: str, kinds: tuple[str, ...]) -> list[Manifest]:
-    """The objects of these kinds, Lists unrolled; ProblemsError for anything else, or for a file without a document."""
+    """Return the objects of these kinds, also those in Lists; ProblemsError for others, and for an empty file."""
     documents = _documents(text, file)
     if not documents:
         raise ProblemsError(
@@ -40,7 +40,7 @@ def read(text: str, file: str, kinds: tuple[str, ...]) -> list[Manifest]:
 
 
 def _documents(text: str, file: str) -> list[Document]:
-    """As JSON where it is JSON, which YAML is not quite a superset of: tabs."""
+    """Parse JSON as JSON, for YAML does not take its tabs; everything else as YAML."""
     if text.lstrip()[:1] in ("{", "["):
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return [Document(msgspec.json.decode(text), file)]
@@ -56,13 +56,13 @@ def _objects(document: Document, data: Any, path: Path, kinds: tuple[str, ...]) 
             named = {"kind": kind.removesuffix("List")} if kind != "List" and isinstance(item, dict) else {}
             yield from _objects(document, {**named, **item} if named else item, (*path, "items", index), kinds)
     else:
-        found = f"kind {kind}" if kind else "an object without a kind" if isinstance(data, dict) else "no object"
+        found = f"kind {kind}" if kind else "an object without a kind" if isinstance(data, dict) else "not an object"
         problem = document.problem(path, f"{found}; {' or '.join(kinds)}, or a List of them, is expected")
         raise ProblemsError(document.file, [problem])
 
 
 def quotas(text: str, file: str) -> list[ResourceQuota]:
-    """The ResourceQuotas of the file; each needs a name."""
+    """Return the ResourceQuotas of the file; ProblemsError if one has no name or cannot be read."""
     found = []
     for manifest in read(text, file, ("ResourceQuota",)):
         try:

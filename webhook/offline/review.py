@@ -1,4 +1,4 @@
-"""What the webhook would do with Pods from a file, without a server: the same core, fed from manifests."""
+"""The review of Pods from a file: the decisions of /mutate, without a server."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ KINDS = ("Pod", "AdmissionReview")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One Pod and what came out: `pod` is what would be stored, None for a refused one."""
+    """One Pod and its decision; `pod` is what would be stored, None if it is refused."""
 
     request: Request
     decision: Decision
@@ -38,9 +38,10 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        """refused, changed, unchanged, or ignored: no Pod of Flyte's, or no request that we decide about.
+        """The word for the decision: refused, changed, unchanged, or ignored.
 
-        With "would be " before it where the mode is not to enforce.
+        A Pod that is not Flyte's, and a request that the webhook does not review, is ignored. In report-only modes it
+        begins with "would be ".
         """
         if not self.request.problem and (self.request.pod is None or not is_flytes(self.request.pod)):
             return "ignored"
@@ -50,9 +51,9 @@ class Report:
 
 
 def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) -> list[Report]:
-    """Decide about each Pod of the file in turn; those admitted are charged, as in the local mode of `serve`.
+    """Review each Pod of the file in turn, and charge the admitted ones, as in the local mode of `serve`.
 
-    ProblemsError says what in the file is no Pod that the API server would pass on.
+    ProblemsError says what is not a valid Pod, and where.
     """
     return [_report(manifest, policy, ledger, today) for manifest in manifests.read(text, file, KINDS)]
 
@@ -74,7 +75,7 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
 
 
 def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
-    """The review, and its Pod as the API server would hand it over: its defaults are applied to a manifest first."""
+    """Return the request, and its Pod; a manifest first gets the API server's defaults."""
     if manifest.kind == "AdmissionReview":
         request = wire.decode(msgspec.json.encode(manifest.data))
         return request, manifest.data["request"].get("object")
@@ -105,7 +106,7 @@ def _patched(pod: dict[str, Any], patch: bytes) -> dict[str, Any]:
 
 
 def as_data(report: Report) -> dict[str, Any]:
-    """A report for programs: outcome, changes, message of a refusal, resulting Pod."""
+    """Return the report for programs: outcome, changes, message of a denial, resulting Pod."""
     decided = outcome(report.decision)
     data: dict[str, Any] = {
         "pod": report.request.pod_name,
@@ -119,7 +120,7 @@ def as_data(report: Report) -> dict[str, Any]:
 
 
 def as_text(report: Report) -> str:
-    """A report for people."""
+    """Return the report for people."""
     decided = outcome(report.decision)
     lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}"]
     lines += [f"  {change}" for change in decided.changes]
@@ -131,7 +132,7 @@ def as_text(report: Report) -> str:
 
 
 def _summary(pod: Pod) -> Iterable[str]:
-    """What of the resulting Pod we have a say in."""
+    """Yield the requests, limits and tolerations of the resulting Pod."""
     for _, container in containers(pod):
         for side, resources in (("requests", container.requests), ("limits", container.limits)):
             yield f"{container.name}: {side} {text(resources, sorted(resources)) or 'nothing'}"

@@ -1,1 +1,1 @@
-"""The process of `serve`: endpoints, certificates, reloads, and how it ends."""
+"""The process of `serve`: endpoints, certificates, reloads, and the shutdown."""

@@ -1,4 +1,4 @@
-"""The HTTP shell of reviews: /mutate and /validate, as the API server calls them over TLS."""
+"""The ASGI application of the webhook: /mutate and /validate."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from webhook.admission.decide import mutate, validate
 from webhook.admission.wire import BadReviewError
 from webhook.http.body import Budget, OversizedError, RejectedError, Share, read
 from webhook.server.reviewer import Answer, Reviewer
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
@@ -23,18 +23,17 @@ RETRY: Final = {503: [(b"retry-after", b"1")]}  # seconds
 
 
 class Webhook:
-    """The application for the API server: reviews go straight to their endpoint, Starlette sees to all else."""
+    """The application for the API server: reviews go directly to their endpoint, everything else to Starlette."""
 
-    def __init__(self, service: Service) -> None:
-        """Both endpoints decide by what the service has at the time."""
-        budget, metrics = Budget(), service.metrics
+    def __init__(self, state: State) -> None:
+        budget, metrics = Budget(), state.metrics
         self._endpoints = {
-            "/mutate": Endpoint("/mutate", Reviewer("/mutate", mutate, service), budget, metrics),
-            "/validate": Endpoint("/validate", Reviewer("/validate", validate, service), budget, metrics),
+            "/mutate": Endpoint("/mutate", Reviewer("/mutate", mutate, state), budget, metrics),
+            "/validate": Endpoint("/validate", Reviewer("/validate", validate, state), budget, metrics),
         }
         routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in self._endpoints.items()]
         self._others = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
-        self._others.router.redirect_slashes = False  # whoever asks for /mutate/ gets a 404
+        self._others.router.redirect_slashes = False  # /mutate/ gets a 404
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -43,17 +42,16 @@ class Webhook:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """Answer and log another path or method than ours."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - what the handler is registered for
+    """Answer and log a request with a wrong path or method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for it
     logs.warning("bad request", endpoint=request.url.path[:100], status=error.status_code, error=error.detail)
     return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
 
 class Endpoint:
-    """One path: a body in, an answer out. Plain ASGI, for it is on the path of every Pod."""
+    """The endpoint of one path, in plain ASGI, which is faster than Starlette; all endpoints share the budget."""
 
     def __init__(self, path: str, reviewer: Reviewer, budget: Budget, metrics: Metrics) -> None:
-        """The budget is for the bodies of all endpoints."""
         self._path = path
         self._reviewer = reviewer
         self._budget = budget
@@ -70,7 +68,7 @@ class Endpoint:
                 await self._reject(send, 400, str(error))
             else:
                 await _send(send, 200, JSON, answer.body)
-                answer.note()
+                answer.report()
 
     async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Answer:
         try:
@@ -80,7 +78,7 @@ class Endpoint:
         return await self._reviewer.review(body)
 
     async def _reject(self, send: Send, status: int, why: str) -> None:
-        """Answer what gets no review."""
+        """Answer a request that gets no review, log it, and count it."""
         word = "overloaded" if status == 503 else "bad_request"
         self._metrics.rejected(self._path, word)
         logs.warning(word.replace("_", " "), endpoint=self._path, status=status, error=why)

@@ -1,7 +1,7 @@
-"""The certificate in use, and its replacement while connections stay open.
+"""The serving certificate, and its replacement while connections stay open.
 
-What is loaded into a context that serves cannot be taken back, and OpenSSL keeps one certificate for each kind of key.
-So each pair is loaded into a context of its own, and a new connection is handed over to that when it says hello.
+A certificate that is loaded into a context cannot be removed from it, and OpenSSL keeps one for each kind of key. So
+each pair gets a context of its own, and a new connection switches to the current one at its ClientHello.
 """
 
 import ssl
@@ -22,20 +22,20 @@ from webhook.shared.pem import BLOCK, certificate, certificates, signed
 from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
-# cert-manager and our own certs replace a certificate with a third of its time left, at the latest 30 days before.
+# cert-manager and certs replace a certificate with a third of its lifetime left, or 30 days before its end.
 LATE: Final = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """Where a certificate, its key, and perhaps the CA that clients trust are mounted."""
+class CertificateFiles:
+    """The files of a certificate, its key, and optionally the CA that clients trust."""
 
     certificate: Path
     key: Path
-    ca: Path | None = None  # by default ca.crt beside the certificate, if that is there
+    ca: Path | None = None  # by default ca.crt beside the certificate, if it exists
 
-    def resolved(self) -> "Files":
-        """Where they are now: those of one folder in one folder, though the kubelet may swap it at any time."""
+    def resolved(self) -> "CertificateFiles":
+        """Return the files without symlinks: all of one version, even if the kubelet swaps the folder meanwhile."""
         folder = self.certificate.resolve().parent
 
         def now(file: Path) -> Path:
@@ -43,61 +43,62 @@ class Files:
             return beside if file.parent == self.certificate.parent and beside.exists() else file.resolve()
 
         ca = now(self.ca or self.certificate.with_name("ca.crt"))
-        return Files(now(self.certificate), now(self.key), ca if self.ca or ca.exists() else None)
+        return CertificateFiles(now(self.certificate), now(self.key), ca if self.ca or ca.exists() else None)
 
     def digest(self) -> str:
-        """Of all that the files hold; CertificateError if one cannot be read."""
+        """Return the SHA-256 of the content of all files; CertificateError if one cannot be read."""
         files = [file for file in (self.certificate, self.key, self.ca) if file]
-        return sha256(b"\0".join(sha256(tls.read(file)).digest() for file in files)).hexdigest()
+        return sha256(b"\0".join(sha256(tls.read_file(file)).digest() for file in files)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A pair that can be served, and the CA that clients need for it."""
+class LoadedCertificate:
+    """A certificate with its key in a TLS context, and the CA that clients need for it."""
 
     context: ssl.SSLContext
     chain: list[Certificate]
     ca: Certificate | None = None
-    untrusted: str = ""  # why the file of the CA does not make clients trust the leaf
+    untrusted: str = ""  # why clients with the CA file do not trust the leaf; empty if they do
 
     @property
     def leaf(self) -> Certificate:
-        """The certificate that is for us; the rest of the chain leads from it to the CA."""
+        """The serving certificate itself; the rest of the chain leads to its CA."""
         return self.chain[0]
 
-    def judged(self, ca: Path | None) -> "Loaded":
-        """The same pair, as clients see it who trust what this file holds; without one nothing is said against it."""
+    def checked(self, ca: Path | None) -> "LoadedCertificate":
+        """Return the same with `ca` and `untrusted` for clients that trust this file; without a file, it is trusted."""
         if ca is None:
             return replace(self, ca=None, untrusted="")
         try:
-            found = trust_anchor(self.chain, _all(ca))
+            found = trust_anchor(self.chain, _certificates(ca))
         except CertificateError as error:
             return replace(self, ca=None, untrusted=str(error))
         return replace(self, ca=found, untrusted="" if found else f"no CA of {ca} has signed the certificate")
 
 
-def load(files: Files, clients: str = "") -> Loaded:
-    """A fresh context with the pair, for clients of these CAs; CertificateError if it is none."""
-    return Loaded(tls.context(files.certificate, files.key, clients), _chain(files.certificate)).judged(files.ca)
+def load_certificate(files: CertificateFiles, clients: str = "") -> LoadedCertificate:
+    """Load the pair into a new context, for clients of these CAs (PEM); CertificateError if it cannot be used."""
+    context = tls.server_context(files.certificate, files.key, clients)
+    return LoadedCertificate(context, _chain(files.certificate)).checked(files.ca)
 
 
-def _all(file: Path) -> list[Certificate]:
-    """Those that can be read; CertificateError if there is none."""
-    if found := certificates(tls.read(file)):
+def _certificates(file: Path) -> list[Certificate]:
+    """Return the certificates that can be read; CertificateError if there is none."""
+    if found := certificates(tls.read_file(file)):
         return list(found)
     raise CertificateError(f"{file}: no certificate in PEM that can be read")
 
 
 def _chain(file: Path) -> list[Certificate]:
-    """The leaf, which must be readable, and what else can be read; CertificateError if that is not so."""
-    chain, first = _all(file), BLOCK.search(tls.read(file))
+    """Return the leaf and the rest that can be read; CertificateError if the leaf cannot."""
+    chain, first = _certificates(file), BLOCK.search(tls.read_file(file))
     if first is None or certificate(first[0]) != chain[0]:
         raise CertificateError(f"{file}: the first certificate cannot be read")
     return chain
 
 
 def trust_anchor(chain: list[Certificate], authorities: list[Certificate]) -> Certificate | None:
-    """The CA that a client gets to from the leaf by way of the rest of the chain; the last to expire of several."""
+    """Return the CA that a client finds from the leaf through the chain; of several, the last to expire."""
     leaf, *rest = chain
     if found := [ca for ca in authorities if ca == leaf or signed(ca, leaf)]:
         return max(found, key=lambda ca: ca.not_valid_after_utc)
@@ -107,8 +108,8 @@ def trust_anchor(chain: list[Certificate], authorities: list[Certificate]) -> Ce
     return trust_anchor([above, *(certificate for certificate in rest if certificate != above)], authorities)
 
 
-def problems(loaded: Loaded, now: datetime) -> list[str]:
-    """What somebody should look at, for the log."""
+def problems(loaded: LoadedCertificate, now: datetime) -> list[str]:
+    """Return what is wrong with the dates and the trust of what is served, for the log."""
     found = [f"{what} {problem}" for what, certificate in (("the certificate", loaded.leaf), ("its CA", loaded.ca))
              if certificate and (problem := _by_time(certificate, now))]  # fmt: skip
     return [*found, loaded.untrusted] if loaded.untrusted else found
@@ -125,13 +126,13 @@ def _by_time(certificate: Certificate, now: datetime) -> str:
     return ""
 
 
-class Serving:
-    """A certificate that follows its files."""
+class ServingCertificate:
+    """The certificate that is served; it follows its files."""
 
-    def __init__(self, files: Files, metrics: Metrics, clients: ClientAuthorities | None = None) -> None:
-        """Serve what the files hold, even if it has expired; CertificateError if that is nothing to serve.
+    def __init__(self, files: CertificateFiles, metrics: Metrics, clients: ClientAuthorities | None = None) -> None:
+        """Serve what the files hold, even if it has expired; CertificateError if it cannot be used.
 
-        Whether clients must show a certificate is settled here; by whom it must be signed may change.
+        With `clients`, clients must show a certificate; the CAs that sign it may change later.
         """
         self.files = files
         self._clients = clients
@@ -140,18 +141,18 @@ class Serving:
         self._seen = resolved.digest()
         self._used = self._seen, self._authorities
         self._problems: list[str] = []
-        self._refusal = ""
-        self.current = load(resolved, self._authorities)
-        self._trusted = not self.current.untrusted  # or has been
-        self.context = tls.context(resolved.certificate, resolved.key, self._authorities)
-        self.context.sni_callback = self._hand_over
+        self._rejected = ""  # why the files as they are now are not in use
+        self.current = load_certificate(resolved, self._authorities)
+        self._trusted = not self.current.untrusted  # now or earlier
+        self.context = tls.server_context(resolved.certificate, resolved.key, self._authorities)
+        self.context.sni_callback = self._switch_context
         self._metrics.certificate_read("good")
-        self._tell()
+        self._set_metrics()
 
-    def _hand_over(
+    def _switch_context(
         self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext
     ) -> ssl.AlertDescription | None:
-        if self._clients and connection.session_reused:  # as TLS 1.2 can without a ticket; nobody's CA is checked then
+        if self._clients and connection.session_reused:  # possible in TLS 1.2; the CA is not checked then
             return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
         connection.context = self.current.context
         return None
@@ -160,59 +161,59 @@ class Serving:
     def _authorities(self) -> str:
         return self._clients.pem if self._clients else ""
 
-    def look(self) -> None:
-        """Take up what the files hold, once two looks have found the same; what cannot be used changes nothing."""
+    def poll(self) -> None:
+        """Use what the files hold once two polls have found the same; what cannot be used changes nothing."""
         now = clock.now()
         if self._clients:
-            self._clients.look()
+            self._clients.poll()
         try:
             resolved = self.files.resolved()
             before, self._seen = self._seen, resolved.digest()
             if self._seen == before:
-                self.current = self.current.judged(resolved.ca)  # which clients may know before our pair is replaced
-                self._take_up(resolved, now)
+                self.current = self.current.checked(resolved.ca)  # the CA may change before the pair
+                self._use(resolved, now)
         except CertificateError as error:
-            self._refuse(str(error))
-        self._tell()
-        self._warn(problems(self.current, now))
+            self._reject(str(error))
+        self._set_metrics()
+        self._log_problems(problems(self.current, now))
 
-    def _take_up(self, resolved: Files, now: datetime) -> None:
+    def _use(self, resolved: CertificateFiles, now: datetime) -> None:
         wanted = self._seen, self._authorities
         if wanted != self._used:
-            fresh = load(resolved, self._authorities)
-            if problem := self._why_not(fresh, now):
+            fresh = load_certificate(resolved, self._authorities)
+            if problem := self._why_worse(fresh, now):
                 raise CertificateError(f"{self.files.certificate}: {problem}")
             self._trusted = not fresh.untrusted or (self._trusted and fresh.leaf == self.current.leaf)
             before, self._used, self.current = self._used, wanted, fresh
             if self._seen != before[0]:
                 self._metrics.certificate_read("good")
                 logs.info("certificate in use", **self.fields())
-        self._refusal = ""
+        self._rejected = ""
 
-    def _why_not(self, fresh: Loaded, now: datetime) -> str:
-        """Why what is served is better than a pair that could be."""
+    def _why_worse(self, fresh: LoadedCertificate, now: datetime) -> str:
+        """Return why the current certificate is better than the new one; empty if it is not."""
         end, present = fresh.leaf.not_valid_after_utc, self.current.leaf.not_valid_after_utc
         if end <= now and end < present:
             return f"expired at {end.isoformat()}"
-        # Somebody's mistake, or half of a change: clients have trusted the present one, and may still do.
+        # A mistake, or half of a change: clients have trusted the present one, and may still do so.
         if self._trusted and now < present and fresh.leaf != self.current.leaf:
             return fresh.untrusted
         return ""
 
-    def _refuse(self, problem: str) -> None:
-        """Go on with what is served, and say why, once."""
-        if problem != self._refusal:
-            self._refusal = problem
+    def _reject(self, problem: str) -> None:
+        """Keep the current certificate; log and count each new problem once."""
+        if problem != self._rejected:
+            self._rejected = problem
             self._metrics.certificate_read("bad")
             logs.warning("certificate not in use, the last good one is kept", problem=problem)
 
-    def _warn(self, found: list[str]) -> None:
+    def _log_problems(self, found: list[str]) -> None:
         if found != self._problems:
             self._problems = found
             log = logs.warning if found else logs.info
             log("certificate needs attention" if found else "certificate in order", problems=found, **self.fields())
 
-    def _tell(self) -> None:
+    def _set_metrics(self) -> None:
         ca = self.current.ca
         self._metrics.certificate_used(
             self.current.leaf.not_valid_after_utc,
@@ -221,7 +222,7 @@ class Serving:
         )
 
     def fields(self) -> dict[str, str]:
-        """For the log: which certificate is served, and until when."""
+        """Return the fields of the certificate for the log."""
         leaf = self.current.leaf
         return {"certificate": str(self.files.certificate), "serial": f"{leaf.serial_number:x}",
                 "expires": leaf.not_valid_after_utc.isoformat()}  # fmt: skip

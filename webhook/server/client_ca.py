@@ -1,4 +1,4 @@
-"""The CAs that clients must have their certificate from, and their replacement while connections stay open."""
+"""The CAs of client certificates, and their replacement while connections stay open."""
 
 from pathlib import Path
 
@@ -9,35 +9,35 @@ from webhook.telemetry.metrics import Metrics
 
 
 class ClientAuthorities:
-    """What a file of CAs held when it last could be used."""
+    """The CAs of --client-ca-file, from its last content that could be used."""
 
     def __init__(self, file: Path, metrics: Metrics) -> None:
         """Read the file; CertificateError if it has no CA."""
         self._file, self._metrics = file, metrics
-        self._seen = tls.read(file)
-        self._refusal = ""
-        self._take_up()
+        self._seen = tls.read_file(file)
+        self._rejected = ""  # why the file as it is now is not in use
+        self._use()
 
-    def look(self) -> None:
-        """Take up what the file holds, once two looks have found the same; what cannot be used changes nothing."""
+    def poll(self) -> None:
+        """Use what the file holds once two polls have found the same; what cannot be used changes nothing."""
         try:
-            before, self._seen = self._seen, tls.read(self._file)
+            before, self._seen = self._seen, tls.read_file(self._file)
             if self._seen == before:
                 if self._seen != self._used:
-                    self._take_up()
+                    self._use()
                     logs.info("client CAs in use", file=str(self._file))
-                self._refusal = ""
+                self._rejected = ""
         except CertificateError as error:
-            self._refuse(str(error))
+            self._reject(str(error))
 
-    def _take_up(self) -> None:
-        self.pem = tls.authorities(self._seen, self._file)
+    def _use(self) -> None:
+        self.pem = tls.client_authorities(self._seen, self._file)
         self._used = self._seen
         self._metrics.client_authorities_read("good")
 
-    def _refuse(self, problem: str) -> None:
-        """Go on with the last good ones, and say why, once."""
-        if problem != self._refusal:
-            self._refusal = problem
+    def _reject(self, problem: str) -> None:
+        """Keep the current CAs; log and count each new problem once."""
+        if problem != self._rejected:
+            self._rejected = problem
             self._metrics.client_authorities_read("bad")
             logs.warning("client CAs not in use, the last good ones are kept", problem=problem)

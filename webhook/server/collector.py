@@ -1,19 +1,19 @@
-"""The garbage collector, which halts everybody while it looks at all that there is: what stays is not looked at."""
+"""Python's garbage collector, kept from long pauses: it does not examine objects that stay."""
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def settle() -> None:
-    """Collect once, and look at nothing again that is there now; it is still freed once nobody refers to it."""
+def freeze() -> None:
+    """Collect once, and exclude all present objects from later collections; reference counts still free them."""
     gc.collect()
     gc.freeze()
 
 
 @contextmanager
-def halted() -> Iterator[None]:
-    """Collect nothing during the block, and look at nothing that it leaves behind: much that stays, and no cycles."""
+def paused() -> Iterator[None]:
+    """Collect nothing during the block, and exclude what it leaves: many objects that stay, and no cycles."""
     gc.disable()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where to listen and which files to read: what `serve` is told by flags or environment."""
+"""The options of `serve`, from flags or the environment."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from webhook.shared.address import Address
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `serve` works with."""
+    """The options of `serve`, parsed; `serve --help` explains them."""
 
     policy: Path
     quotas: tuple[Path, ...]

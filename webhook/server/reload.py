@@ -1,6 +1,7 @@
-"""Follow the policy file and the certificate while the server runs: mounted volumes change by a swap of symlinks.
+"""The followers of the policy file, the certificate and the cluster while the server runs.
 
-The files are polled, for a watch on them would see the first swap only. What cannot be used changes nothing.
+The files are polled. Mounted volumes change by a swap of symlinks, and a watch on a file would see only the first. What
+cannot be used changes nothing.
 """
 
 import asyncio
@@ -13,71 +14,71 @@ from webhook.policy.file import Loaded, digest, load
 from webhook.policy.model import Scope
 from webhook.policy.yaml_text import ProblemsError
 from webhook.server import collector
-from webhook.server.certificate import Serving
-from webhook.server.state import Service
-from webhook.server.supervise import keep
+from webhook.server.certificate import ServingCertificate
+from webhook.server.state import State
+from webhook.server.supervise import keep_running
 
 POLL_SECONDS: Final = 5.0  # the kubelet takes a minute or so to bring a change
 
 
 @asynccontextmanager
-async def following(path: Path, serving: Serving, service: Service) -> AsyncIterator[None]:
-    """Keep up with the policy, the certificate and the cluster during the block."""
+async def run_followers(path: Path, serving: ServingCertificate, state: State) -> AsyncIterator[None]:
+    """Follow the policy, the certificate and the cluster during the block."""
     followers: dict[str, Callable[[], Awaitable[None]]] = {
-        "policy": lambda: follow(path, service),
+        "policy": lambda: follow_policy(path, state),
         "certificate": lambda: follow_certificate(serving),
     }
-    if service.cluster:
-        followers["quotas"] = service.cluster.run
+    if state.cluster:
+        followers["quotas"] = state.cluster.run
     async with asyncio.TaskGroup() as tasks:
-        kept = [tasks.create_task(keep(name, run, service.metrics)) for name, run in followers.items()]
+        running = [tasks.create_task(keep_running(name, run, state.metrics)) for name, run in followers.items()]
         try:
             yield
         finally:
-            for task in kept:
+            for task in running:
                 task.cancel()
-            if service.cluster:
-                await service.cluster.close()
+            if state.cluster:
+                await state.cluster.close()
 
 
-async def follow(path: Path, service: Service) -> None:
-    """Have the service take up each new content of the file, or the reason why it cannot, until cancelled."""
-    seen = service.digest
+async def follow_policy(path: Path, state: State) -> None:
+    """Poll the policy file until cancelled."""
+    seen = state.digest
     while True:
         await asyncio.sleep(POLL_SECONDS)
-        seen = await look(path, seen, service)
+        seen = await poll_policy(path, seen, state)
 
 
-async def follow_certificate(serving: Serving) -> None:
-    """Have it take up what its files hold, or tell why it cannot, until cancelled."""
+async def follow_certificate(serving: ServingCertificate) -> None:
+    """Poll the files of the certificate until cancelled."""
     while True:
-        await asyncio.to_thread(serving.look)
+        await asyncio.to_thread(serving.poll)
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def look(path: Path, seen: str, service: Service) -> str:
-    """One look at the file: the digest of what it holds, none where it cannot be read; `seen` is the last one."""
+async def poll_policy(path: Path, seen: str, state: State) -> str:
+    """Read the file, and use it if its digest is not `seen`; return the digest, empty if it cannot be read."""
     try:
         text = await asyncio.to_thread(path.read_text, "utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        service.keep_policy(f"{path}: {error}")
+        state.keep_policy(f"{path}: {error}")
         return ""
     if (found := digest(text)) != seen:
-        await take_up(text, path, service)
+        await _use_policy(text, path, state)
     return found
 
 
-async def take_up(text: str, path: Path, service: Service) -> None:
-    """Use the policy in the text from now on, or log what is wrong with it and go on with the last good one."""
+async def _use_policy(text: str, path: Path, state: State) -> None:
+    """Use the policy in the text, or keep the last good one."""
     try:
-        service.use_policy(await asyncio.to_thread(_prepared, text, str(path)))
+        state.use_policy(await asyncio.to_thread(_load, text, str(path)))
     except ProblemsError as error:
-        service.keep_policy(str(error))
+        state.keep_policy(str(error))
 
 
-def _prepared(text: str, file: str) -> Loaded:
-    """Load the policy in a thread, with what its first review would have to work out."""
-    with collector.halted():
+def _load(text: str, file: str) -> Loaded:
+    """Load the policy, and memoise what its first review would otherwise compute."""
+    with collector.paused():
         loaded = load(text, file)
         loaded.policy.matching(Scope())
         return loaded

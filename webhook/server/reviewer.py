@@ -1,4 +1,4 @@
-"""One endpoint behind its path: decide about the review in a body, confirm an unconfirmed denial, count and log it."""
+"""The review behind an endpoint: decode, decide, confirm an unconfirmed denial, encode, count and log."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,83 +12,83 @@ from webhook.admission.decision import Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
 from webhook.policy.model import Policy
-from webhook.server.state import Service
+from webhook.server.state import State
 from webhook.shared.clock import today
 from webhook.telemetry import logs
 
-# Date in UTC, YYYY-MM-DD, as the last argument.
+# The last argument is the date in UTC, YYYY-MM-DD.
 Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota], str], Decision]
 
 
 class Answer(NamedTuple):
-    """The AdmissionReview that answers, and what is to be done once it is on its way."""
+    """An AdmissionReview in JSON, and the call that counts and logs it once it is sent."""
 
     body: bytes
-    note: Callable[[], object]
+    report: Callable[[], object]
 
 
 class Reviewer:
-    """What decides for one endpoint."""
+    """The reviewer of one endpoint."""
 
-    def __init__(self, path: str, decide: Decide, service: Service) -> None:
-        """`decide` is the pure function behind the path."""
+    def __init__(self, path: str, decide: Decide, state: State) -> None:
+        """Take the pure function that decides, and the state that it decides by."""
         self._path = path
         self._decide = decide
-        self._service = service
+        self._state = state
 
     async def review(self, body: bytes | bytearray) -> Answer:
-        """Answer the review in the body; BadReviewError if it is none.
+        """Answer the review in the body; BadReviewError if it is not a review.
 
-        A denial for cached quotas is decided once more, on live ones.
+        A denial by cached quotas is unconfirmed, and decided once more on live ones.
         """
         start = perf_counter()
         request = wire.decode(body)
-        decision, cluster = self._decided(request), self._service.cluster
+        decision, cluster = self._decide_and_charge(request), self._state.cluster
         if isinstance(decision, Denied) and decision.outlook and cluster:
-            decision = self._confirmed(request, decision, await cluster.live(request.namespace))
-        return Answer(encode(request, decision), partial(self._note, request, decision, perf_counter() - start))
+            decision = self._confirm(request, decision, await cluster.live(request.namespace))
+        return Answer(encode(request, decision), partial(self._report, request, decision, perf_counter() - start))
 
     def oversized(self, head: bytes) -> Answer:
         """Deny a review that is too large to be kept, by how it begins; BadReviewError if that is not one."""
         start = perf_counter()
         request = wire.undecoded(head, "larger than any Pod that can be stored")
-        decision = self._decided(request)
-        return Answer(encode(request, decision), partial(self._note, request, decision, perf_counter() - start))
+        decision = self._decide_and_charge(request)
+        return Answer(encode(request, decision), partial(self._report, request, decision, perf_counter() - start))
 
-    def _decided(self, request: Request) -> Decision:
-        """Decide, and charge what is admitted; nothing is awaited between the two."""
+    def _decide_and_charge(self, request: Request) -> Decision:
+        """Decide, and charge what is admitted; without an await between the two."""
         day = today()
         if request.pod is None:
-            return self._decide(request, self._service.policy, (), day)
-        source = self._service.quotas
+            return self._decide(request, self._state.policy, (), day)
+        source = self._state.quota_source
         quotas = source.quotas(request.namespace, request.meta, resize=request.resize)
-        decision = self._decide(request, self._service.policy, quotas, day)
+        decision = self._decide(request, self._state.policy, quotas, day)
         if not isinstance(decision, Denied) and not request.dry_run:
             source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
         return decision
 
-    def _confirmed(self, request: Request, denied: Denied, quotas: Sequence[ResourceQuota] | None) -> Decision:
-        """Decide by live quotas; without them, refuse nothing for one.
+    def _confirm(self, request: Request, denied: Denied, quotas: Sequence[ResourceQuota] | None) -> Decision:
+        """Decide by live quotas; without them, by none.
 
-        A cache that is behind must refuse nothing, and what we let pass the API server's own quota check still sees.
+        A stale cache must not deny a Pod. The API server's own quota check still sees each Pod that passes here.
         """
-        policy = self._service.policy
+        policy = self._state.policy
         if quotas is None:
-            self._service.metrics.refusal_looked_at("failed")
+            self._state.metrics.denial_rechecked("failed")
             logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,
                          pod=request.pod_name, refusal=denied.message)  # fmt: skip
             return self._decide(request, policy, (), today())
         decision = self._decide(request, policy, quotas, today())
-        self._service.metrics.refusal_looked_at("confirmed" if isinstance(decision, Denied) else "overturned")
+        self._state.metrics.denial_rechecked("confirmed" if isinstance(decision, Denied) else "overturned")
         return decision
 
-    def _note(self, request: Request, decision: Decision, seconds: float) -> None:
-        """Count one review, and log it: what was decided, and how many values each rule changed, by its name."""
+    def _report(self, request: Request, decision: Decision, seconds: float) -> None:
+        """Count and log one review, with the number of changes by rule."""
         decided = outcome(decision)
         word = "denied" if isinstance(decided, Denied) else "changed" if decided.changes else "allowed"
-        only_told = isinstance(decision, ReportOnly) and word != "allowed"
+        report_only = isinstance(decision, ReportOnly) and word != "allowed"
         counts = Counter[str](change.rule for change in decided.changes)
-        self._service.metrics.answered(self._path, f"would_be_{word}" if only_told else word, seconds, decision, counts)
+        self._state.metrics.answered(self._path, f"would_be_{word}" if report_only else word, seconds, decision, counts)
         refusal = {"refusal": decided.message, "code": decided.code} if isinstance(decided, Denied) else {}
         logs.info(
             "review",

@@ -1,4 +1,4 @@
-"""Both listeners in one process: TLS for the API server, plain HTTP for probes and metrics."""
+"""The two listeners of `serve`: TLS for the API server, plain HTTP for probes and metrics."""
 
 import asyncio
 import signal
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 import uvloop
 
-from webhook.http.listener import PROBES, REVIEWS, configured
+from webhook.http.listener import PROBE_CONNECTIONS, REVIEW_CONNECTIONS, bounded_server
 from webhook.server.app import Webhook
-from webhook.server.certificate import Serving
+from webhook.server.certificate import ServingCertificate
 from webhook.server.health import health
 from webhook.server.options import Options
-from webhook.server.reload import following
-from webhook.server.state import Service
+from webhook.server.reload import run_followers
+from webhook.server.state import State
 from webhook.shared.address import Address
 from webhook.telemetry import logs
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The sockets, and the certificate that the first is served with."""
+    """The two sockets, and the certificate of the webhook's."""
 
     webhook: socket.socket
     health: socket.socket
-    serving: Serving
+    serving: ServingCertificate
 
     def fields(self) -> dict[str, str]:
-        """For the log: where clients find us, and what they may trust."""
+        """Return the addresses and the certificate's file for the log."""
         webhook, health = (Address(*sock.getsockname()[:2]) for sock in (self.webhook, self.health))
         return {
             "webhook": f"https://{webhook}",
@@ -36,31 +36,30 @@ class Listeners:
         }
 
 
-def run(service: Service, listeners: Listeners, options: Options) -> None:
-    """Serve until SIGTERM or SIGINT; then be unready for the shutdown delay, finish what is under way, return."""
+def run(state: State, listeners: Listeners, options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; then be unready for the shutdown delay, finish what is under way, and return."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(service, listeners, options))
+        runner.run(_run(state, listeners, options))
 
 
-async def _run(service: Service, listeners: Listeners, options: Options) -> None:
-    async with following(options.policy, listeners.serving, service):
-        await _serve(service, listeners, options.shutdown_delay)
+async def _run(state: State, listeners: Listeners, options: Options) -> None:
+    async with run_followers(options.policy, listeners.serving, state):
+        await _serve(state, listeners, options.shutdown_delay)
     logs.info("stopped")
 
 
-async def _serve(service: Service, listeners: Listeners, shutdown_delay: float) -> None:
-    """Until the signal, and what comes after it."""
+async def _serve(state: State, listeners: Listeners, shutdown_delay: float) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    main = configured(Webhook(service), REVIEWS, listeners.serving.context, lambda: service.draining)
-    probes = configured(health(service), PROBES)
+    main = bounded_server(Webhook(state), REVIEW_CONNECTIONS, listeners.serving.context, lambda: state.draining)
+    probes = bounded_server(health(state), PROBE_CONNECTIONS)
     async with asyncio.TaskGroup() as serving:
         serving.create_task(main.serve([listeners.webhook]))
         serving.create_task(probes.serve([listeners.health]))
-        logs.info("listening", **listeners.fields(), policy=service.digest)
+        logs.info("listening", **listeners.fields(), policy=state.digest)
         await stop.wait()
-        service.draining = True
+        state.draining = True
         logs.info("draining", seconds=shutdown_delay)
         await asyncio.sleep(shutdown_delay)
         main.should_exit = probes.should_exit = True

@@ -1,4 +1,4 @@
-"""What the endpoints share and what may change while they run: the policy, the quotas, and what is said of both."""
+"""The state that endpoints and followers share: the policy, the quotas, and whether they are usable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,71 +13,71 @@ from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
 
-class Quotas(Protocol):
-    """Where the quotas of a namespace come from, and where an admitted Pod is charged."""
+class QuotaSource(Protocol):
+    """The source of a namespace's quotas, which charges admitted Pods."""
 
     def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
-        """The quotas that the Pod is checked against."""
+        """Return the quotas that the Pod is checked against, by name."""
 
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
-        """Take note that the Pod was admitted."""
+        """Charge an admitted Pod."""
 
 
 class Cluster(Protocol):
-    """What keeps the quotas like those of a cluster, behind which they may be."""
+    """The informer of a cluster's quotas; its cache may be stale."""
 
     @property
     def synced(self) -> bool:
-        """Whether all of them have been read at least once."""
+        """Whether all quotas have been read at least once."""
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """What cannot be read at present -> why."""
+        """What cannot be read at present, and why."""
 
     async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
-        """The namespace's quotas as they are after this call; None where that cannot be told in time."""
+        """Read the namespace's quotas from the API server; None if that fails or takes too long."""
 
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
 
     async def close(self) -> None:
-        """Give the connections to it up."""
+        """Close the connections."""
 
 
 @dataclass(slots=True)
-class Service:
-    """What the endpoints share and what may change while they run."""
+class State:
+    """The state of the server, which may change while it runs."""
 
     policy: Policy
-    quotas: Quotas
+    quota_source: QuotaSource
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
     digest: str = ""  # of the policy's file
     policy_problem: str = ""  # why the policy file as it is now is not in use
-    cluster: Cluster | None = None  # where the quotas come from, unless they are kept here
+    cluster: Cluster | None = None  # the quota source, if that is a cluster
 
     def __post_init__(self) -> None:
-        """The policy it starts with is the first that was read."""
+        """Count the first policy."""
         self.metrics.policy_read(self.digest)
 
     def use_policy(self, loaded: Loaded) -> None:
-        """Decide by this policy from now on."""
+        """Use this policy from now on; log and count it."""
         self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
         self.metrics.policy_read(loaded.digest)
-        told = (*loaded.warnings, *loaded.policy.expired(today()))
-        logs.info("policy in use", digest=loaded.digest, warnings=told)
+        warnings = (*loaded.warnings, *loaded.policy.expired(today()))
+        logs.info("policy in use", digest=loaded.digest, warnings=warnings)
 
     def keep_policy(self, problem: str) -> None:
-        """Go on with the last good policy, and say why, once."""
+        """Keep the last good policy; log and count each new problem once."""
         if problem != self.policy_problem:
             self.policy_problem = problem
             self.metrics.policy_refused()
             logs.warning("policy not in use, the last good one is kept", problems=problem.splitlines())
 
     def readiness(self) -> tuple[str, int]:
-        """Return what /readyz says and with which status: that something is wrong, for anybody may ask.
+        """Return the text and the status of /readyz.
 
-        What is wrong is in the log.
+        Anybody may read it, so it says only that something is wrong; the log says what.
         """
         if self.draining:
             return "draining\n", 503

@@ -1,4 +1,4 @@
-"""Keep a follower going: what only informs the server never ends it."""
+"""The supervisor of followers: an error in one never ends the server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,18 +11,18 @@ from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
 
-async def keep(
+async def keep_running(
     name: str,
     follow: Callable[[], Awaitable[None]],
     metrics: Metrics,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Run the follower until cancelled: log and count each unexpected error, wait, begin again."""
+    """Run the follower until cancelled; log and count each unexpected error, wait, and start it again."""
     backoff = Backoff(monotonic, random_number)
     while True:
         try:
             await follow()
-        except Exception:  # noqa: BLE001 - whatever it is, reviews go on
+        except Exception:  # noqa: BLE001 - reviews go on, whatever it is
             pause = backoff.pause()
             metrics.follower_failed(name)
             logs.warning("follower failed", follower=name, again_in=round(pause, 1), traceback=format_exc(limit=-20))

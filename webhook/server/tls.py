@@ -1,4 +1,4 @@
-"""TLS contexts for the certificate of files, and a certificate made on the spot for the local mode."""
+"""TLS contexts from files, and the self-signed certificate of the local mode."""
 
 import ssl
 from collections.abc import Iterable
@@ -15,28 +15,29 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from webhook.shared.clock import later, now
 from webhook.shared.pem import BLOCK
 
-LIFETIME: Final = timedelta(days=7)  # of a certificate that nobody is meant to keep
+LIFETIME: Final = timedelta(days=7)  # of a self-signed certificate
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class CertificateError(ValueError):
-    """The certificate or its key cannot be used; the message names the file."""
+    """A certificate, key or CA that cannot be used; the message names the file."""
 
 
-def context(certificate: Path, key: Path, clients: str = "") -> ssl.SSLContext:
-    """A server's context, TLS 1.2 or newer, HTTP/1.1 only as API servers speak it to webhooks.
+def server_context(certificate: Path, key: Path, clients: str = "") -> ssl.SSLContext:
+    """Return a server's context: TLS 1.2 or newer, and HTTP/1.1 only, which API servers use for webhooks.
 
-    With CAs in PEM, clients must have a certificate from one of them.
+    With `clients`, CAs in PEM, clients must have a certificate from one of them. CertificateError if a file cannot be
+    used.
     """
 
-    def no_password() -> str:  # OpenSSL would else ask whoever sits at the terminal
+    def no_password() -> str:  # otherwise OpenSSL would ask at the terminal
         raise CertificateError(f"{certificate}, {key}: the private key has a password; one without is expected")
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
     if clients:
-        require(made, clients)
+        _require_client_certificates(made, clients)
     try:
         made.load_cert_chain(certificate, key, password=no_password)
     except ssl.SSLError as error:
@@ -47,10 +48,10 @@ def context(certificate: Path, key: Path, clients: str = "") -> ssl.SSLContext:
     return made
 
 
-def require(context: ssl.SSLContext, clients: str) -> None:
-    """Have clients show a certificate that one of these CAs has signed, at each handshake.
+def _require_client_certificates(context: ssl.SSLContext, clients: str) -> None:
+    """Require a certificate from one of these CAs at each handshake.
 
-    There are no session tickets: they would let their holders in after the CA is replaced.
+    Session tickets are off: they would admit their holders after the CA is replaced.
     """
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0
@@ -58,28 +59,28 @@ def require(context: ssl.SSLContext, clients: str) -> None:
     context.load_verify_locations(cadata=clients)
 
 
-def authorities(pem: bytes, file: Path) -> str:
-    """The certificates in a file's content, as `context` takes them; CertificateError if there is none."""
+def client_authorities(pem: bytes, file: Path) -> str:
+    """Return the certificates in the file's content, in PEM for `server_context`; CertificateError if there is none."""
     try:
         found = b"\n".join(BLOCK.findall(pem)).decode("ascii")
-        require(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), found)
+        _require_client_certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), found)
     except ssl.SSLError as error:
         raise CertificateError(f"{file}: a certificate that cannot be read: {error.reason or 'not PEM'}") from error
-    except ValueError as error:  # nothing, or no ASCII
+    except ValueError as error:  # empty, or not ASCII
         raise CertificateError(f"{file}: no certificate in PEM: {error}") from error
     return found
 
 
-def read(file: Path) -> bytes:
-    """What the file holds; CertificateError if it cannot be read."""
+def read_file(file: Path) -> bytes:
+    """Return the content of the file; CertificateError if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
         raise CertificateError(f"{file}: {error.strerror}") from error
 
 
-def make(directory: Path, names: Iterable[str]) -> tuple[Path, Path]:
-    """Write a self-signed certificate for the names and its key into the directory; clients may trust it as it is."""
+def make_self_signed(directory: Path, names: Iterable[str]) -> tuple[Path, Path]:
+    """Write tls.crt and tls.key into the directory, for the names; clients can use the certificate as its CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _self_signed(key, names)
     files = directory / "tls.crt", directory / "tls.key"

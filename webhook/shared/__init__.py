@@ -1,1 +1,1 @@
-"""What the webhook and `certs` both need: addresses, certificates in PEM, and the time."""
+"""The parts that the webhook and `certs` share: addresses, certificates in PEM, and the time."""

@@ -1,4 +1,4 @@
-"""A host and a port to listen on, as options have it."""
+"""The HOST:PORT that an option gives to listen on."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ class Address:
     port: int
 
     def __str__(self) -> str:
-        """As in a URL."""
+        """Return it as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """From HOST:PORT, [IPV6]:PORT or :PORT (every interface); ValueError says what is accepted."""
+        """Parse HOST:PORT, [IPV6]:PORT or :PORT (every interface); ValueError says what is accepted."""
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"{text!r} is no address; write HOST:PORT, such as 127.0.0.1:8443 or [::]:8443")
+            raise ValueError(f"{text!r} is not an address; write HOST:PORT, such as 127.0.0.1:8443 or [::]:8443")
         return cls(host.strip("[]") or "::", int(port))

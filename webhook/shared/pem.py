@@ -1,7 +1,7 @@
-"""What both programs need of certificates: to read them, and to tell who signed them.
+"""Certificates in PEM: reading them, and checking who signed them.
 
-cryptography parses late, and raises where it does not know an algorithm, a name or an extension. Here that is an
-answer.
+The library parses lazily, and raises where it does not know an algorithm, a name or an extension. Here such a
+certificate is left out, or not signed.
 """
 
 import re
@@ -12,32 +12,32 @@ from cryptography.exceptions import InternalError, InvalidSignature, Unsupported
 from cryptography.x509 import Certificate
 
 BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-UNUSABLE: Final = (
+PARSE_ERRORS: Final = (
     ValueError, TypeError, OverflowError, InternalError, InvalidSignature, UnsupportedAlgorithm,
     x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
 
 
 def certificates(pem: bytes) -> tuple[Certificate, ...]:
-    """Return the certificates of a PEM file in its order, each once; a block that cannot be read counts as none."""
+    """Return the certificates of a PEM file in its order, without duplicates and unreadable blocks."""
     found = (certificate(block) for block in BLOCK.findall(pem))
     return tuple(dict.fromkeys(each for each in found if each))
 
 
 def certificate(block: bytes) -> Certificate | None:
-    """Return the certificate of a PEM block if its dates and names can be read; its key may be of an unknown kind."""
+    """Return the certificate of a PEM block, None if its dates or names cannot be read; its key may be unknown."""
     try:
         found = x509.load_pem_x509_certificate(block)
         _ = found.not_valid_before_utc, found.not_valid_after_utc, found.subject, found.issuer
-    except UNUSABLE:
+    except PARSE_ERRORS:
         return None
     return found
 
 
 def signed(authority: Certificate, certificate: Certificate) -> bool:
-    """Return whether the CA has issued the certificate; not if that cannot be told."""
+    """Return whether the CA has issued the certificate; False if that cannot be verified."""
     try:
         certificate.verify_directly_issued_by(authority)
-    except UNUSABLE:  # another issuer, a key that signs nothing, another key, an unknown algorithm
+    except PARSE_ERRORS:  # another issuer, another key, a key that cannot sign, an unknown algorithm
         return False
     return True

@@ -1,8 +1,8 @@
-"""One JSON object a line on stderr: time, level, event, and the fields of the event.
+"""The log: one JSON object per line on stderr, with time, level, event, and the fields of the event.
 
-Ours are written directly, for there is one for every Pod; what libraries log comes in the same form. A line is of 4096
-bytes at the most: in a longer one, texts and lists are shortened, and `truncated` says so. Writing waits for nobody:
-while stderr takes nothing, lines are dropped, and the next one that it takes is preceded by how many.
+Our lines are written directly, as there is one for each Pod; what libraries log has the same form. A line has at most
+4096 bytes: in a longer one, texts and lists are shortened, and `truncated` says so. Writing never blocks: while stderr
+is full, lines are dropped, and the next line that it takes is preceded by their number.
 """
 
 import logging
@@ -19,21 +19,20 @@ from typing import Any, Final
 
 import msgspec
 
-LINE: Final = 4096  # bytes, as many as a pipe takes in one go where it takes any: PIPE_BUF
-LENGTHS: Final = (1024, 256, 64, 16)  # characters of a text, the first that do
-LATEST: Final = 253402300799  # the last second of the year 9999
+MAX_LINE: Final = 4096  # bytes; PIPE_BUF, up to which a write to a pipe is atomic
+TEXT_LENGTHS: Final = (1024, 256, 64, 16)  # characters of a text, tried in this order
+LAST_SECOND: Final = 253402300799  # the last second of the year 9999
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class _Stderr:
-    """Where lines go, while that takes them."""
+    """Writes lines to stderr without blocking, and counts those that it drops."""
 
     def __init__(self) -> None:
         self._lock = Lock()  # followers write from other threads
         self._dropped = 0
 
     def write(self, line: bytes) -> None:
-        """Write a line, or count it."""
         with self._lock:
             if self._dropped and _written(_line("warning", "log lines dropped", {"count": self._dropped})):
                 self._dropped = 0
@@ -42,14 +41,14 @@ class _Stderr:
 
 
 def _written(line: bytes) -> bool:
-    """Whether it could be written without waiting; nobody who reads the log is no reason to stop."""
+    """Write the line if that does not block, and return whether it was written; errors of stderr are ignored."""
     try:
         stream = sys.stderr.buffer
         descriptor = stream.fileno()
         return bool(_poll(descriptor).poll(0)) and os.write(descriptor, line) == len(line)
-    except UnsupportedOperation:  # it is kept in memory
+    except UnsupportedOperation:  # a buffer in memory
         return stream.write(line) == len(line)
-    except (AttributeError, OSError, ValueError):  # there is none, or it is closed
+    except (AttributeError, OSError, ValueError):  # no stderr, or a closed one
         return False
 
 
@@ -69,18 +68,18 @@ def write(level: str, event: str, **fields: Any) -> None:
 
 
 def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
-    """The line, shortened until it is short enough."""
+    """Encode the line, and shorten its fields until it has at most MAX_LINE bytes."""
     what = {"time": _now(), "level": level, "event": event, **fields}
-    with suppress(ValueError, OverflowError, RecursionError):  # what JSON cannot say, such as half a surrogate pair
+    with suppress(ValueError, OverflowError, RecursionError):  # what JSON cannot encode, such as half a surrogate pair
         line = _encoded(what)
-        if len(line) <= LINE:
+        if len(line) <= MAX_LINE:
             return line
         what = msgspec.to_builtins(what, enc_hook=str)
-        for length in LENGTHS:
+        for length in TEXT_LENGTHS:
             line = _encoded({**_shortened(what, length), "truncated": True})
-            if len(line) <= LINE:
+            if len(line) <= MAX_LINE:
                 return line
-    return _encoded({"time": _now(), "level": level, "event": ascii(event)[1:-1][: LENGTHS[1]], "truncated": True})
+    return _encoded({"time": _now(), "level": level, "event": ascii(event)[1:-1][: TEXT_LENGTHS[1]], "truncated": True})
 
 
 def _encoded(what: dict[str, Any]) -> bytes:
@@ -88,7 +87,7 @@ def _encoded(what: dict[str, Any]) -> bytes:
 
 
 def _shortened(value: Any, length: int) -> Any:
-    """The same with the ends of long texts, and the first of the many items of lists and objects."""
+    """Return the value with the middle of long texts, and the end of long lists and objects, left out."""
     if isinstance(value, str):
         half = length // 2
         return value if len(value) <= length else f"{value[:half]}…{value[-half:]}"
@@ -100,34 +99,34 @@ def _shortened(value: Any, length: int) -> Any:
 
 
 def _now() -> str:
-    """The time in UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     seconds, milliseconds = divmod(time_ns() // 1_000_000, 1000)
     return f"{_date_and_time(seconds)}.{milliseconds:03}+00:00"
 
 
 @lru_cache(maxsize=1)
 def _date_and_time(seconds: int) -> str:
-    """Of the second so many after 1970; the nearest that can be written, for a clock that is wrong."""
-    return datetime.fromtimestamp(min(max(seconds, 0), LATEST), UTC).replace(tzinfo=None).isoformat()
+    """Format seconds since 1970; a time that cannot be written becomes the nearest that can."""
+    return datetime.fromtimestamp(min(max(seconds, 0), LAST_SECOND), UTC).replace(tzinfo=None).isoformat()
 
 
 def info(event: str, **fields: Any) -> None:
-    """Write what is as it should be."""
+    """Log what is in order."""
     write("info", event, **fields)
 
 
 def warning(event: str, **fields: Any) -> None:
-    """Write what somebody should look at."""
+    """Log what somebody should look at."""
     write("warning", event, **fields)
 
 
 def error(event: str, **fields: Any) -> None:
-    """Write what could not be done."""
+    """Log what failed."""
     write("error", event, **fields)
 
 
 class LibraryHandler(logging.Handler):
-    """Passes on what a library logs."""
+    """A logging handler that writes what libraries log in our form."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, with the traceback if there is one."""
@@ -138,5 +137,5 @@ class LibraryHandler(logging.Handler):
 
 
 def configure() -> None:
-    """Take over what libraries log, where something is wrong."""
+    """Log the warnings and errors of libraries in our form."""
     logging.basicConfig(handlers=[LibraryHandler()], level=logging.WARNING, force=True)

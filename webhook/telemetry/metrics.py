@@ -1,4 +1,4 @@
-"""What Prometheus sees. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
+"""The metrics of the webhook. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -9,17 +9,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from webhook.admission.decision import Allowed, Decision, Denied
 
-# A review takes some 0.1 ms here; the API server's patience is seconds.
+# A review takes about 0.1 ms; the timeout of the API server is some seconds.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
 
 
 class Metrics:
-    """One set of counters; each server has its own."""
+    """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        """All at zero."""
         self.registry = CollectorRegistry()
-        # Of these, each Pod takes some: the child for the values of the labels is looked up once.
+        # Each Pod changes these: cache() keeps the child for the values of the labels.
         self._requests = cache(
             Counter(
                 "flyte_admission_requests",
@@ -71,7 +70,7 @@ class Metrics:
         )
         self._confirmations = Counter(
             "flyte_admission_quota_confirmations",
-            "Refusals on cached quotas that were looked at again with live ones, by result: confirmed; overturned, for "
+            "Refusals on cached quotas that were decided once more on live ones, by result: confirmed; overturned, for "
             "the cache was behind; failed, which refuses nothing.",
             ["result"],
             registry=self.registry,
@@ -113,7 +112,7 @@ class Metrics:
     def answered(
         self, endpoint: str, word: str, seconds: float, decision: Decision, changes: Mapping[str, int]
     ) -> None:
-        """Count one review, under the word for what came out of it; `changes` are how many each rule made."""
+        """Count one review by its outcome, `word`, and its changes by rule."""
         self._requests(endpoint, word).inc()
         self._durations(endpoint).observe(seconds)
         if isinstance(decision, Allowed):
@@ -123,34 +122,34 @@ class Metrics:
             self._denials(decision.outlook).inc()
 
     def policy_read(self, digest: str) -> None:
-        """Count a policy that is used from now on."""
+        """Count a policy that is in use from now on."""
         self._policies.labels("good").inc()
         self._policy.info({"digest": digest})
 
     def policy_refused(self) -> None:
-        """Count a content of the policy file that cannot be used."""
+        """Count a policy that cannot be used."""
         self._policies.labels("bad").inc()
 
-    def follow_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
-        """Have a cache of the cluster's ResourceQuotas shown as it is whenever somebody looks."""
+    def observe_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
+        """Export the cache of the cluster's ResourceQuotas; the functions are called at each scrape."""
         name = "flyte_admission_quota_cache"
-        told = "Seconds since the API server last told of the ResourceQuotas; up to about 60 while nothing is wrong."
-        Gauge(f"{name}_age_seconds", told, registry=self.registry).set_function(age)
-        told = "1 once all ResourceQuotas have been read, else 0."
-        Gauge(f"{name}_synced", told, registry=self.registry).set_function(synced)
-        told = "ResourceQuotas that cannot be read and are left out; the log names them."
-        Gauge(f"{name}_skipped", told, registry=self.registry).set_function(skipped)
+        help_text = "Seconds since the API server last sent something about ResourceQuotas; usually up to 60."
+        Gauge(f"{name}_age_seconds", help_text, registry=self.registry).set_function(age)
+        help_text = "1 once all ResourceQuotas have been read, else 0."
+        Gauge(f"{name}_synced", help_text, registry=self.registry).set_function(synced)
+        help_text = "ResourceQuotas that cannot be read and are left out; the log names them."
+        Gauge(f"{name}_skipped", help_text, registry=self.registry).set_function(skipped)
 
-    def quotas_unread(self, read: str) -> None:
+    def quota_read_failed(self, read: str) -> None:
         """Count a read of the cluster's ResourceQuotas that failed."""
         self._unread.labels(read).inc()
 
-    def refusal_looked_at(self, result: str) -> None:
-        """Count a refusal on cached figures and what live ones made of it."""
+    def denial_rechecked(self, result: str) -> None:
+        """Count an unconfirmed denial, by the result of its live read: confirmed, overturned, failed."""
         self._confirmations.labels(result).inc()
 
     def certificate_used(self, leaf: datetime, ca: datetime | None, *, trusted: bool) -> None:
-        """Tell until when the certificate that is served is valid, and whether clients trust it."""
+        """Set when the serving certificate and its CA expire, and whether clients trust it."""
         self._expiry.labels("leaf").set(leaf.timestamp())
         if ca:
             self._expiry.labels("ca").set(ca.timestamp())
@@ -159,17 +158,17 @@ class Metrics:
         self._trusted.set(trusted)
 
     def certificate_read(self, result: Literal["good", "bad"]) -> None:
-        """Count a content of the certificate's files."""
+        """Count new content of the certificate's files."""
         self._certificates.labels(result).inc()
 
     def client_authorities_read(self, result: Literal["good", "bad"]) -> None:
-        """Count a content of the file of CAs that clients must have a certificate from."""
+        """Count new content of --client-ca-file."""
         self._clients.labels(result).inc()
 
     def follower_failed(self, name: str) -> None:
-        """Count an error that nobody had thought of."""
+        """Count an unexpected error of a follower."""
         self._failures.labels(name).inc()
 
     def text(self) -> bytes:
-        """The exposition that /metrics answers with."""
+        """Return the text that /metrics answers with."""
         return generate_latest(self.registry)
