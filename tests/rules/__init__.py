@@ -32,7 +32,10 @@ def context(policy: str, pod: Pod, old: Pod | None = None) -> Context:
 
 def numbers(pod: Pod) -> list[Any]:
     """What rules change, amounts by their value: a text from the wire may be read in another format."""
-    blocks = [pods.pod_resources(pod), *(container.resources or NO_RESOURCES for _, container in pods.containers(pod))]
+    blocks = [
+        (pod.spec.resources or NO_RESOURCES),
+        *(container.resources or NO_RESOURCES for _, container in pods.containers(pod)),
+    ]
     sides = [dict(side or {}) for block in blocks for side in (block.requests, block.limits)]
     return [*sides, pod.spec.tolerations or []]
 

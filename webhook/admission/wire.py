@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from webhook.api import bounds as limits
 from webhook.api import pod as pods
-from webhook.api.nesting import TooNestedError, shallow
+from webhook.api.nesting import TooNestedError, prune
 from webhook.api.pod import Pod
 from webhook.api.resources import decode_hook
 from webhook.api.wire import Wire
@@ -93,7 +93,7 @@ def decode(body: bytes | bytearray) -> Request:
     except RecursionError:
         pass
     try:
-        return _decode(shallow(body))
+        return _decode(prune(body))
     except TooNestedError as error:
         uid = _UID.search(body[:_HEAD])
         if uid is None:

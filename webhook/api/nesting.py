@@ -1,7 +1,7 @@
-"""JSON that is nested deeper than the decoder follows, made shallow.
+"""Pruning of JSON that is nested deeper than the decoder follows.
 
-The API server accepts 10,000 levels, such as in `metadata.managedFields`. Nothing that deep is read here, so it must
-not keep the rest from being read.
+The API server accepts 10,000 levels, for example in `metadata.managedFields`. The webhook reads nothing at that depth,
+so it drops those levels and decodes the rest.
 """
 
 import re
@@ -9,19 +9,19 @@ from typing import Final
 
 from webhook.api import bounds as limits
 
-# What comes before a bracket (neither brackets nor strings, and whole strings), and the bracket.
+# The text before a bracket (whole strings, and anything but brackets), and the bracket.
 _NEXT: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
 _OPENING: Final = frozenset(b"[{")
 
 
 class TooNestedError(ValueError):
-    """There are more brackets than anybody looks through."""
+    """JSON with more brackets than are scanned."""
 
 
-def shallow(text: bytes | bytearray, levels: int = limits.NESTING) -> bytes:
+def prune(text: bytes | bytearray, levels: int = limits.NESTING) -> bytes:
     """Return the JSON with null in place of each list and object below that many levels.
 
-    What is not valid JSON does not become so. TooNestedError for more than `limits.BRACKETS` brackets.
+    Invalid JSON stays invalid. Raise TooNestedError for more than `limits.BRACKETS` brackets.
     """
     kept: list[bytes] = []
     depth = start = 0

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from webhook.api.pod import Toleration
 from webhook.api.quantity import Quantity
-from webhook.api.resource_list import HUGEPAGES, NATIVE, ResourceList, whole
+from webhook.api.resource_list import HUGEPAGES, NATIVE, ResourceList, round_down
 
 Mode: TypeAlias = Literal["enforce", "warn", "audit"]
 Claims: TypeAlias = Literal["allow", "refuse"]
@@ -49,7 +49,7 @@ class Maxima:
         if found is None and (name in self.device_names or name.startswith(self.device_prefixes)):
             found = self.devices
         if found and name.startswith(HUGEPAGES):  # of a pattern, which holds for pages of every size
-            return Quantity(whole(name, found.nano), found.format)
+            return Quantity(round_down(name, found.nano), found.format)
         return found or None
 
 

@@ -177,4 +177,4 @@ def _within(block: Block, bounds: Sums, sums: Sums) -> Edited:
 
 def _share(name: str, amount: Quantity, most: Quantity, total: Quantity) -> Quantity:
     """amount x most / total, rounded down so that the sum fits."""
-    return Quantity(resource_list.whole(name, amount.nano * most.nano // total.nano), amount.format)
+    return Quantity(resource_list.round_down(name, amount.nano * most.nano // total.nano), amount.format)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from webhook.api import resource_list
 from webhook.api.quantity import Quantity
-from webhook.api.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, unit, whole
+from webhook.api.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, round_down, unit
 from webhook.rules.edit import Edit, Side, edited, has_negative
 from webhook.rules.effective import COMPUTE, Pick, aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
@@ -99,7 +99,7 @@ def _fit(name: str, parts: Sequence[Part], most: int) -> None:
         if part.is_sidecar:
             started += part.amount
         elif part.is_init:
-            part.amount = max(part.kept, min(part.amount, whole(name, most - started)))
+            part.amount = max(part.kept, min(part.amount, round_down(name, most - started)))
 
 
 def _is_divisible(name: str) -> bool:
@@ -110,17 +110,17 @@ def _in_proportion(name: str, parts: Sequence[Part], most: int) -> None:
     total, kept = sum(part.amount for part in parts), sum(part.kept for part in parts)
     if total <= max(most, kept):
         return
-    shares = [max(part.kept, whole(name, part.amount * most // total)) for part in parts]
+    shares = [max(part.kept, round_down(name, part.amount * most // total)) for part in parts]
     if sum(shares) > most:  # for what is kept: then the rest alone is shared
         room = max(most - kept, 0)
-        shares = [part.kept + whole(name, (part.amount - part.kept) * room // (total - kept)) for part in parts]
+        shares = [part.kept + round_down(name, (part.amount - part.kept) * room // (total - kept)) for part in parts]
     for part, share in zip(parts, shares, strict=True):
         part.amount = share
 
 
 def _in_turn(name: str, parts: Sequence[Part], most: int) -> None:
     for part in parts:
-        part.amount = min(part.amount, whole(name, most))
+        part.amount = min(part.amount, round_down(name, most))
         most -= part.amount
 
 
