@@ -9,7 +9,7 @@ from webhook.api.pod import Pod, with_resources
 from webhook.api.resource_list import ResourceList
 from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
 from webhook.flyte.task import Task
-from webhook.policy.settings import Settings, Skipped
+from webhook.policy.settings import Settings, SkippableRule
 from webhook.rules import changed, defaulting, effective, quota, quota_scopes, resize
 from webhook.rules.findings import Change, Verdict
 from webhook.rules.workload import LEVEL, Workload, workload_of
@@ -45,7 +45,7 @@ def on_pods(rule: Rule) -> Callable[[Pod, Context], tuple[Pod, list[Change]]]:
     return applied
 
 
-def _all_of(name: Skipped) -> Rule:
+def _all_of(name: SkippableRule) -> Rule:
     return lambda before: changed(before, only=name)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 import yaml
 
-from webhook.policy.file import Loaded, json_schema, load
+from webhook.policy.file import LoadedPolicy, json_schema, load
 from webhook.policy.yaml_text import ProblemsError
 from webhook.server.options import Options
 from webhook.shared.address import Address
@@ -251,10 +251,10 @@ def show(file: Path, **names: str) -> None:
 
     Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
     """
-    from webhook.policy.model import Scope
-    from webhook.policy.show import shown
+    from webhook.policy.model import TaskScope
+    from webhook.policy.show import render
 
-    click.echo(shown(_policy(file).policy, Scope(**names), today()))
+    click.echo(render(_policy(file).policy, TaskScope(**names), today()))
 
 
 @policy.command()
@@ -263,7 +263,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-def _policy(file: Path) -> Loaded:
+def _policy(file: Path) -> LoadedPolicy:
     """The policy; its warnings go to stderr."""
     loaded, told = _policy_and_warnings(file)
     for warning in told:
@@ -271,7 +271,7 @@ def _policy(file: Path) -> Loaded:
     return loaded
 
 
-def _policy_and_warnings(file: Path) -> tuple[Loaded, tuple[str, ...]]:
+def _policy_and_warnings(file: Path) -> tuple[LoadedPolicy, tuple[str, ...]]:
     """The policy, and what its file says in vain, exemptions that have ended among it."""
     text = _text(file)
     loaded = _usable(lambda: load(text, str(file)))

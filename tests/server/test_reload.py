@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task
-from webhook.policy.file import Loaded, load
+from webhook.policy.file import LoadedPolicy, load
 from webhook.server import reload
 from webhook.server.health import health
 from webhook.server.state import Service
@@ -145,7 +145,7 @@ async def test_a_policy_is_read_in_a_thread_and_the_event_loop_goes_on(
 ) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
-    def slow(text: str, file: str) -> Loaded:
+    def slow(text: str, file: str) -> LoadedPolicy:
         reading.set()
         assert go_on.wait(10)
         return load(text, file)

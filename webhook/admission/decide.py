@@ -14,7 +14,7 @@ from webhook.admission.wire import Request
 from webhook.api import patch
 from webhook.api.pod import Pod
 from webhook.api.resource_quota import ResourceQuota
-from webhook.flyte.task import Task, identify, of_namespace
+from webhook.flyte.task import Task, identify, task_of_namespace
 from webhook.policy.model import Policy
 from webhook.policy.settings import Settings
 from webhook.rules import changed, refused
@@ -143,7 +143,7 @@ def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
 
     How strictly goes by the namespace alone, for such a Pod does not say whose it is.
     """
-    task = of_namespace(request.namespace, policy.identification)
+    task = task_of_namespace(request.namespace, policy.identification)
     settings = policy.settings(task, request.namespace, today)
     if "clamp" in settings.skips:
         return Allowed(settings=settings)

@@ -7,7 +7,7 @@ Workload that the one before has left, and nothing else.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from webhook.policy.settings import Skipped
+from webhook.policy.settings import SkippableRule
 from webhook.rules import claims, clamp, fill, pod_level, pod_limits, resize
 from webhook.rules import tolerate as tolerations
 from webhook.rules.findings import Change
@@ -15,7 +15,7 @@ from webhook.rules.workload import Workload
 
 Changing: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
 
-CHANGING: Final[tuple[tuple[Skipped, Changing], ...]] = (
+CHANGING: Final[tuple[tuple[SkippableRule, Changing], ...]] = (
     ("fill", fill.fill),
     ("fill", pod_level.complete),
     ("clamp", clamp.clamp),
@@ -24,7 +24,7 @@ CHANGING: Final[tuple[tuple[Skipped, Changing], ...]] = (
     ("tolerate", tolerations.tolerate),
 )
 # What holds for a resize of a running Pod: only what grows is looked at.
-CHANGING_RESIZES: Final[tuple[tuple[Skipped, Changing], ...]] = (
+CHANGING_RESIZES: Final[tuple[tuple[SkippableRule, Changing], ...]] = (
     ("clamp", resize.clamp_growth),
     ("clamp", pod_limits.bound),
 )
@@ -32,7 +32,7 @@ CHANGING_RESIZES: Final[tuple[tuple[Skipped, Changing], ...]] = (
 REFUSING: Final[tuple[Callable[[Workload], str], ...]] = (claims.refused_claims,)
 
 
-def changed(workload: Workload, only: Skipped | None = None) -> tuple[Workload, list[Change]]:
+def changed(workload: Workload, only: SkippableRule | None = None) -> tuple[Workload, list[Change]]:
     """Return what the rules make of the Workload, but for those that it is exempted from; `only` those of one name."""
     changes: list[Change] = []
     for name, rule in CHANGING if workload.old is None else CHANGING_RESIZES:

@@ -111,13 +111,13 @@ def clamp(workload: Workload) -> tuple[Workload, list[Change]]:
 def _clamped(workload: Workload, settings: Settings, sums: Sums) -> Edited:
     edit = Edit(LEVEL, workload.level, "clamp")
     for name in COMPUTE:
-        most = settings.most_of_pod(name)
+        most = settings.pod_maximum(name)
         if most is not None and _is_unlimited(edit, workload, name, sums):
             used = max(edit.requests.get(name, ZERO), sums.requests.get(name, ZERO), _largest_limit(workload, name))
             limit = min(used or most, most) if name in edit.names else most
             edit.limit(name, limit, f"unlimited; the maximum is {most}")
     for name in edit.names:
-        edit.lower(name, settings.most_of_pod(name))
+        edit.lower(name, settings.pod_maximum(name))
     _anticipate(edit, workload, settings, sums)
     return edit.done()
 
@@ -128,7 +128,7 @@ def _anticipate(edit: Edit, workload: Workload, settings: Settings, sums: Sums) 
     DefaultPodLevelResources in kubernetes `pkg/api/pod`: requests, hugepages, and limits that all containers have.
     """
     for name, total in sorted(sums.limits.items()):
-        most = settings.most_of_pod(name)
+        most = settings.pod_maximum(name)
         if most is None or name in edit.limits or total <= most:
             continue
         why = f"not set; the limits of its containers are {total} together, over the maximum {most}"
@@ -137,7 +137,7 @@ def _anticipate(edit: Edit, workload: Workload, settings: Settings, sums: Sums) 
         elif name.startswith(HUGEPAGES) and name not in edit.requests:
             edit.request(name, edit.limit(name, most, why), "same as the limit")
     for name in COMPUTE:
-        most, total = settings.most_of_pod(name), sums.requests.get(name, ZERO)
+        most, total = settings.pod_maximum(name), sums.requests.get(name, ZERO)
         if most is not None and name not in edit.requests and total > most:
             edit.request(name, most, f"not set; its containers request {total}, over the maximum {most}")
             edit.lower(name, None)

@@ -31,7 +31,7 @@ def _clamp(pointer: str, resources: Resources | None, old: Resources | None, set
     if edit.is_negative:
         return edit.done()
     for name in COMPUTE:
-        most = settings.most_of_pod(name)
+        most = settings.pod_maximum(name)
         if most is None:
             continue
         limit, limit_before = edit.limits.get(name), had.limits.get(name)

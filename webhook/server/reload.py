@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from webhook.policy.file import Loaded, digest, load
-from webhook.policy.model import Scope
+from webhook.policy.file import LoadedPolicy, digest, load
+from webhook.policy.model import TaskScope
 from webhook.policy.yaml_text import ProblemsError
 from webhook.server import collector
 from webhook.server.certificate import Serving
@@ -75,9 +75,9 @@ async def take_up(text: str, path: Path, service: Service) -> None:
         service.keep_policy(str(error))
 
 
-def _prepared(text: str, file: str) -> Loaded:
+def _prepared(text: str, file: str) -> LoadedPolicy:
     """Load the policy in a thread, with what its first review would have to work out."""
     with collector.halted():
         loaded = load(text, file)
-        loaded.policy.matching(Scope())
+        loaded.policy.matching(TaskScope())
         return loaded

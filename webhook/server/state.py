@@ -6,7 +6,7 @@ from typing import Protocol
 
 from webhook.api.pod import ObjectMeta
 from webhook.api.resource_quota import Charges, ResourceQuota
-from webhook.policy.file import Loaded
+from webhook.policy.file import LoadedPolicy
 from webhook.policy.model import Policy
 from webhook.shared.clock import today
 from webhook.telemetry import logs
@@ -60,7 +60,7 @@ class Service:
         """The policy it starts with is the first that was read."""
         self.metrics.policy_read(self.digest)
 
-    def use_policy(self, loaded: Loaded) -> None:
+    def use_policy(self, loaded: LoadedPolicy) -> None:
         """Decide by this policy from now on."""
         self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
         self.metrics.policy_read(loaded.digest)
