@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from webhook.api.pod import Pod, with_resources
+from webhook.api.pod import POD_LEVEL, Pod, with_resources
 from webhook.api.resource_list import ResourceList
 from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
 from webhook.flyte.task import Task
 from webhook.policy.settings import Settings, SkippableRule
-from webhook.rules import changed, defaulting, effective, quota, quota_scopes, resize
+from webhook.rules import apply_rules, defaulting, effective, quota, quota_scopes, resize
 from webhook.rules.findings import Change, Verdict
-from webhook.rules.workload import LEVEL, Workload, workload_of
+from webhook.rules.workload import Workload, workload_of
 
 Rule = Callable[[Workload], tuple[Workload, list[Change]]]
 
@@ -34,7 +34,7 @@ def put_back(pod: Pod, after: Workload) -> Pod:
     blocks = dict(after.all_blocks())
     pod = with_resources(pod, {pointer: block for pointer, block in blocks.items() if block is not None})
     found = None if after.tolerations is None else list(after.tolerations)
-    return replace(pod, spec=replace(pod.spec, tolerations=found, resources=blocks[LEVEL]))
+    return replace(pod, spec=replace(pod.spec, tolerations=found, resources=blocks[POD_LEVEL]))
 
 
 def on_pods(rule: Rule) -> Callable[[Pod, Context], tuple[Pod, list[Change]]]:
@@ -46,7 +46,7 @@ def on_pods(rule: Rule) -> Callable[[Pod, Context], tuple[Pod, list[Change]]]:
 
 
 def _all_of(name: SkippableRule) -> Rule:
-    return lambda before: changed(before, only=name)
+    return lambda before: apply_rules(before, only=name)
 
 
 fill, clamp, tolerate = on_pods(_all_of("fill")), on_pods(_all_of("clamp")), on_pods(_all_of("tolerate"))
@@ -69,7 +69,7 @@ def effective_limits(pod: Pod) -> ResourceList:
     return effective.effective_limits(workload(pod))
 
 
-def aggregate(pod: Pod, of: effective.Pick) -> ResourceList:
+def aggregate(pod: Pod, of: effective.Selector) -> ResourceList:
     return effective.aggregate(workload(pod), of)
 
 
@@ -88,7 +88,7 @@ def usage(pod: Pod) -> ResourceList:
 def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
     seen = workload(pod, Context(old=old))
     names = [container.name or "" for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))]
-    return quota.check(seen, quota.cost(seen), quotas, names)
+    return quota.check(seen, quota.cost_of(seen), quotas, names)
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:

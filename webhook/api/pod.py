@@ -142,7 +142,7 @@ class PodStatus(Wire, frozen=True):
     init_container_statuses: ContainerList[ContainerStatus] | None = None
 
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the Pod has ended and no longer uses compute."""
         return self.phase in ("Failed", "Succeeded")
 
