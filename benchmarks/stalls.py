@@ -131,7 +131,7 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
     reflector = Reflector(Api(ApiClient(Configuration(host=url))), figures)
     serving = Serving(Files(folder / "tls.crt", folder / "tls.key"), figures)
-    service = Service(loaded.policy, reflector, figures, digest=loaded.digest, cluster=reflector)
+    service = Service(loaded.policy, reflector, figures, digest=loaded.policy.digest, cluster=reflector)
     collector.settle()
     doing = asyncio.create_task(case(Running(service, reflector, serving, folder, size)))
     longest = 0.0

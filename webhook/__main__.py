@@ -157,7 +157,7 @@ def _service(options: Options) -> "Service":
     if told:
         logs.warning("policy", warnings=told)
     if options.quotas or options.no_quotas:
-        return Service(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
+        return Service(loaded.policy, _ledger(options.quotas), digest=loaded.policy.digest)
     from webhook.cluster import client as cluster
     from webhook.cluster.informer import Reflector
     from webhook.telemetry.metrics import Metrics
@@ -167,7 +167,7 @@ def _service(options: Options) -> "Service":
         reflector = Reflector(cluster.connect(options.kubeconfig), metrics)
     except cluster.ClusterError as error:
         _fail(str(error))
-    return Service(loaded.policy, reflector, metrics, digest=loaded.digest, cluster=reflector)
+    return Service(loaded.policy, reflector, metrics, digest=loaded.policy.digest, cluster=reflector)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")

@@ -29,7 +29,7 @@ def fraction(quantity: Quantity) -> Fraction:
 
 
 def described(quantity: Quantity) -> Data:
-    """A Quantity in the words of the vectors; numbers as Fractions."""
+    """A Quantity in the form of the vectors; numbers as Fractions."""
     rounded = quantity.round_up(-3)
     return {
         "ok": True,
@@ -111,7 +111,7 @@ def test_a_text_that_is_no_quantity_is_quoted_in_the_error(text: str) -> None:
 
 
 def cut(text: str) -> str:
-    """As messages show it."""
+    """The text as messages show it."""
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
@@ -135,7 +135,7 @@ def test_a_longer_text_than_is_read_is_quoted_in_the_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    # the last three: whoever tries every way of splitting the digits needs minutes for each
+    # the last three: a parser that tries every way to split the digits needs minutes for each
     ["1e" + "1" * 4001, "1e-" + "1" * 4001, "0" * 4000 + "x", "9" * 4000 + "x", "." + "0" * 4000 + "x"],
     ids=["exponent", "negative exponent", "zeros", "nines", "fraction"],
 )

@@ -1,4 +1,4 @@
-"""ResourceLists add, subtract and compare by name as kube-apiserver's do, and names are told apart as it tells them."""
+"""ResourceLists add, subtract and compare by name as in kube-apiserver, and names have the same kinds as there."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Project and domain are told by the name of the namespace, as flyteadmin makes it; a task author has no say in it."""
+"""Project and domain come from the name of the namespace, as flyteadmin makes it; a task author cannot change it."""
 
 import pytest
 from hypothesis import given

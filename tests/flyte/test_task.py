@@ -155,7 +155,7 @@ def test_what_the_namespace_tells_no_label_denies(labels: Data, owners: Data, tr
         (V2, "TaskAction", NOTHING_TOLD, "never", "", ""),
         (V1, "flyteworkflow", DOMAIN_ONLY, "flyte2", "", "staging"),
         (V1, "flyteworkflow", DOMAIN_ONLY, "always", "flytesnacks", "staging"),
-        # whoever launches a workflow of Flyte 1 can add Flyte 2's labels, which Ray and Spark pass on to their Pods
+        # anyone who launches a workflow of Flyte 1 can add Flyte 2's labels, which Ray and Spark pass on to their Pods
         ({**V1, **V2, **LIED}, "RayCluster", DOMAIN_ONLY, "flyte2", "", "staging"),
         ({**V1, **V2, **LIED}, "flyteworkflow", DOMAIN_ONLY, "flyte2", "", "staging"),
     ],

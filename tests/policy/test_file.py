@@ -1,4 +1,4 @@
-"""A policy in Flyte's words loads, and everything that is wrong with a file is told: where, what, what instead."""
+"""A policy in Flyte's words loads; all errors of a file are reported: where, what, and what is accepted."""
 
 import json
 import re
@@ -20,7 +20,7 @@ TASK = Task(1, "flytesnacks", "development", name="t")
 
 
 def settings(text: str) -> Data:
-    """What a policy comes to, without what it says nothing of."""
+    """The parts of the policy that are not empty."""
     loaded = load(text, "p.yaml")
     assert [warning for warning in loaded.warnings if not re.search("no default|read as", warning)] == []
     found = loaded.policy.settings(TASK, "flytesnacks-development", "2026-11-25")
@@ -366,7 +366,7 @@ verdicts: {retry_after_seconds: 0}
                 "3:3: task_resource_defaults.default: unknown key; accepted: defaults, limits, task_resources",
             ],
         ),
-        # an alias is told where the value stands
+        # a problem in an alias is reported at the anchor
         (
             "task_resources: {defaults: &d {cpu: x}, limits: *d}",
             [

@@ -1,4 +1,4 @@
-"""What holds for a task: the most specific statement for it, resource by resource."""
+"""The settings of a task: the most specific statement wins, resource by resource."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a policy amounts to for some tasks, with the line that each value comes from."""
+"""The effective policy for some tasks, with the line that each value comes from."""
 
 import re
 

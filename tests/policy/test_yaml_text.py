@@ -1,4 +1,4 @@
-"""YAML becomes plain data, and whatever is wrong with it is told with its line and column, all at once."""
+"""YAML becomes plain data, and all its errors are reported at once, with line and column."""
 
 from contextlib import suppress
 from typing import Any
@@ -197,7 +197,7 @@ GPU = ("plugins", "k8s", "nvidia.com/gpu")
         (GPU, True, "f.yaml:3:5: plugins.k8s[nvidia.com/gpu]: wrong"),
         ((*GPU, 0), False, "f.yaml:3:22: plugins.k8s[nvidia.com/gpu][0]: wrong"),
         ((*GPU, 0, "key"), False, "f.yaml:3:28: plugins.k8s[nvidia.com/gpu][0].key: wrong"),
-        # what is not there is told at the nearest parent that is
+        # a missing value is reported at its nearest parent
         ((*GPU, 0, "value"), True, "f.yaml:3:22: plugins.k8s[nvidia.com/gpu][0].value: wrong"),
         (("other", "a b"), False, "f.yaml:1:1: other[a b]: wrong"),
     ],

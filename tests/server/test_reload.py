@@ -50,7 +50,7 @@ async def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
 @pytest.fixture
 async def service(volume: Volume) -> AsyncIterator[Service]:
     loaded = load(GOOD, str(volume.file))
-    service = Service(loaded.policy, Ledger([]), digest=loaded.digest)
+    service = Service(loaded.policy, Ledger([]), digest=loaded.policy.digest)
     following = asyncio.create_task(reload.follow(volume.file, service))
     yield service
     following.cancel()
@@ -92,7 +92,7 @@ async def test_a_new_content_is_used(volume: Volume, service: Service) -> None:
     volume.write(GOOD)
     await until(lambda: limit(service) == "4")
     assert 'flyte_admission_policy_reloads_total{result="good"} 3.0' in metrics(service)
-    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").digest}"}} 1.0' in metrics(service)
+    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").policy.digest}"}} 1.0' in metrics(service)
 
 
 @pytest.mark.parametrize(("content", "problem"), [(BAD, ":2:17: "), (b"\xff", "utf-8"), ("", "nothing in the file")])
@@ -116,7 +116,7 @@ async def test_what_has_not_changed_is_not_read_again_nor_told_again(
     file = tmp_path / "policy.yaml"
     file.write_text(GOOD)
     loaded = load(GOOD, str(file))
-    service = Service(loaded.policy, Ledger([]), digest=loaded.digest)
+    service = Service(loaded.policy, Ledger([]), digest=loaded.policy.digest)
     assert await reload.look(file, service.digest, service) == service.digest
     assert (service.policy, capsys.readouterr().err) == (loaded.policy, "")
     file.unlink()

@@ -21,7 +21,7 @@ from webhook.rules import apply_rules, denial_reason
 from webhook.rules.defaulting import default
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
-from webhook.rules.quota import check, cost_of
+from webhook.rules.quota import check_quotas, cost_of
 from webhook.rules.resize import unclampable
 from webhook.rules.workload import Workload, workload_of
 
@@ -68,7 +68,7 @@ def _created(subject: Subject) -> Allowed | Denied:
     made = applied(subject.workload)
     if made.outgrown:
         return _too_large(subject.request, made.outgrown, subject.settings)
-    verdict = check(made.workload, made.cost, subject.quotas, subject.names)
+    verdict = check_quotas(made.workload, made.cost, subject.quotas, subject.names)
     decided = _judged(subject, verdict, made.changes, made.patch)
     found = _earlier(subject)
     return replace(decided, earlier=found) if found else decided
@@ -88,7 +88,7 @@ def _resized(subject: Subject) -> Allowed | Denied:
     changes = merged(made)
     if why := _unresizable(subject, clamped, changes):
         return _forbidden(subject, why)
-    verdict = check(clamped, cost_of(default(clamped)[0]), subject.quotas, subject.names)
+    verdict = check_quotas(clamped, cost_of(default(clamped)[0]), subject.quotas, subject.names)
     return _judged(subject, verdict, changes, operations(subject.workload, changes))
 
 
@@ -117,7 +117,7 @@ def _validated(subject: Subject) -> Allowed | Denied:
         over, asks = (*merged(apply_rules(workload)[1]), *_unclampable(workload)), cost_of(default(workload)[0])
     if over:
         return _forbidden(subject, _over(over))
-    return _judged(subject, check(workload, asks, subject.quotas, subject.names))
+    return _judged(subject, check_quotas(workload, asks, subject.quotas, subject.names))
 
 
 def _subject(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Subject | None:
@@ -135,7 +135,7 @@ def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
     if subject.settings.mode == "enforce":
         return decision
     workload = subject.workload
-    return Told(decision, check(workload, cost_of(default(workload)[0]), subject.quotas, subject.names).charges)
+    return Told(decision, check_quotas(workload, cost_of(default(workload)[0]), subject.quotas, subject.names).charges)
 
 
 def _unreadable(request: Request, policy: Policy, today: str) -> Decision:

@@ -7,7 +7,7 @@ so it drops those levels and decodes the rest.
 import re
 from typing import Final
 
-from webhook.api import bounds as limits
+from webhook.api import bounds
 
 # The text before a bracket (whole strings, and anything but brackets), and the bracket.
 _NEXT: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
@@ -18,16 +18,16 @@ class TooNestedError(ValueError):
     """JSON with more brackets than are scanned."""
 
 
-def prune(text: bytes | bytearray, levels: int = limits.NESTING) -> bytes:
+def prune(text: bytes | bytearray, levels: int = bounds.NESTING) -> bytes:
     """Return the JSON with null in place of each list and object below that many levels.
 
-    Invalid JSON stays invalid. Raise TooNestedError for more than `limits.BRACKETS` brackets.
+    Invalid JSON stays invalid. Raise TooNestedError for more than `bounds.BRACKETS` brackets.
     """
     kept: list[bytes] = []
     depth = start = 0
     for number, bracket in enumerate(_NEXT.finditer(text)):
-        if number >= limits.BRACKETS:
-            raise TooNestedError(f"more than {limits.BRACKETS} objects and lists")
+        if number >= bounds.BRACKETS:
+            raise TooNestedError(f"more than {bounds.BRACKETS} objects and lists")
         place = bracket.start(1)
         if text[place] in _OPENING:
             if depth == levels:

@@ -98,7 +98,7 @@ class Quantity:
 
     @property
     def identity(self) -> tuple[str, Format, int]:
-        """What tells it from others of the same value: how it prints, alone and in a sum."""
+        """The key that differs between amounts of the same value that print differently, alone or in a sum."""
         return str(self), self.format, self._scale
 
     def __add__(self, other: "Quantity") -> "Quantity":

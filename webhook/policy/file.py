@@ -22,7 +22,6 @@ class LoadedPolicy:
     """A valid policy, and the warnings about its file: `file:line:col: warning: …` lines."""
 
     policy: Policy
-    digest: str  # of the text, to tell one policy from another
     warnings: tuple[str, ...] = ()
 
 
@@ -48,7 +47,7 @@ def load(text: str, file: str) -> LoadedPolicy:
         raise ProblemsError(file, list(_deduplicated(problems, documents)))
     policy = compile_policy(content, blocks[0], overrides, digest(text))
     warnings = sorted({*unused, *find_warnings(blocks, policy)})
-    return LoadedPolicy(policy, policy.digest, tuple(problem.at(file) for problem in warnings))
+    return LoadedPolicy(policy, tuple(problem.at(file) for problem in warnings))
 
 
 def _validated(kind: type[M], document: Document, path: Path, problems: list[Problem]) -> M | None:

@@ -206,7 +206,7 @@ class Toleration(Section):
     tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
 
-# The steps in angle brackets tell pydantic which shape a value has; paths are reported without them.
+# The tags in angle brackets discriminate the shapes of a value for pydantic; reported paths omit them.
 OneToleration = Annotated[Toleration, with_check(_toleration_problems)]
 OneOrMoreTolerations = Annotated[
     Annotated[OneToleration, Tag("<one>")] | Annotated[list[OneToleration], Tag("<many>")],

@@ -17,16 +17,16 @@ MutatingRule: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
 
 MUTATING_RULES: Final[tuple[tuple[SkippableRule, MutatingRule], ...]] = (
     ("fill", fill.fill),
-    ("fill", pod_level.complete),
+    ("fill", pod_level.fill_pod_level),
     ("clamp", clamp.clamp),
-    ("clamp", pod_limits.bound),
-    ("clamp", pod_level.clamp),
+    ("clamp", pod_limits.clamp_pod),
+    ("clamp", pod_level.clamp_pod_level),
     ("tolerate", tolerations.tolerate),
 )
 # The rules for a resize of a running Pod: they bound growth only.
 RESIZE_RULES: Final[tuple[tuple[SkippableRule, MutatingRule], ...]] = (
     ("clamp", resize.clamp_growth),
-    ("clamp", pod_limits.bound),
+    ("clamp", pod_limits.clamp_pod),
 )
 # Each returns why the policy denies the Pod, whatever the quotas have left; empty if it allows the Pod.
 DENYING_RULES: Final[tuple[Callable[[Workload], str], ...]] = (claims.deny_claims,)

@@ -26,7 +26,7 @@ class Totals(NamedTuple):
     limits: ResourceList
 
 
-def complete(workload: Workload) -> tuple[Workload, list[Change]]:
+def fill_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
     """Complete requests and limits of the cpu and memory that `spec.resources` states without a limit."""
     if not _states(workload):
         return workload, []
@@ -96,7 +96,7 @@ def _largest_limit(workload: Workload, name: str) -> Quantity:
     return max((block.limits.get(name, ZERO) for block in workload.blocks if not block.is_init), default=ZERO)
 
 
-def clamp(workload: Workload) -> tuple[Workload, list[Change]]:
+def clamp_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
     """Lower `spec.resources` to the maxima, and the containers to what was lowered there."""
     if not _states(workload):
         return workload, []

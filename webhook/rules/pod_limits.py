@@ -28,16 +28,16 @@ class Part:
     kept: int
 
 
-def bound(workload: Workload) -> tuple[Workload, list[Change]]:
+def clamp_pod(workload: Workload) -> tuple[Workload, list[Change]]:
     """Lower the containers to the maxima of the Pod, except for resources that `spec.resources` states."""
     if not workload.settings.pod_limits or has_negative(workload):
         return workload, []
-    workload, limits = _bound(workload, "limits", limits_of)
-    workload, requests = _bound(workload, "requests", requests_of)
+    workload, limits = _clamp_side(workload, "limits", limits_of)
+    workload, requests = _clamp_side(workload, "requests", requests_of)
     return workload, [*limits, *requests]
 
 
-def _bound(workload: Workload, side: Side, of: Selector) -> tuple[Workload, list[Change]]:
+def _clamp_side(workload: Workload, side: Side, of: Selector) -> tuple[Workload, list[Change]]:
     over = _over(workload, side, of)
     if not over:
         return workload, []

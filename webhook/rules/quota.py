@@ -75,7 +75,7 @@ class MatchingQuota(Struct, frozen=True, gc=False):
     charge: Charge
 
 
-def check(workload: Workload, cost: Cost, quotas: Iterable[ResourceQuota], names: Sequence[str] = ()) -> Verdict:
+def check_quotas(workload: Workload, cost: Cost, quotas: Iterable[ResourceQuota], names: Sequence[str] = ()) -> Verdict:
     """Return whether the Pod, which costs so much, fits; for a resize, whether its growth does.
 
     `names` are those of its containers, for messages.

@@ -62,10 +62,10 @@ class Service:
 
     def use_policy(self, loaded: LoadedPolicy) -> None:
         """Decide by this policy from now on."""
-        self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
-        self.metrics.policy_read(loaded.digest)
+        self.policy, self.digest, self.policy_problem = loaded.policy, loaded.policy.digest, ""
+        self.metrics.policy_read(loaded.policy.digest)
         told = (*loaded.warnings, *loaded.policy.expired(today()))
-        logs.info("policy in use", digest=loaded.digest, warnings=told)
+        logs.info("policy in use", digest=loaded.policy.digest, warnings=told)
 
     def keep_policy(self, problem: str) -> None:
         """Go on with the last good policy, and say why, once."""
