@@ -24,7 +24,7 @@ from webhook.policy.settings import (
 
 GPU: Final = "gpu"  # Flyte's key for any kind of device
 MAX_MEMOISED: Final = 4096  # tasks whose settings are kept
-LONGEST_LABEL: Final = 63  # characters
+MAX_LABEL_LENGTH: Final = 63  # characters
 
 # Resources that every container is bounded in where there is a maximum. Not disk: requests as large as the maximum
 # would leave the nodes empty, and Flyte injects none for a maximum alone either.
@@ -133,7 +133,7 @@ class Policy:
         where = (namespace, today) if self.exemptions else ("", "")
         scope = TaskScope(task.domain, task.project, task.workflow, task.name)
         # The webhook sees labels before the API server checks their length.
-        legal = all(len(name) <= LONGEST_LABEL for name in scope)
+        legal = all(len(name) <= MAX_LABEL_LENGTH for name in scope)
         return (self._memoised_settings if legal else self._compute_settings)(scope, task.generation, *where)
 
     @cached_property
@@ -142,9 +142,8 @@ class Policy:
 
     @cached_property
     def _memoised_settings(self) -> Callable[[TaskScope, Generation, str, str], Settings]:
-        return lru_cache(maxsize=MAX_MEMOISED)(
-            partial(Policy._compute_settings, proxy(self))
-        )  # a proxy, so that the cache does not keep the policy alive
+        # A proxy, so that the cache does not keep the policy alive.
+        return lru_cache(maxsize=MAX_MEMOISED)(partial(Policy._compute_settings, proxy(self)))
 
     @cached_property
     def _memoised_compile(self) -> Callable[[tuple[TaskScope, ...], frozenset[tuple[SkippableRule, str]]], Settings]:

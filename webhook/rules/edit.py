@@ -11,9 +11,8 @@ from webhook.rules.findings import Change, Rule
 from webhook.rules.workload import Workload
 
 Side: TypeAlias = Literal["requests", "limits"]
-EditedBlock: TypeAlias = tuple[
-    str, Resources | None, tuple[Change, ...]
-]  # pointer; the new block, if changed; the changes
+# The pointer of a block, the new block if it changed, and the changes.
+EditedBlock: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]
 
 
 def apply_edits(workload: Workload, blocks: Iterable[EditedBlock]) -> tuple[Workload, list[Change]]:
