@@ -131,7 +131,7 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
     informer = Informer(QuotaClient(ApiClient(Configuration(host=url))), figures)
     serving = ServingCertificate(CertificateFiles(folder / "tls.crt", folder / "tls.key"), figures)
-    state = State(loaded.policy, informer, figures, digest=loaded.digest, cluster=informer)
+    state = State(loaded.policy, informer, figures, digest=loaded.policy.digest, cluster=informer)
     collector.freeze()
     doing = asyncio.create_task(case(Running(state, informer, serving, folder, size)))
     longest = 0.0

@@ -1,7 +1,7 @@
-"""What the API server does around a webhook, as far as resources go: defaulting, validation, charges; written anew.
+"""An independent implementation of what the API server does with resources: defaulting, validation, charges.
 
-From kubernetes `pkg/apis/core/v1/defaults.go`, `pkg/apis/core/validation/validation.go` and component-helpers
-`resource/helpers.go`, on plain JSON and fractions, so that it shares neither code nor representation with webhook/.
+Sources: kubernetes `pkg/apis/core/v1/defaults.go`, `pkg/apis/core/validation/validation.go` and component-helpers
+`resource/helpers.go`, on plain JSON and fractions: it shares neither code nor representation with webhook/.
 """
 
 import copy

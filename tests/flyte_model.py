@@ -1,7 +1,7 @@
-"""What Flyte itself does, as its source has it, to hold our documents and decisions against; checked by its vectors.
+"""A model of Flyte's own behaviour, to test documents and decisions against; its vectors check the model.
 
-How it reads refusals: flytepropeller `backoff/handler.go` and `nodes/task/k8s/plugin_manager.go` (v1.16), with the
-regular expressions out of the vectors, and executor `pkg/plugin/k8s/plugin_manager.go` (v2.0).
+Sources for the handling of refusals: flytepropeller `backoff/handler.go` and `nodes/task/k8s/plugin_manager.go`
+(v1.16), with the regular expressions from the vectors, and executor `pkg/plugin/k8s/plugin_manager.go` (v2.0).
 """
 
 import math
@@ -24,7 +24,7 @@ def amounts(values: dict[str, Any] | None) -> Amounts:
 
 
 def adjusted(request: Fraction, limit: Fraction, default: Fraction, most: Fraction) -> tuple[Fraction, Fraction]:
-    """AdjustOrDefaultResource of flytek8s/container_helper.go; zero is nothing."""
+    """Model AdjustOrDefaultResource of flytek8s/container_helper.go; zero means not set."""
     request = request or limit or default
     limit = limit or request
     request, limit = (min(value, most) if value and most else value for value in (request, limit))
@@ -32,7 +32,7 @@ def adjusted(request: Fraction, limit: Fraction, default: Fraction, most: Fracti
 
 
 def assigned(resources: dict[str, Any], defaults: Amounts, limits: Amounts) -> dict[str, Amounts]:
-    """ApplyResourceOverrides, as for the container that runs the task: what it leaves at zero is left out."""
+    """Model ApplyResourceOverrides for the primary container; zeros are left out."""
     requests, found = amounts(resources.get("requests")), amounts(resources.get("limits"))
     names = {"cpu", "memory"} | ({"ephemeral-storage", "nvidia.com/gpu"} & {*requests, *found})
     result: dict[str, Amounts] = {"requests": dict(requests), "limits": dict(found)}
@@ -47,7 +47,7 @@ def assigned(resources: dict[str, Any], defaults: Amounts, limits: Amounts) -> d
 
 
 def registration(resources: dict[str, Any], platform_limits: dict[str, Any]) -> str | None:
-    """validateTaskResources of flyteadmin: what it says of a container task, None where it takes it."""
+    """Model validateTaskResources of flyteadmin: return its error for a container task, or None."""
     limits = amounts(platform_limits)
     asked = {side: amounts(resources.get(side)) for side in ("requests", "limits")}
     for name in asked["requests"]:
@@ -65,7 +65,7 @@ def registration(resources: dict[str, Any], platform_limits: dict[str, Any]) -> 
 
 
 class Refusal(NamedTuple):
-    """An error of the API server as its client has it."""
+    """An error of the API server, as its client sees it."""
 
     code: int
     reason: str
@@ -73,7 +73,7 @@ class Refusal(NamedTuple):
     retry_after: int | None = None
 
     def is_(self, code: int, reason: str) -> bool:
-        """As the predicates of apimachinery: by the reason, by the code where that is none."""
+        """Match like the predicates of apimachinery: by the reason, or without one by the code."""
         return self.reason == reason or (self.code == code and not self.reason)
 
 
@@ -87,7 +87,7 @@ def is_back_off(error: Refusal) -> bool:
 
 
 def compute_resources(error: Refusal, regex: str) -> ResourceList:
-    """GetComputeResourceAndQuantity; a number that does not parse is a panic there, and an error here."""
+    """Model GetComputeResourceAndQuantity; a number that does not parse is a panic there, and an error here."""
     match = re.search(regexes("flyte_v1.json")[regex], error.message, re.ASCII)
     found = {}
     for chunk in match[0].split(":", 1)[1].split(",") if match else ():
@@ -110,7 +110,7 @@ def is_within_the_quota(error: Refusal) -> bool:
 
 
 def flyte_1(error: Refusal, version: str = "v1.16.8", *, backs_off: bool = True) -> tuple[str, str | None]:
-    """What becomes of a task whose Pod got the error."""
+    """Return the phase and error code of a task whose Pod got the error."""
     fails_bad_ones = version not in ("v1.10.0", "v1.16.6")
     if error.reason == "AlreadyExists":
         return "Queued", None
@@ -128,7 +128,7 @@ def flyte_1(error: Refusal, version: str = "v1.16.8", *, backs_off: bool = True)
 
 
 def flyte_2(error: Refusal, version: str = "v2.0.43") -> tuple[str, str | None]:
-    """What becomes of a task whose Pod got the error, after client-go has had its way with it."""
+    """Return the phase and error code of a task whose Pod got the error, after the retries of client-go."""
     old = version == "v2.0.14"
     if error.retry_after is not None and (error.code == 429 or error.code >= 500):
         return "waits in the client", None

@@ -1,7 +1,7 @@
-"""The golden cases: each folder of golden/ has a policy, quotas, a review, and the response it gets.
+"""The golden cases: each folder of golden/ has a policy, quotas, a review, and the expected response.
 
 A case whose name starts with `validate-` goes to /validate, any other to /mutate. In response.json the patch
-and the audit annotation `changes`, texts on the wire, stand as the JSON that they carry.
+and the audit annotation `changes` are JSON values, not the texts that the wire has.
 """
 
 import base64
@@ -45,7 +45,7 @@ def cases() -> list[Case]:
 
 
 def readable(answer: bytes) -> dict[str, Any]:
-    """An answer from the wire as response.json has it."""
+    """Return the answer in the form of response.json."""
     review: dict[str, Any] = json.loads(answer)
     response = review["response"]
     if "patch" in response:

@@ -1,24 +1,22 @@
-"""What rules make of a Pod, for tests that have Pods: each is seen as the Workload that a rule gets, and put back."""
+"""Rules as functions on Pods: each Pod becomes a Workload for the rule, and the result is applied to the Pod."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from webhook.api.pod import Pod, with_resources
+from webhook.api.pod import POD_LEVEL, Pod, with_resources
 from webhook.api.resource_list import ResourceList
 from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
 from webhook.flyte.task import Task
-from webhook.policy.settings import Settings, Skipped
-from webhook.rules import changed, defaulting, effective, quota, quota_scopes, resize
+from webhook.policy.settings import Settings, SkippableRule
+from webhook.rules import MutatingRule, apply_rules, defaulting, effective, quota, quota_scopes, resize
 from webhook.rules.findings import Change, Verdict
-from webhook.rules.workload import LEVEL, Workload, workload_of
-
-Rule = Callable[[Workload], tuple[Workload, list[Change]]]
+from webhook.rules.workload import Workload, workload_of
 
 
 class Context(NamedTuple):
-    """What a rule knows besides the Pod: whose it is, what holds for it, and what it was before a resize."""
+    """The arguments of a rule besides the Pod: task, settings, and the Pod before a resize."""
 
     task: Task = Task(1)
     settings: Settings = Settings()
@@ -29,27 +27,26 @@ def workload(pod: Pod, context: Context = Context()) -> Workload:  # noqa: B008 
     return workload_of(pod, *context)
 
 
-def put_back(pod: Pod, after: Workload) -> Pod:
-    """The Pod with what rules have changed."""
+def with_changes(pod: Pod, after: Workload) -> Pod:
     blocks = dict(after.all_blocks())
     pod = with_resources(pod, {pointer: block for pointer, block in blocks.items() if block is not None})
     found = None if after.tolerations is None else list(after.tolerations)
-    return replace(pod, spec=replace(pod.spec, tolerations=found, resources=blocks[LEVEL]))
+    return replace(pod, spec=replace(pod.spec, tolerations=found, resources=blocks[POD_LEVEL]))
 
 
-def on_pods(rule: Rule) -> Callable[[Pod, Context], tuple[Pod, list[Change]]]:
+def on_pods(rule: MutatingRule) -> Callable[[Pod, Context], tuple[Pod, list[Change]]]:
     def applied(pod: Pod, context: Context) -> tuple[Pod, list[Change]]:
         after, changes = rule(workload(pod, context))
-        return put_back(pod, after), changes
+        return with_changes(pod, after), changes
 
     return applied
 
 
-def _all_of(name: Skipped) -> Rule:
-    return lambda before: changed(before, only=name)
+def _rules_named(name: SkippableRule) -> MutatingRule:
+    return lambda before: apply_rules(before, only=name)
 
 
-fill, clamp, tolerate = on_pods(_all_of("fill")), on_pods(_all_of("clamp")), on_pods(_all_of("tolerate"))
+fill, clamp, tolerate = on_pods(_rules_named("fill")), on_pods(_rules_named("clamp")), on_pods(_rules_named("tolerate"))
 RULES = {"fill": fill, "clamp": clamp, "tolerate": tolerate}
 
 
@@ -69,7 +66,7 @@ def effective_limits(pod: Pod) -> ResourceList:
     return effective.effective_limits(workload(pod))
 
 
-def aggregate(pod: Pod, of: effective.Pick) -> ResourceList:
+def aggregate(pod: Pod, of: effective.Selector) -> ResourceList:
     return effective.aggregate(workload(pod), of)
 
 
@@ -88,7 +85,7 @@ def usage(pod: Pod) -> ResourceList:
 def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
     seen = workload(pod, Context(old=old))
     names = [container.name or "" for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))]
-    return quota.check(seen, quota.cost(seen), quotas, names)
+    return quota.check_quotas(seen, quota.cost_of(seen), quotas, names)
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 import yaml
 
-from webhook.policy.file import Loaded, json_schema, load
+from webhook.policy.file import LoadedPolicy, json_schema, load
 from webhook.policy.yaml_text import ProblemsError
 from webhook.server.options import Options
 from webhook.shared.clock import today
@@ -161,7 +161,7 @@ def _state(options: Options) -> "State":
     if warnings:
         logs.warning("policy", warnings=warnings)
     if options.quotas or options.no_quotas:
-        return State(loaded.policy, _ledger(options.quotas), digest=loaded.digest)
+        return State(loaded.policy, _ledger(options.quotas), digest=loaded.policy.digest)
     from webhook.cluster import client as cluster
     from webhook.cluster.informer import Informer
     from webhook.telemetry.metrics import Metrics
@@ -171,7 +171,7 @@ def _state(options: Options) -> "State":
         informer = Informer(cluster.connect(options.kubeconfig), metrics)
     except cluster.ClusterError as error:
         _fail(str(error))
-    return State(loaded.policy, informer, metrics, digest=loaded.digest, cluster=informer)
+    return State(loaded.policy, informer, metrics, digest=loaded.policy.digest, cluster=informer)
 
 
 @main.command(short_help="Tell what would happen to Pods of a file.")
@@ -255,10 +255,10 @@ def show(file: Path, **names: str) -> None:
 
     Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
     """
-    from webhook.policy.model import Scope
-    from webhook.policy.show import shown
+    from webhook.policy.model import TaskScope
+    from webhook.policy.show import render
 
-    click.echo(shown(_policy(file).policy, Scope(**names), today()))
+    click.echo(render(_policy(file).policy, TaskScope(**names), today()))
 
 
 @policy.command()
@@ -267,7 +267,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-def _policy(file: Path) -> Loaded:
+def _policy(file: Path) -> LoadedPolicy:
     """Load the policy, and write its warnings to stderr."""
     loaded, warnings = _policy_and_warnings(file)
     for warning in warnings:
@@ -275,7 +275,7 @@ def _policy(file: Path) -> Loaded:
     return loaded
 
 
-def _policy_and_warnings(file: Path) -> tuple[Loaded, tuple[str, ...]]:
+def _policy_and_warnings(file: Path) -> tuple[LoadedPolicy, tuple[str, ...]]:
     """Load the policy, with the warnings about its file and about exemptions that have ended."""
     text = _text(file)
     loaded = _usable(lambda: load(text, str(file)))

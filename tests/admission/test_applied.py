@@ -18,7 +18,7 @@ from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.applied import absent
 from webhook.admission.decide import mutate
-from webhook.flyte.namespace import NamespaceMapping
+from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Task
 from webhook.policy.file import load
 
@@ -160,7 +160,7 @@ def test_long_labels_are_not_kept_in_memory() -> None:
 
 
 def test_long_namespaces_are_not_kept_in_memory() -> None:
-    assert kept(lambda index: NamespaceMapping().read(f"{index}-{'a' * MIB}-development")) < MIB
+    assert kept(lambda index: NamespacePattern().read(f"{index}-{'a' * MIB}-development")) < MIB
 
 
 @pytest.mark.parametrize(

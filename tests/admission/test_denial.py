@@ -192,7 +192,7 @@ def expected(spec: list[Data], found: list[Data]) -> str | None:
     charges = charged(spec)
     tracked = [(q["status"]["hard"], q["status"]["used"]) for q in found]
     relevant = [(hard, used) for hard, used in tracked if any(map(quota.is_charged, hard))]
-    demanded = {name for hard, _ in relevant for name in hard if name in quota.DEMANDED}
+    demanded = {name for hard, _ in relevant for name in hard if name in quota.REQUIRED_NAMES}
     if any(unstated(container, name) for container in spec for name in demanded):
         return "never-fits"
     if any(name not in used for hard, used in relevant for name in hard if quota.is_charged(name)):

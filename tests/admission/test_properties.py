@@ -44,8 +44,8 @@ from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import identify
 from webhook.offline import manifests, review
 from webhook.policy.file import load
-from webhook.policy.model import Policy, Scope
-from webhook.policy.show import shown
+from webhook.policy.model import Policy, TaskScope
+from webhook.policy.show import render
 from webhook.policy.yaml_text import ProblemsError
 
 TODAY = "2026-11-25"
@@ -661,7 +661,7 @@ def test_a_policy_of_arbitrary_text_raises_nothing_but_problems(text: str) -> No
     except ProblemsError as error:
         placed(error)
     else:
-        assert yaml.safe_load(shown(policy, Scope(), TODAY))["mode"] in ("enforce", "warn", "audit")
+        assert yaml.safe_load(render(policy, TaskScope(), TODAY))["mode"] in ("enforce", "warn", "audit")
 
 
 def placed(error: ProblemsError) -> None:

@@ -192,7 +192,7 @@ def test_the_first_value_is_the_one_that_is_kept() -> None:
         "rule": "clamp",
         "why": "over the maximum 1",  # the rules as they are now must be able to give each reason
     }
-    assert note["policy"] == load(again, "policy.yaml").digest
+    assert note["policy"] == load(again, "policy.yaml").policy.digest
 
 
 def test_what_another_webhook_has_changed_since_is_told_as_it_was_found() -> None:
@@ -224,7 +224,7 @@ def test_a_note_that_is_too_long_says_how_many_changes_it_leaves_out() -> None:
     response = response_to(pod)
     note = json.loads(reviewed(pod)["metadata"]["annotations"][ANNOTATION])
     changes = json.loads(response["auditAnnotations"]["changes"])["changes"]
-    assert note == {"policy": load(POLICY, "p").digest, "omitted": len(changes)}
+    assert note == {"policy": load(POLICY, "p").policy.digest, "omitted": len(changes)}
 
 
 @pytest.mark.parametrize("short_by", [0, 1])

@@ -1,4 +1,4 @@
-"""Any Pod that the API server may send can be read, and what is none is told with its path."""
+"""Any Pod that the API server may send can be read; for anything else the error has the path."""
 
 from typing import Any
 

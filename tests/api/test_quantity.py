@@ -29,7 +29,7 @@ def fraction(quantity: Quantity) -> Fraction:
 
 
 def described(quantity: Quantity) -> Data:
-    """A Quantity in the words of the vectors; numbers as Fractions."""
+    """A Quantity in the form of the vectors; numbers as Fractions."""
     rounded = quantity.round_up(-3)
     return {
         "ok": True,
@@ -37,8 +37,6 @@ def described(quantity: Quantity) -> Data:
         "canonical": str(Quantity(quantity.nano, quantity.format)),
         "format": quantity.format.value,
         "exact": fraction(quantity),
-        "value": quantity.value,
-        "milliValue": quantity.milli_value,
         "roundedToMilli": str(rounded),
         "roundedExact": fraction(rounded),
         "lossless": rounded == quantity,
@@ -46,7 +44,9 @@ def described(quantity: Quantity) -> Data:
 
 
 def expected(expect: Data) -> Data:
-    return {key: Fraction(value) if key in ("exact", "roundedExact") else value for key, value in expect.items()}
+    """The case without the roundings that the webhook never asks for."""
+    used = {key: value for key, value in expect.items() if key not in ("value", "milliValue")}
+    return {key: Fraction(value) if key in ("exact", "roundedExact") else value for key, value in used.items()}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_result_of_an_operation_is_that_of_kubernetes(group: str, given: Dat
     result = described(RESULTS[group](given))
     if group == "roundup":  # there it says whether this rounding lost something, not one to milli
         result["lossless"] = fraction(RESULTS[group](given)) == fraction(parse(given["text"]))
-    assert {key: result[key] for key in expect} == expected(expect)
+    assert {key: result[key] for key in expected(expect)} == expected(expect)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_text_that_is_no_quantity_is_quoted_in_the_error(text: str) -> None:
 
 
 def cut(text: str) -> str:
-    """As messages show it."""
+    """The text as messages show it."""
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
@@ -135,7 +135,7 @@ def test_a_longer_text_than_is_read_is_quoted_in_the_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    # the last three: whoever tries every way of splitting the digits needs minutes for each
+    # the last three: a parser that tries every way to split the digits needs minutes for each
     ["1e" + "1" * 4001, "1e-" + "1" * 4001, "0" * 4000 + "x", "9" * 4000 + "x", "." + "0" * 4000 + "x"],
     ids=["exponent", "negative exponent", "zeros", "nines", "fraction"],
 )
@@ -279,12 +279,6 @@ def test_rounding_up_gives_the_next_multiple_away_from_zero_and_is_idempotent(qu
 def test_rounding_up_keeps_the_order(left: Quantity, right: Quantity, scale: int) -> None:
     low, high = sorted((left, right))
     assert low.round_up(scale) <= high.round_up(scale)
-
-
-@given(QUANTITIES)
-def test_whole_units_and_thousandths_round_away_from_zero(quantity: Quantity) -> None:
-    exact = fraction(quantity)
-    assert (quantity.value, quantity.milli_value) == (away_from_zero(exact), away_from_zero(exact * 1000))
 
 
 @given(QUANTITIES, QUANTITIES, QUANTITIES)

@@ -1,4 +1,4 @@
-"""ResourceLists add, subtract and compare by name as kube-apiserver's do, and names are told apart as it tells them."""
+"""ResourceLists add, subtract and compare by name as in kube-apiserver, and names have the same kinds as there."""
 
 from collections.abc import Callable
 
@@ -160,4 +160,4 @@ def test_devices_are_extended_resources_and_device_classes(name: str, expect: bo
     ],
 )
 def test_an_amount_is_cut_to_whole_units_of_its_resource(name: str, amount: str, expect: str) -> None:
-    assert resource_list.whole(name, parse(amount).nano) == parse(expect).nano
+    assert resource_list.round_down(name, parse(amount).nano) == parse(expect).nano

@@ -1,10 +1,10 @@
-"""Project and domain are told by the name of the namespace, as flyteadmin makes it; a task author has no say in it."""
+"""Project and domain come from the name of the namespace, as flyteadmin makes it; a task author cannot change it."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.flyte.namespace import NamespaceMapping
+from webhook.flyte.namespace import NamespacePattern
 
 FLYTES = ("development", "staging", "production")
 BOTH, REVERSED = "{{ project }}-{{ domain }}", "{{ domain }}-{{ project }}"
@@ -51,14 +51,14 @@ NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", fullmatch=True)
 def test_a_namespace_is_read_as_it_was_made(
     template: str, domains: tuple[str, ...], namespace: str, expect: tuple[str, str]
 ) -> None:
-    assert NamespaceMapping(template, domains).read(namespace) == expect
+    assert NamespacePattern(template, domains).read(namespace) == expect
 
 
 @given(NAMES, st.sampled_from([BOTH, REVERSED, "x-{{ domain }}.{{ project }}-y"]), st.sampled_from(FLYTES))
 def test_whatever_the_project_it_comes_back(project: str, template: str, domain: str) -> None:
     namespace = template.replace("{{ project }}", project).replace("{{ domain }}", domain)
-    assert NamespaceMapping(template, FLYTES).read(namespace) == (project, domain)
+    assert NamespacePattern(template, FLYTES).read(namespace) == (project, domain)
 
 
 def test_the_defaults_are_those_of_flyteadmin() -> None:
-    assert NamespaceMapping() == NamespaceMapping(BOTH, FLYTES)
+    assert NamespacePattern() == NamespacePattern(BOTH, FLYTES)

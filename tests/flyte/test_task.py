@@ -3,8 +3,8 @@
 import pytest
 
 from tests.vectors import Data, cases, pod_of
-from webhook.flyte.namespace import NamespaceMapping
-from webhook.flyte.task import Identification, Task, Trust, identify
+from webhook.flyte.namespace import NamespacePattern
+from webhook.flyte.task import Identification, LabelTrust, Task, identify
 
 V1 = {
     "execution-id": "f1",
@@ -132,14 +132,14 @@ def test_an_owner_alone_makes_no_task(metadata: Data) -> None:
 
 
 LIED = {"project": "rich", "domain": "production", "flyte.org/project": "rich", "flyte.org/domain": "production"}
-DOMAIN_ONLY = NamespaceMapping("{{ domain }}")
-NOTHING_TOLD = NamespaceMapping("flyte")
+DOMAIN_ONLY = NamespacePattern("{{ domain }}")
+NOTHING_TOLD = NamespacePattern("flyte")
 
 
 @pytest.mark.parametrize("labels", [{**V1, **LIED}, {**V2, **LIED}, {**V1, **V2, **LIED}])
 @pytest.mark.parametrize("owners", [owned(), owned(("flyteworkflow", True)), owned(("RayCluster", True))])
 @pytest.mark.parametrize("trust", ["flyte2", "always", "never"])
-def test_what_the_namespace_tells_no_label_denies(labels: Data, owners: Data, trust: Trust) -> None:
+def test_what_the_namespace_tells_no_label_denies(labels: Data, owners: Data, trust: LabelTrust) -> None:
     task = task_of({"labels": labels, **owners}, how=Identification(labels=trust))
     assert (task.project, task.domain) == ("flytesnacks", "development")
 
@@ -155,13 +155,13 @@ def test_what_the_namespace_tells_no_label_denies(labels: Data, owners: Data, tr
         (V2, "TaskAction", NOTHING_TOLD, "never", "", ""),
         (V1, "flyteworkflow", DOMAIN_ONLY, "flyte2", "", "staging"),
         (V1, "flyteworkflow", DOMAIN_ONLY, "always", "flytesnacks", "staging"),
-        # whoever launches a workflow of Flyte 1 can add Flyte 2's labels, which Ray and Spark pass on to their Pods
+        # anyone who launches a workflow of Flyte 1 can add Flyte 2's labels, which Ray and Spark pass on to their Pods
         ({**V1, **V2, **LIED}, "RayCluster", DOMAIN_ONLY, "flyte2", "", "staging"),
         ({**V1, **V2, **LIED}, "flyteworkflow", DOMAIN_ONLY, "flyte2", "", "staging"),
     ],
 )
 def test_labels_tell_project_and_domain_only_where_they_are_trusted(  # noqa: PLR0913, PLR0917 - a table
-    labels: Data, owner: str, mapping: NamespaceMapping, trust: Trust, project: str, domain: str
+    labels: Data, owner: str, mapping: NamespacePattern, trust: LabelTrust, project: str, domain: str
 ) -> None:
     how = Identification(mapping, trust)
     task = task_of({"labels": labels, **owned((owner, True))}, "staging", how)

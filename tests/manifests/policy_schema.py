@@ -1,4 +1,4 @@
-"""The policy's schema as the schema of the chart's values has it; `make schema` writes both anew."""
+"""Writes the JSON Schema of the policy, and its copy in the chart's values schema, for `make schema`."""
 
 import json
 from typing import Final
@@ -11,7 +11,7 @@ VALUES: Final = CHART / "values.schema.json"
 
 
 def policy() -> Json:
-    """What `flyte-admission policy schema` prints, for the place #/$defs/policy of another schema."""
+    """Return what `flyte-admission policy schema` prints, moved to #/$defs/policy of another schema."""
     text = json.dumps(json_schema()).replace('"#/$defs/', '"#/$defs/policy/$defs/')
     moved: Json = json.loads(text)
     del moved["$schema"]
@@ -19,7 +19,6 @@ def policy() -> Json:
 
 
 def main() -> None:
-    """Write both files."""
     values = json.loads(VALUES.read_text())
     values["$defs"]["policy"] = policy()
     for file, schema in ((POLICY, json_schema()), (VALUES, values)):

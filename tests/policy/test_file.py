@@ -1,4 +1,4 @@
-"""A policy in Flyte's words loads, and everything that is wrong with a file is told: where, what, what instead."""
+"""A policy in Flyte's words loads; all errors of a file are reported: where, what, and what is accepted."""
 
 import json
 import re
@@ -20,7 +20,7 @@ TASK = Task(1, "flytesnacks", "development", name="t")
 
 
 def settings(text: str) -> Data:
-    """What a policy comes to, without what it says nothing of."""
+    """The parts of the policy that are not empty."""
     loaded = load(text, "p.yaml")
     assert [warning for warning in loaded.warnings if not re.search("no default|read as", warning)] == []
     found = loaded.policy.settings(TASK, "flytesnacks-development", "2026-11-25")
@@ -217,8 +217,8 @@ K8S = (
     "interruptible-tolerations, add-tolerations-for-extended-resources"
 )
 A_MAP = "where a map is expected; write `key: value` lines below it"
-NO_DEVICES = "is no whole number of devices; write one such as 1 or 8"
-NO_NUMBER = "is no plain number; write it in quotes, or in decimal"
+NO_DEVICES = "is not a whole number of devices; write one such as 1 or 8"
+NO_NUMBER = "is not a plain number; write it in quotes, or in decimal"
 NO_NAME = "write a full name such as nvidia.com/gpu"
 A_TEXT = "where a text is expected; write it in quotes"
 SECTION = "plugins.k8s.resource-tolerations"
@@ -265,8 +265,8 @@ plugins:
                 f"5:21: secondary_defaults: a list {A_MAP}",
                 f"6:1: extra: unknown key; accepted: {SECTIONS}",
                 f"10:5: plugins.k8s.gpu: unknown key, to Flyte too; used here: {K8S}",
-                f"11:24: plugins.k8s.gpu-resource-name: 'gpu' is no extended resource; {NO_NAME}",
-                f"12:28: {SECTION}[a b]: 'a b' is no resource name; write one such as nvidia.com/gpu",
+                f"11:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
+                f"12:28: {SECTION}[a b]: 'a b' is not a valid resource name; write one such as nvidia.com/gpu",
                 "13:3: plugins.spork: unknown key, to Flyte too; used here: k8s",
             ],
         ),
@@ -279,8 +279,8 @@ plugins:
         (
             "namespace_mapping: {template: '{{project}}'}\noverrides: [{project: a b, mode: warn}]",
             [
-                f"1:31: namespace_mapping.template: '{{{{project}}}}' makes no namespace; {A_TEMPLATE}",
-                "2:23: overrides[0].project: 'a b' is no such name; write at most 63 letters, digits and -_.",
+                f"1:31: namespace_mapping.template: '{{{{project}}}}' is not a valid template; {A_TEMPLATE}",
+                "2:23: overrides[0].project: 'a b' is not a valid name; write at most 63 letters, digits and -_.",
             ],
         ),
         (
@@ -366,7 +366,7 @@ verdicts: {retry_after_seconds: 0}
                 "3:3: task_resource_defaults.default: unknown key; accepted: defaults, limits, task_resources",
             ],
         ),
-        # an alias is told where the value stands
+        # a problem in an alias is reported at the anchor
         (
             "task_resources: {defaults: &d {cpu: x}, limits: *d}",
             [
@@ -391,7 +391,7 @@ def test_everything_that_is_wrong_is_told_at_once(text: str, expect: list[str]) 
 
 
 GPU = f"{SECTION}[nvidia.com/gpu]"
-NO_VALUE = "is no taint value; write at most 63 letters, digits and -_."
+NO_VALUE = "is not a valid taint value; write at most 63 letters, digits and -_."
 NO_KEY = "must be Exists where there is no key; write operator: Exists, or a key"
 NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule', 'NoExecute' or ''"
 NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds"
@@ -426,7 +426,7 @@ NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute,
         (
             "{nvidia.com/gpu: {key: 'a b', operator: Exists, value: c}}",
             [
-                f"3:50: {GPU}.key: 'a b' is no taint key; write a name such as nvidia.com/gpu",
+                f"3:50: {GPU}.key: 'a b' is not a valid taint key; write a name such as nvidia.com/gpu",
                 f"3:82: {GPU}.value: must be empty where operator is Exists; remove it, or write operator: Equal",
             ],
         ),
@@ -452,7 +452,7 @@ NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute,
         (
             "{nvidia.com/gpu: {key: [a], operator: {}, value: {}, effect: []}}",
             [
-                f"3:50: {GPU}.key: ['a'] is no taint key; write a name such as nvidia.com/gpu",
+                f"3:50: {GPU}.key: ['a'] is not a valid taint key; write a name such as nvidia.com/gpu",
                 f"3:50: {GPU}.key: a list {A_TEXT}",
                 f"3:65: {GPU}.operator: {{}} is not accepted; write 'Equal', 'Exists' or ''",
                 f"3:76: {GPU}.value: a map {A_TEXT}",

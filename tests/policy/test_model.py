@@ -1,4 +1,4 @@
-"""What holds for a task: the most specific statement for it, resource by resource."""
+"""The settings of a task: the most specific statement wins, resource by resource."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from webhook.api.quantity import parse
 from webhook.api.resource_list import ResourceList
 from webhook.flyte.task import Generation, Task, label_value
 from webhook.policy.file import load
-from webhook.policy.model import Scope
+from webhook.policy.model import TaskScope
 from webhook.policy.settings import Mode, Settings
 from webhook.policy.yaml_text import ProblemsError
 
@@ -259,7 +259,7 @@ def test_an_override_for_a_task_is_found_by_the_label_of_either_flyte(
     text = policy_text({**PLATFORM, "overrides": [{"task": named, "limits": {"cpu": 1}}]})
     assert str(settings(text, {"name": label}, made_by).limits.get("cpu")) == "1"
     assert str(settings(text, {"name": f"x{label}"[:63]}, made_by).limits.get("cpu")) == "10"
-    assert len(load(text, "policy.yaml").policy.matching(Scope(task=named), made_by)) == 1
+    assert len(load(text, "policy.yaml").policy.matching(TaskScope(task=named), made_by)) == 1
 
 
 CLASS = "deviceclass.resource.kubernetes.io/"
@@ -345,16 +345,16 @@ def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, ex
         ({"nvidia.com/mig-*-x": 1}, "unknown key"),
         ({"nvidia.com/**": 1}, "unknown key"),
         ({"mig-*": 1}, "unknown key"),
-        ({"nvidia.com/mig-*": "1.5"}, "no whole number of devices"),
-        ({"gpu": "500m"}, "no whole number of devices"),
+        ({"nvidia.com/mig-*": "1.5"}, "not a whole number of devices"),
+        ({"gpu": "500m"}, "not a whole number of devices"),
         ({"kubernetes.io/x": 1}, "unknown key"),
         ({"hugepages-": 1}, "unknown key"),
         ({"hugepages-x": 1}, "unknown key"),
         ({"hugepages-0": 1}, "unknown key"),
         ({"hugepages-500m": 1}, "unknown key"),
         ({"hugepages-2*": 1}, "unknown key"),
-        ({"hugepages-2Mi": "3Mi"}, "3Mi is no whole number of pages of 2Mi; write one such as 1Gi"),
-        ({"hugepages-*": "500m"}, "500m is no whole number of bytes"),
+        ({"hugepages-2Mi": "3Mi"}, "3Mi is not a whole number of pages of 2Mi; write one such as 1Gi"),
+        ({"hugepages-*": "500m"}, "500m is not a whole number of bytes"),
         ({"hugepages-2Mi": "1GB"}, "'1GB' is not a quantity"),
     ],
 )
@@ -498,11 +498,11 @@ def test_what_several_exemptions_skip_adds_up() -> None:
         ({"skip": []}, "nothing given"),
         ({"skip": ["everything"]}, "'everything' is not accepted; write 'fill', 'clamp', 'tolerate' or 'quota'"),
         ({"reason": ""}, "empty; write a text"),
-        ({"until": "2026-02-29"}, "'2026-02-29' is no day"),
-        ({"until": "2026-13-01"}, "'2026-13-01' is no day"),
-        ({"until": "tomorrow"}, "'tomorrow' is no day"),
-        ({"until": "0000-01-01"}, "'0000-01-01' is no day"),
-        ({"until": "2026-1-1"}, "'2026-1-1' is no day"),
+        ({"until": "2026-02-29"}, "'2026-02-29' is not a valid date"),
+        ({"until": "2026-13-01"}, "'2026-13-01' is not a valid date"),
+        ({"until": "tomorrow"}, "'tomorrow' is not a valid date"),
+        ({"until": "0000-01-01"}, "'0000-01-01' is not a valid date"),
+        ({"until": "2026-1-1"}, "'2026-1-1' is not a valid date"),
     ],
 )
 def test_an_exemption_says_for_whom_from_what_why_and_until_when(change: Data, what: str) -> None:

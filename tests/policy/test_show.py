@@ -1,4 +1,4 @@
-"""What a policy amounts to for some tasks, with the line that each value comes from."""
+"""The effective policy for some tasks, with the line that each value comes from."""
 
 import re
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.vectors import Data
 from webhook.policy.file import load
-from webhook.policy.model import Scope
-from webhook.policy.show import shown
+from webhook.policy.model import TaskScope
+from webhook.policy.show import render
 
 TODAY = "2026-11-25"
 POLICY = """\
@@ -70,8 +70,8 @@ plugins:
 ORIGIN = re.compile(r"(?P<value>.*?)  # (?P<origin>\S+:[0-9]+|built in)")
 
 
-def show(scope: Scope, text: str = POLICY, today: str = TODAY) -> str:
-    return shown(load(text, "policy.yaml").policy, scope, today)
+def show(scope: TaskScope, text: str = POLICY, today: str = TODAY) -> str:
+    return render(load(text, "policy.yaml").policy, scope, today)
 
 
 SECTIONS = """\
@@ -118,7 +118,7 @@ OTHERS = "devices that limits and pod_limits do not name"
     ("scope", "head", "unbounded", "tail"),
     [
         (
-            Scope(),
+            TaskScope(),
             """\
 # For all tasks.
 mode: audit  # policy.yaml:24
@@ -137,7 +137,7 @@ limits:
             "",
         ),
         (
-            Scope(project="flytesnacks", domain="production", workflow="core.wf"),
+            TaskScope(project="flytesnacks", domain="production", workflow="core.wf"),
             """\
 # For project flytesnacks, domain production, workflow core.wf.
 mode: warn  # policy.yaml:13
@@ -159,7 +159,7 @@ limits:
 # exempted in namespace a-production from fill until 2030-01-01: moving""",
         ),
         (
-            Scope(project="flytesnacks", domain="development"),
+            TaskScope(project="flytesnacks", domain="development"),
             """\
 # For project flytesnacks, domain development.
 mode: audit  # policy.yaml:24
@@ -180,7 +180,7 @@ limits:
         ),
     ],
 )
-def test_each_value_has_the_line_that_it_comes_from(scope: Scope, head: str, unbounded: str, tail: str) -> None:
+def test_each_value_has_the_line_that_it_comes_from(scope: TaskScope, head: str, unbounded: str, tail: str) -> None:
     found = [line for line in show(scope).splitlines() if not line.strip().startswith("nvidia.com/gpu: 2")]
     found = [line for line in found if not line.strip().startswith("nvidia.com/gpu: 8")]
     assert "\n".join(found) == f"{head}{EVERY_GPU.format(unbounded=unbounded)}{SECTIONS.rstrip()}{tail}"
@@ -188,7 +188,7 @@ def test_each_value_has_the_line_that_it_comes_from(scope: Scope, head: str, unb
 
 def test_the_line_of_a_value_has_the_value() -> None:
     lines = POLICY.splitlines()
-    text = show(Scope(project="flytesnacks", domain="production", workflow="core.wf"))
+    text = show(TaskScope(project="flytesnacks", domain="production", workflow="core.wf"))
     placed = [ORIGIN.fullmatch(line) for line in text.splitlines()]
     found = [match for match in placed if match and match["origin"] != "built in"]
     assert len(found) > 10
@@ -216,13 +216,13 @@ def test_the_line_of_a_value_has_the_value() -> None:
     ],
 )
 def test_what_has_no_maximum_is_said(text: str, unbounded: str) -> None:
-    assert f"# no maximum: {unbounded}" in show(Scope(), text).splitlines()
+    assert f"# no maximum: {unbounded}" in show(TaskScope(), text).splitlines()
 
 
 def test_the_maxima_of_the_pod_as_a_whole_and_whether_it_may_claim_devices_are_shown() -> None:
     override = "{project: p, pod_limits: {gpu: 4}, resource_claims: refuse}"
     text = f"pod_limits: {{gpu: 8, hugepages-*: 2Gi}}\noverrides:\n- {override}"
-    found = show(Scope(project="p"), text)
+    found = show(TaskScope(project="p"), text)
     assert yaml.safe_load(found)["pod_limits"] == {"gpu": 4, "hugepages-*": "2Gi", "nvidia.com/gpu": 4}
     assert "resource_claims: refuse  # policy.yaml:3" in found.splitlines()
     assert "  gpu: 4  # policy.yaml:3" in found.splitlines()
@@ -230,38 +230,38 @@ def test_the_maxima_of_the_pod_as_a_whole_and_whether_it_may_claim_devices_are_s
 
 
 def test_an_exemption_that_has_ended_is_not_shown() -> None:
-    assert "a demo" in show(Scope(project="flytesnacks"))
-    assert "a demo" not in show(Scope(project="flytesnacks"), today="2026-11-26")
+    assert "a demo" in show(TaskScope(project="flytesnacks"))
+    assert "a demo" not in show(TaskScope(project="flytesnacks"), today="2026-11-26")
 
 
 def test_what_is_shown_is_what_holds() -> None:
-    scope = Scope(project="flytesnacks", domain="production", workflow="core.wf")
+    scope = TaskScope(project="flytesnacks", domain="production", workflow="core.wf")
     policy = load(POLICY, "policy.yaml").policy
     holds = policy.settings_of(policy.matching(scope))
     data = yaml.safe_load(show(scope))
     assert data["defaults"] == {name: str(value) for name, value in holds.defaults.amounts.items()}
     assert data["mode"] == holds.mode
-    assert data["verdicts"]["fits_later"] == dict(holds.verdicts.fits_later)
+    assert data["verdicts"]["fits_later"] == dict(holds.denial_codes.fits_later)
     for name, value in data["limits"].items():
         if "*" not in name and name != "gpu":
             assert str(holds.limits.get(name) or 0) == str(value)
 
 
 def test_an_empty_policy_is_all_built_in() -> None:
-    data = yaml.safe_load(show(Scope(), "{}"))
+    data = yaml.safe_load(show(TaskScope(), "{}"))
     assert (data["mode"], data["defaults"], data["limits"], data["warnings"]) == ("enforce", {}, {}, False)
     assert data["resource-tolerations"] == {}
-    assert ":1" not in show(Scope(), "{}")
+    assert ":1" not in show(TaskScope(), "{}")
 
 
 def test_secondary_defaults_that_are_not_given_are_those_of_the_platform() -> None:
-    assert "# secondary_defaults: not given; the same as defaults, but for devices" in show(Scope(), "{}")
-    assert yaml.safe_load(show(Scope(), "secondary_defaults: {}"))["secondary_defaults"] == {}
+    assert "# secondary_defaults: not given; the same as defaults, but for devices" in show(TaskScope(), "{}")
+    assert yaml.safe_load(show(TaskScope(), "secondary_defaults: {}"))["secondary_defaults"] == {}
 
 
 def test_replaced_resources_are_not_shown() -> None:
     text = POLICY.replace("overrides:", "override_strategy: replace-all-resources\noverrides:")
-    data = yaml.safe_load(show(Scope(project="flytesnacks", domain="production", workflow="core.wf"), text))
+    data = yaml.safe_load(show(TaskScope(project="flytesnacks", domain="production", workflow="core.wf"), text))
     assert data["defaults"] == {"memory": "2Gi"}
     assert data["limits"] == {"cpu": 0, "gpu": 8, "nvidia.com/gpu": 8}
 
@@ -278,7 +278,7 @@ def test_what_is_shown_is_yaml_whatever_the_texts(reason: str, task: str, amount
         "exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": reason, "until": "2030-01-01"}],
         "plugins": {"k8s": {"resource-tolerations": {name: {"key": "x"} for name in amounts}}},
     }
-    text = show(Scope(project="p", task=task), yaml.safe_dump(content))
+    text = show(TaskScope(project="p", task=task), yaml.safe_dump(content))
     data = yaml.safe_load(text)
     assert data["mode"] == "enforce"
     assert data["defaults"] == amounts
@@ -289,4 +289,4 @@ def test_what_is_shown_is_yaml_whatever_the_texts(reason: str, task: str, amount
 def test_the_devices_that_are_tolerated_by_their_name_are_shown_where_they_are_given() -> None:
     text = "plugins: {k8s: {add-tolerations-for-extended-resources: [foo/bar, amd.com/gpu]}}"
     line = 'add-tolerations-for-extended-resources: ["amd.com/gpu", "foo/bar"]  # policy.yaml:1'
-    assert line in show(Scope(), text).splitlines()
+    assert line in show(TaskScope(), text).splitlines()

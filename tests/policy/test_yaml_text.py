@@ -1,4 +1,4 @@
-"""YAML becomes plain data, and whatever is wrong with it is told with its line and column, all at once."""
+"""YAML becomes plain data, and all its errors are reported at once, with line and column."""
 
 from contextlib import suppress
 from typing import Any
@@ -85,8 +85,8 @@ DEEP = "\n".join(" " * depth + "a:" for depth in range(1000))
         (
             'a: "x\\ud800"\n"\\udfff": 1',
             [
-                "f.yaml:1:4: a: half of a surrogate pair, which is no character; write the whole",
-                "f.yaml:2:1: a key with half of a surrogate pair, which is no character",
+                "f.yaml:1:4: a: half of a surrogate pair, which is not a character; write the whole",
+                "f.yaml:2:1: a key with half of a surrogate pair, which is not a character",
             ],
         ),
         ("a: &a [*a]", ["f.yaml:1:1: nested too deeply, or an alias within itself"]),
@@ -144,19 +144,19 @@ def test_a_bomb_of_merges_comes_to_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "expect"),
     [
-        ("a: 010", ["f.yaml:1:4: a: 010 is no plain number; write it in quotes, or in decimal"]),
-        ("a: 00", ["f.yaml:1:4: a: 00 is no plain number; write it in quotes, or in decimal"]),
-        ("a: 0x1F", ["f.yaml:1:4: a: 0x1F is no plain number; write it in quotes, or in decimal"]),
-        ("a: 1_000", ["f.yaml:1:4: a: 1_000 is no plain number; write it in quotes, or in decimal"]),
-        ("a: 1:30", ["f.yaml:1:4: a: 1:30 is no plain number; write it in quotes, or in decimal"]),
-        ("a: -.inf", ["f.yaml:1:4: a: -.inf is no plain number; write it in quotes, or in decimal"]),
+        ("a: 010", ["f.yaml:1:4: a: 010 is not a plain number; write it in quotes, or in decimal"]),
+        ("a: 00", ["f.yaml:1:4: a: 00 is not a plain number; write it in quotes, or in decimal"]),
+        ("a: 0x1F", ["f.yaml:1:4: a: 0x1F is not a plain number; write it in quotes, or in decimal"]),
+        ("a: 1_000", ["f.yaml:1:4: a: 1_000 is not a plain number; write it in quotes, or in decimal"]),
+        ("a: 1:30", ["f.yaml:1:4: a: 1:30 is not a plain number; write it in quotes, or in decimal"]),
+        ("a: -.inf", ["f.yaml:1:4: a: -.inf is not a plain number; write it in quotes, or in decimal"]),
         ("yes", ["f.yaml:1:1: yes is a boolean in YAML; quote it, or write true or false"]),
         (
             "a: [on, {b: No}]\nc: 0b11",
             [
             "f.yaml:1:5: a[0]: on is a boolean in YAML; quote it, or write true or false",
             "f.yaml:1:13: a[1].b: No is a boolean in YAML; quote it, or write true or false",
-            "f.yaml:2:4: c: 0b11 is no plain number; write it in quotes, or in decimal",
+            "f.yaml:2:4: c: 0b11 is not a plain number; write it in quotes, or in decimal",
             ],
         ),
         (
@@ -164,7 +164,7 @@ def test_a_bomb_of_merges_comes_to_nothing() -> None:
             [
             "f.yaml:1:4: a: off is a boolean in YAML; quote it, or write true or false",
             "f.yaml:2:1: a: duplicate key, first given in line 1; keep one of them",
-            "f.yaml:2:4: a: 010 is no plain number; write it in quotes, or in decimal",
+            "f.yaml:2:4: a: 010 is not a plain number; write it in quotes, or in decimal",
             ],
         ),
     ],
@@ -197,7 +197,7 @@ GPU = ("plugins", "k8s", "nvidia.com/gpu")
         (GPU, True, "f.yaml:3:5: plugins.k8s[nvidia.com/gpu]: wrong"),
         ((*GPU, 0), False, "f.yaml:3:22: plugins.k8s[nvidia.com/gpu][0]: wrong"),
         ((*GPU, 0, "key"), False, "f.yaml:3:28: plugins.k8s[nvidia.com/gpu][0].key: wrong"),
-        # what is not there is told at the nearest parent that is
+        # a missing value is reported at its nearest parent
         ((*GPU, 0, "value"), True, "f.yaml:3:22: plugins.k8s[nvidia.com/gpu][0].value: wrong"),
         (("other", "a b"), False, "f.yaml:1:1: other[a b]: wrong"),
     ],
@@ -241,10 +241,10 @@ def everything(text: str) -> object:
 @settings(max_examples=1000)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_the_loader_of_libyaml_reads_the_same_from_the_same_places(text: str) -> None:
-    assert yaml_text.FAST is not yaml.SafeLoader
+    assert yaml_text.FAST_LOADER is not yaml.SafeLoader
     fast = everything(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml_text, "FAST", yaml.SafeLoader)
+        patch.setattr(yaml_text, "FAST_LOADER", yaml.SafeLoader)
         assert everything(text) == fast
 
 
@@ -252,7 +252,7 @@ def test_the_loader_of_libyaml_reads_the_same_from_the_same_places(text: str) ->
 def test_it_does_so_with_the_examples(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (EXAMPLES / file).read_text()
     fast = everything(text)
-    monkeypatch.setattr(yaml_text, "FAST", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_text, "FAST_LOADER", yaml.SafeLoader)
     assert everything(text) == fast
 
 

@@ -1,4 +1,4 @@
-"""What a rule is given: a Pod of Flyte's, decoded, and what holds for it under a policy."""
+"""Arguments for rules: decoded Pods of Flyte tasks, and their settings under a policy."""
 
 from typing import Any
 
@@ -31,8 +31,11 @@ def context(policy: str, pod: Pod, old: Pod | None = None) -> Context:
 
 
 def numbers(pod: Pod) -> list[Any]:
-    """What rules change, amounts by their value: a text from the wire may be read in another format."""
-    blocks = [pods.pod_resources(pod), *(container.resources or NO_RESOURCES for _, container in pods.containers(pod))]
+    """Return what rules change, with quantities that compare by value, not by format."""
+    blocks = [
+        (pod.spec.resources or NO_RESOURCES),
+        *(container.resources or NO_RESOURCES for _, container in pods.containers(pod)),
+    ]
     sides = [dict(side or {}) for block in blocks for side in (block.requests, block.limits)]
     return [*sides, pod.spec.tolerations or []]
 

@@ -1,4 +1,4 @@
-"""A Pod gets the API server's own defaults as the API server gives them: its vectors, each Change told."""
+"""Defaulting is that of the API server, by its vectors, and every Change is reported."""
 
 import pytest
 

@@ -5,7 +5,6 @@ import pytest
 from tests.rules import PLATFORM, clamped, container, context, filled, spec, task_pod
 from tests.vectors import Data
 from tests.workloads import clamp
-from webhook.api import pod as pods
 from webhook.api.resources import NO_RESOURCES
 
 FULL = {"cpu": "1", "memory": "1Gi"}
@@ -258,7 +257,7 @@ def test_hugepages_of_the_containers_fit_by_whole_pages_into_what_the_pod_as_a_w
         pod = task_pod(spec(pages("60Mi"), pages("40Mi"), resources=whole))
         rules = context("task_resources: {limits: {hugepages-*: 63Mi}}", pod)
         pod, _ = clamp(pod, rules)
-        blocks = [pods.pod_resources(pod), *(it.resources or NO_RESOURCES for it in pod.spec.containers)]
+        blocks = [(pod.spec.resources or NO_RESOURCES), *(it.resources or NO_RESOURCES for it in pod.spec.containers)]
         found = [str(side["hugepages-2Mi"]) for block in blocks for side in (block.requests, block.limits) if side]
         assert found == ["62Mi", "62Mi", "36Mi", "36Mi", "24Mi", "24Mi"]
         assert clamp(pod, rules) == (pod, [])

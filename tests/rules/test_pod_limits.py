@@ -12,6 +12,7 @@ from tests.vectors import Data
 from tests.workloads import aggregate, clamp, default, fill
 from webhook.api import pod as pods
 from webhook.api.quantity import ZERO
+from webhook.api.resources import NO_RESOURCES
 from webhook.rules.effective import limits_of, requests_of
 
 GPU = "nvidia.com/gpu"
@@ -199,7 +200,7 @@ CONTENTS: st.SearchStrategy[Any] = st.sampled_from(
 @given(SPECS, CONTENTS)
 def test_nothing_in_all_is_over_and_a_second_time_nothing_changes(pod_spec: Data, content: Data) -> None:
     pod = ruled(default(task_pod(pod_spec))[0], content)
-    level = pods.pod_resources(pod)
+    level = pod.spec.resources or NO_RESOURCES
     most = context(json.dumps(content), pod).settings.pod_limits
     for of, stated in ((limits_of, level.limits or {}), (requests_of, level.requests or {})):
         for name, total in {**aggregate(pod, of), **stated}.items():

@@ -14,6 +14,7 @@ from webhook.api import quantity
 from webhook.api.pod import Pod
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
+from webhook.api.resources import NO_RESOURCES
 
 CLASS = "deviceclass.resource.kubernetes.io/"
 CLASS_IN_A_PATH = "deviceclass.resource.kubernetes.io~1"
@@ -310,7 +311,7 @@ def test_afterwards_every_value_is_within_its_maximum_and_every_request_within_i
 ) -> None:
     pod = ruled(task_pod(pod_spec), policy)
     maxima = context(policy, pod).settings.limits
-    level = pods.pod_resources(pod)
+    level = pod.spec.resources or NO_RESOURCES
     blocks = [(container.requests, container.limits) for _, container in pods.containers(pod)]
     for requests, limits in (*blocks, (level.requests or EMPTY, level.limits or EMPTY)):
         for values in (requests, limits):

@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task
-from webhook.policy.file import Loaded, load
+from webhook.policy.file import LoadedPolicy, load
 from webhook.server import reload
 from webhook.server.health import health
 from webhook.server.state import State
@@ -50,7 +50,7 @@ async def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
 @pytest.fixture
 async def state(volume: Volume) -> AsyncIterator[State]:
     loaded = load(GOOD, str(volume.file))
-    state = State(loaded.policy, Ledger([]), digest=loaded.digest)
+    state = State(loaded.policy, Ledger([]), digest=loaded.policy.digest)
     following = asyncio.create_task(reload.follow_policy(volume.file, state))
     yield state
     following.cancel()
@@ -92,7 +92,7 @@ async def test_a_new_content_is_used(volume: Volume, state: State) -> None:
     volume.write(GOOD)
     await until(lambda: limit(state) == "4")
     assert 'flyte_admission_policy_reloads_total{result="good"} 3.0' in metrics(state)
-    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").digest}"}} 1.0' in metrics(state)
+    assert f'flyte_admission_policy_info{{digest="{load(GOOD, "x").policy.digest}"}} 1.0' in metrics(state)
 
 
 @pytest.mark.parametrize(("content", "problem"), [(BAD, ":2:17: "), (b"\xff", "utf-8"), ("", "nothing in the file")])
@@ -116,7 +116,7 @@ async def test_what_has_not_changed_is_not_read_again_nor_told_again(
     file = tmp_path / "policy.yaml"
     file.write_text(GOOD)
     loaded = load(GOOD, str(file))
-    state = State(loaded.policy, Ledger([]), digest=loaded.digest)
+    state = State(loaded.policy, Ledger([]), digest=loaded.policy.digest)
     assert await reload.poll_policy(file, state.digest, state) == state.digest
     assert (state.policy, capsys.readouterr().err) == (loaded.policy, "")
     file.unlink()
@@ -143,7 +143,7 @@ async def test_a_policy_is_read_in_a_thread_and_the_event_loop_goes_on(
 ) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
-    def slow(text: str, file: str) -> Loaded:
+    def slow(text: str, file: str) -> LoadedPolicy:
         reading.set()
         assert go_on.wait(10)
         return load(text, file)

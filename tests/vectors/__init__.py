@@ -1,4 +1,4 @@
-"""The vectors of a file as pytest parameters, and the objects in them, decoded as from the wire."""
+"""Test vectors as pytest parameters, and the Kubernetes objects in them, decoded."""
 
 import json
 from collections.abc import Iterable
@@ -31,18 +31,17 @@ def cases(file: str, group: str) -> list[Data]:
 
 
 def regexes(file: str) -> dict[str, str]:
-    """The regular expressions with which Flyte reads a refusal."""
+    """Return the regular expressions that Flyte matches a refusal with."""
     found: dict[str, str] = _groups(file)["backoff.GetComputeResourceAndQuantity"]["regexes"]
     return found
 
 
 def params(selected: Iterable[Data]) -> list[pytest.ParameterSet]:
-    """(input, expect) for each case, its id as pytest's."""
+    """Return (input, expect) of each case as a parameter with the id of the case."""
     return [pytest.param(case["input"], case["expect"], id=case["id"]) for case in selected]
 
 
 def pod_of(data: Data) -> Pod:
-    """A Pod of the vectors."""
     return pod.decode(msgspec.json.encode(data))
 
 
@@ -51,7 +50,7 @@ def quota_of(data: Data) -> ResourceQuota:
 
 
 def amounts(texts: dict[str, str]) -> ResourceList:
-    """By numeric value, as the vectors are to be compared."""
+    """Return quantities, which compare by numeric value."""
     return msgspec.convert(texts, dict[str, Quantity], dec_hook=decode_hook)
 
 

@@ -15,10 +15,10 @@ from webhook.admission.record import merged
 from webhook.api import bounds as limits
 from webhook.api import patch
 from webhook.api.resources import Resources
-from webhook.rules import changed
+from webhook.rules import apply_rules
 from webhook.rules.defaulting import default
 from webhook.rules.findings import Change
-from webhook.rules.quota import Cost, cost
+from webhook.rules.quota import Cost, cost_of
 from webhook.rules.workload import Workload
 
 MEMOISED: Final = 512  # Workloads
@@ -72,7 +72,7 @@ def _is_ordinary(workload: Workload) -> bool:
     tolerations = workload.tolerations or ()
     if len(workload.blocks) > MOST_PARTS or len(tolerations) > MOST_PARTS:
         return False
-    blocks = (*(block.resources for block in workload.blocks), workload.level, workload.overhead)
+    blocks = (*(block.resources for block in workload.blocks), workload.pod_level, workload.overhead)
     texts = (text or "" for it in tolerations for text in (it.key, it.operator, it.value, it.effect))
     return sum(it.size for it in blocks if it) + sum(map(len, texts)) <= MOST_CHARACTERS
 
@@ -80,15 +80,15 @@ def _is_ordinary(workload: Workload) -> bool:
 @_memoised
 def applied(workload: Workload) -> Applied:
     """Return what the rules make of a Pod that is to be created."""
-    after, made = changed(workload)
+    after, made = apply_rules(workload)
     changes = merged(made)
-    return Applied(after, changes, operations(workload, changes), cost(default(after)[0]), _outgrown(after))
+    return Applied(after, changes, operations(workload, changes), cost_of(default(after)[0]), _outgrown(after))
 
 
 @_memoised
 def standing(workload: Workload) -> Standing:
     """Return what the rules would lower in a Pod that is to be created as it is, and what it costs as it is."""
-    return Standing(merged(changed(workload, only="clamp")[1]), cost(default(workload)[0]))
+    return Standing(merged(apply_rules(workload, only="clamp")[1]), cost_of(default(workload)[0]))
 
 
 def operations(workload: Workload, changes: Iterable[Change]) -> bytes:

@@ -14,14 +14,14 @@ from webhook.admission.wire import Request
 from webhook.api import patch
 from webhook.api.pod import Pod
 from webhook.api.resource_quota import ResourceQuota
-from webhook.flyte.task import Task, identify, of_namespace
+from webhook.flyte.task import Task, identify, task_of_namespace
 from webhook.policy.model import Policy
 from webhook.policy.settings import Settings
-from webhook.rules import changed, refused
+from webhook.rules import apply_rules, denial_reason
 from webhook.rules.defaulting import default
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
-from webhook.rules.quota import check, cost
+from webhook.rules.quota import check_quotas, cost_of
 from webhook.rules.resize import unclampable
 from webhook.rules.workload import Workload, workload_of
 
@@ -63,12 +63,12 @@ def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], to
 
 
 def _created(subject: Subject) -> Allowed | Denied:
-    if why := refused(subject.workload):
+    if why := denial_reason(subject.workload):
         return _not_allowed(subject, why)
     made = applied(subject.workload)
     if made.outgrown and "clamp" not in subject.settings.skips:
         return _too_large(subject.request, made.outgrown, subject.settings)
-    verdict = check(made.workload, made.cost, subject.quotas, subject.names)
+    verdict = check_quotas(made.workload, made.cost, subject.quotas, subject.names)
     decided, found = _judged(subject, verdict, made.changes, made.patch), _earlier(subject)
     return replace(decided, earlier=found, is_noted=True) if isinstance(decided, Allowed) else decided
 
@@ -83,11 +83,11 @@ def _earlier(subject: Subject) -> tuple[Change, ...]:
 
 
 def _resized(subject: Subject) -> Allowed | Denied:
-    clamped, made = changed(subject.workload)
+    clamped, made = apply_rules(subject.workload)
     changes = merged(made)
     if why := _unresizable(subject, clamped, changes):
         return _forbidden(subject, why)
-    verdict = check(clamped, cost(default(clamped)[0]), subject.quotas, subject.names)
+    verdict = check_quotas(clamped, cost_of(default(clamped)[0]), subject.quotas, subject.names)
     return _judged(subject, verdict, changes, operations(subject.workload, changes))
 
 
@@ -101,22 +101,22 @@ def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], 
     if subject.settings.mode == "enforce":
         return _validated(subject)
     # Nothing was changed before, that would have been.
-    after = changed(subject.workload)[0] if request.resize else applied(subject.workload).workload
+    after = apply_rules(subject.workload)[0] if request.resize else applied(subject.workload).workload
     return _in_its_mode(subject, _validated(subject._replace(workload=after)))
 
 
 def _validated(subject: Subject) -> Allowed | Denied:
     workload = subject.workload
     if not subject.request.resize:
-        if why := refused(workload):
+        if why := denial_reason(workload):
             return _not_allowed(subject, why)
         stands = standing(workload)
         over, asks = stands.over, stands.cost
     else:
-        over, asks = (*merged(changed(workload)[1]), *_unclampable(workload)), cost(default(workload)[0])
+        over, asks = (*merged(apply_rules(workload)[1]), *_unclampable(workload)), cost_of(default(workload)[0])
     if over:
         return _forbidden(subject, _over(over))
-    return _judged(subject, check(workload, asks, subject.quotas, subject.names))
+    return _judged(subject, check_quotas(workload, asks, subject.quotas, subject.names))
 
 
 def _subject(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Subject | None:
@@ -134,7 +134,9 @@ def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
     if subject.settings.mode == "enforce":
         return decision
     workload = subject.workload
-    return ReportOnly(decision, check(workload, cost(default(workload)[0]), subject.quotas, subject.names).charges)
+    return ReportOnly(
+        decision, check_quotas(workload, cost_of(default(workload)[0]), subject.quotas, subject.names).charges
+    )
 
 
 def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
@@ -142,7 +144,7 @@ def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
 
     How strictly goes by the namespace alone, for such a Pod does not say whose it is.
     """
-    task = of_namespace(request.namespace, policy.identification)
+    task = task_of_namespace(request.namespace, policy.identification)
     settings = policy.settings(task, request.namespace, today)
     if "clamp" in settings.skips:
         return Allowed(settings=settings)

@@ -40,7 +40,7 @@ def creator(task: Task) -> Creator:
 def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *, grows: bool = False) -> Denied:
     """Deny the Pod `who`, or its growth, with the status that the policy has for its maker and the outlook."""
     outlook = _outlook(verdict)
-    codes = settings.verdicts.never_fits if outlook == "never-fits" else settings.verdicts.fits_later
+    codes = settings.denial_codes.never_fits if outlook == "never-fits" else settings.denial_codes.fits_later
     code = codes[asked_by]
     worded = str if asked_by != "flyte1" else _so_that_flyte1_waits if outlook == "fits-later" else _plainly_worded
     native = "; ".join(map(worded, verdict.violations))
@@ -50,7 +50,7 @@ def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *
         f'pods "{who}" is forbidden: {native}; {_plainly(verdict, outlook, grows=grows)}',
         settings=settings,
         outlook=outlook,
-        retry_after_seconds=settings.verdicts.retry_after_seconds if code == 429 else None,
+        retry_after_seconds=settings.denial_codes.retry_after_seconds if code == 429 else None,
     )
 
 

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from webhook.api import bounds
 from webhook.api import pod as pods
-from webhook.api.nesting import TooManyError, shallow, weigh
+from webhook.api.nesting import TooManyError, prune, weigh
 from webhook.api.pod import Pod
 from webhook.api.resources import decode_hook
 from webhook.api.wire import Wire
@@ -94,7 +94,7 @@ def decode(body: bytes | bytearray) -> Request:
         try:
             return _decode(body)
         except RecursionError:
-            return _decode(shallow(body))
+            return _decode(prune(body))
     except TooManyError as error:
         return undecoded(body, str(error))
 

@@ -1,1 +1,1 @@
-"""Kubernetes objects as the webhook reads them, and the arithmetic of their amounts."""
+"""Kubernetes objects as the webhook reads them, and arithmetic on their quantities."""

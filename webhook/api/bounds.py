@@ -1,7 +1,7 @@
-"""How large a Pod may be: bounds far above what runs, so that no Pod costs the webhook more than an ordinary one.
+"""Bounds on the size of a Pod: far above what real Pods need, so that no Pod is expensive to review.
 
-The API server accepts objects of 3 MiB, which could hold a million containers. What is over a bound is refused before
-any rule looks at it.
+The API server accepts objects of 3 MiB, which could hold a million containers. The webhook refuses a Pod over a bound
+before any rule looks at it.
 """
 
 from typing import Annotated, Final, TypeAlias, TypeVar
@@ -16,7 +16,7 @@ CONTAINERS: Final = 100  # app containers and init containers, each
 RESOURCE_NAMES: Final = 32  # in the requests or limits of one container
 TOLERATIONS: Final = 256  # the DaemonSet controller adds seven
 REFERENCES: Final = 256  # owners, affinity terms, status conditions
-# Names are at most 253 or 317 characters, once the API server has validated them; we see them before that.
+# Names are at most 253 or 317 characters, but the webhook sees them before the API server validates them.
 TEXT: Final = 512  # characters of a name, key, value or effect
 ANNOTATIONS_BYTES: Final = 256 * 1024  # of an object: TotalAnnotationSizeLimitB in apimachinery
 NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
@@ -25,9 +25,9 @@ NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
 VALUES: Final = 100_000
 WEIGHED: Final = 64 * 1024  # bytes of a review from which on they are counted
 
-# The same as types, which the decoder holds the Pod against.
+# The same bounds as types, which the decoder enforces.
 Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
-Containers: TypeAlias = Annotated[list[T], Meta(max_length=CONTAINERS)]
-Tolerations: TypeAlias = Annotated[list[T], Meta(max_length=TOLERATIONS)]
-References: TypeAlias = Annotated[list[T], Meta(max_length=REFERENCES)]
-Amounts: TypeAlias = Annotated[dict[Text, T], Meta(max_length=RESOURCE_NAMES)]
+ContainerList: TypeAlias = Annotated[list[T], Meta(max_length=CONTAINERS)]
+TolerationList: TypeAlias = Annotated[list[T], Meta(max_length=TOLERATIONS)]
+ReferenceList: TypeAlias = Annotated[list[T], Meta(max_length=REFERENCES)]
+AmountMap: TypeAlias = Annotated[dict[Text, T], Meta(max_length=RESOURCE_NAMES)]

@@ -1,7 +1,7 @@
 """JSON that is nested deeper than the decoder follows, or holds more than it should decode.
 
-The API server accepts 10,000 levels, such as in `metadata.managedFields`. Nothing that deep is read here, so it must
-not keep the rest from being read.
+The API server accepts 10,000 levels, for example in `metadata.managedFields`. The webhook reads nothing at that depth,
+so it drops those levels and decodes the rest.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Final
 
 from webhook.api import bounds
 
-# What comes before a bracket (neither brackets nor strings, and whole strings), and the bracket.
+# The text before a bracket (whole strings, and anything but brackets), and the bracket.
 _NEXT: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
 _OPENING: Final = frozenset(b"[{")
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -20,7 +20,7 @@ class TooManyError(ValueError):
     """There are more values than anybody looks through."""
 
 
-def shallow(text: bytes | bytearray, levels: int = bounds.NESTING) -> bytes:
+def prune(text: bytes | bytearray, levels: int = bounds.NESTING) -> bytes:
     """Return the JSON with null in place of each list and object below that many levels.
 
     What is not valid JSON does not become so. TooManyError for more than `bounds.VALUES` lists and objects.

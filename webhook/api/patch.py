@@ -1,7 +1,7 @@
-"""JSON Patch (RFC 6902) and JSON Pointer (RFC 6901): changes to operations that always apply.
+"""JSON Patch (RFC 6902) and JSON Pointer (RFC 6901): turns changes into operations that always apply.
 
-A patch that fails to apply is an error 500 for the user which no failurePolicy covers, so a parent that the
-object lacks (absent or null) is added first, in one operation with all that goes into it.
+A patch that fails to apply is an error 500 for the user, and no failurePolicy covers it. So a parent that the object
+lacks (absent or null) is added first, in one operation with everything that goes into it.
 """
 
 from collections.abc import Collection, Iterable
@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
-class Value(Protocol):
-    """What a patch needs of a Change."""
+class Assignment(Protocol):
+    """The part of a Change that a patch needs."""
 
     @property
     def path(self) -> str:
@@ -23,7 +23,7 @@ class Value(Protocol):
 
 
 class Operation(Struct, frozen=True, gc=False):
-    """One operation of a JSON Patch; `add` also replaces what is there."""
+    """One operation of a JSON Patch; `add` also replaces an existing value."""
 
     op: str
     path: str
@@ -31,17 +31,17 @@ class Operation(Struct, frozen=True, gc=False):
 
 
 def escape(name: str) -> str:
-    """`name` as one step of a JSON Pointer."""
+    """Return `name` as one step of a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1") if "/" in name or "~" in name else name
 
 
 def unescape(step: str) -> str:
-    """The name that one step of a JSON Pointer stands for."""
+    """Return the name that one step of a JSON Pointer stands for."""
     return step.replace("~1", "/").replace("~0", "~")
 
 
-def build(changes: Iterable[Value], missing: Collection[str]) -> list[Operation]:
-    """The operations that make the changes; `missing` has the pointers of the parents that the object lacks."""
+def build(changes: Iterable[Assignment], missing: Collection[str]) -> list[Operation]:
+    """Return the operations that make the changes; `missing` has the pointers of parents that the object lacks."""
     operations: list[Operation] = []
     added: dict[str, Any] = {}  # pointer -> the value of an `add` above, still being filled
 

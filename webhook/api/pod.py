@@ -1,7 +1,7 @@
-"""The part of a Pod that is read.
+"""The part of a Pod that the webhook reads.
 
-Every optional field may be null: mutating webhooks see objects before validation, and Go writes nil so. Unknown fields
-are skipped and never written back; a patch touches only what changes.
+Every optional field may be null: mutating webhooks see objects before validation, and Go writes nil as null. The
+decoder skips unknown fields, and a patch touches only what changes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,17 +10,17 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from webhook.api.bounds import Amounts, Containers, References, Text, Tolerations
+from webhook.api.bounds import AmountMap, ContainerList, ReferenceList, Text, TolerationList
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
-from webhook.api.resources import NO_RESOURCES, Resources, decode_hook
+from webhook.api.resources import Resources, decode_hook
 from webhook.api.wire import Wire
 
-POD_LEVEL: Final = "/spec"  # the pointer of the Pod as a whole, where containers have their own
+POD_LEVEL: Final = "/spec"  # stands for the Pod as a whole where containers have their JSON Pointer
 
 
 class Container(Wire, frozen=True):
-    """A container of either list."""
+    """An app container or an init container."""
 
     name: Text | None = None
     resources: Resources | None = None
@@ -28,17 +28,17 @@ class Container(Wire, frozen=True):
 
     @property
     def requests(self) -> ResourceList:
-        """Its requests, empty when absent."""
+        """The requests, empty when absent."""
         return (self.resources and self.resources.requests) or EMPTY
 
     @property
     def limits(self) -> ResourceList:
-        """Its limits, empty when absent."""
+        """The limits, empty when absent."""
         return (self.resources and self.resources.limits) or EMPTY
 
 
 class Toleration(Wire, frozen=True):
-    """A toleration; `identity` is what Kubernetes compares."""
+    """A toleration."""
 
     key: Text | None = None
     operator: Text | None = None
@@ -48,12 +48,12 @@ class Toleration(Wire, frozen=True):
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """Key, operator, value, effect, with the API's defaults filled in."""
+        """What Kubernetes compares: key, operator, value and effect, with the API's defaults filled in."""
         return (self.key or "", self.operator or "Equal", self.value or "", self.effect or "")
 
 
 class AffinityTerm(Wire, frozen=True):
-    """A pod (anti)affinity term, as far as the CrossNamespacePodAffinity scope looks at it."""
+    """A pod (anti)affinity term: the fields that the CrossNamespacePodAffinity scope reads."""
 
     namespaces: list[str] | None = None
     namespace_selector: dict[str, Any] | None = None
@@ -68,8 +68,8 @@ class WeightedAffinityTerm(Wire, frozen=True):
 class PodAffinity(Wire, frozen=True):
     """`podAffinity` or `podAntiAffinity`."""
 
-    required_during_scheduling_ignored_during_execution: References[AffinityTerm] | None = None
-    preferred_during_scheduling_ignored_during_execution: References[WeightedAffinityTerm] | None = None
+    required_during_scheduling_ignored_during_execution: ReferenceList[AffinityTerm] | None = None
+    preferred_during_scheduling_ignored_during_execution: ReferenceList[WeightedAffinityTerm] | None = None
 
 
 class Affinity(Wire, frozen=True):
@@ -82,24 +82,24 @@ class Affinity(Wire, frozen=True):
 class PodSpec(Wire, frozen=True):
     """`spec` of a Pod."""
 
-    app_containers: Containers[Container] | None = msgspec.field(default=None, name="containers")
-    init_containers: Containers[Container] | None = None
+    app_containers: ContainerList[Container] | None = msgspec.field(default=None, name="containers")
+    init_containers: ContainerList[Container] | None = None
     resources: Resources | None = None
-    overhead: Amounts[Quantity] | None = None
-    tolerations: Tolerations[Toleration] | None = None
-    resource_claims: References[msgspec.Raw] | None = None
+    overhead: AmountMap[Quantity] | None = None
+    tolerations: TolerationList[Toleration] | None = None
+    resource_claims: ReferenceList[msgspec.Raw] | None = None
     active_deadline_seconds: int | None = None
     priority_class_name: Text | None = None
     affinity: Affinity | None = None
 
     @property
     def containers(self) -> list[Container]:
-        """The app containers; none where Go has written null."""
+        """The app containers, empty when null."""
         return self.app_containers or []
 
 
 class OwnerReference(Wire, frozen=True):
-    """An owner; the controlling one created the Pod."""
+    """An owner of the Pod; the controlling one created it."""
 
     kind: Text | None = None
     controller: bool | None = None
@@ -114,15 +114,15 @@ class ObjectMeta(Wire, frozen=True):
     resource_version: Text | None = None
     labels: dict[str, str | None] | None = None
     annotations: dict[str, str | None] | None = None
-    owner_references: References[OwnerReference] | None = None
+    owner_references: ReferenceList[OwnerReference] | None = None
 
 
 class ContainerStatus(Wire, frozen=True):
-    """What the kubelet says a container has, and was allocated, while its Pod is resized."""
+    """The actual and allocated resources of a container, as the kubelet reports them during a resize."""
 
     name: Text | None = None
     resources: Resources | None = None
-    allocated_resources: Amounts[Quantity] | None = None
+    allocated_resources: AmountMap[Quantity] | None = None
 
 
 class PodCondition(Wire, frozen=True):
@@ -133,22 +133,22 @@ class PodCondition(Wire, frozen=True):
 
 
 class PodStatus(Wire, frozen=True):
-    """`status` of a Pod; on CREATE whatever stands there is the user's, and reset later."""
+    """`status` of a Pod; on CREATE it comes from the user, and the API server resets it later."""
 
     phase: Text | None = None
     qos_class: Text | None = None
-    conditions: References[PodCondition] | None = None
-    container_statuses: Containers[ContainerStatus] | None = None
-    init_container_statuses: Containers[ContainerStatus] | None = None
+    conditions: ReferenceList[PodCondition] | None = None
+    container_statuses: ContainerList[ContainerStatus] | None = None
+    init_container_statuses: ContainerList[ContainerStatus] | None = None
 
     @property
-    def is_over(self) -> bool:
-        """Whether the Pod has ended, and takes no compute any more."""
+    def has_ended(self) -> bool:
+        """Whether the Pod has ended and no longer uses compute."""
         return self.phase in ("Failed", "Succeeded")
 
     @property
     def is_resize_infeasible(self) -> bool:
-        """Whether the kubelet cannot do the resize that was asked for."""
+        """Whether the kubelet cannot do the requested resize."""
         pending = (condition for condition in self.conditions or () if condition.type == "PodResizePending")
         return any(condition.reason == "Infeasible" for condition in pending)
 
@@ -188,20 +188,15 @@ def decode_new(data: bytes | msgspec.Raw) -> Pod:
 
 
 def containers(pod: Pod) -> Iterator[tuple[str, Container]]:
-    """Each container with its JSON Pointer: the app containers, then init containers and native sidecars."""
+    """Yield each container with its JSON Pointer: app containers, then init containers and native sidecars."""
     for index, container in enumerate(pod.spec.containers):
         yield f"/spec/containers/{index}", container
     for index, container in enumerate(pod.spec.init_containers or ()):
         yield f"/spec/initContainers/{index}", container
 
 
-def is_init(pointer: str) -> bool:
-    """Whether the pointer is that of an init container or native sidecar."""
-    return pointer.startswith("/spec/initContainers/")
-
-
 def with_resources(pod: Pod, changed: Mapping[str, Resources]) -> Pod:
-    """The Pod with other resources at these pointers: of a container, or `/spec` for the Pod as a whole."""
+    """Return the Pod with new resources at these pointers: of a container, or `/spec` for the Pod as a whole."""
     if not changed:
         return pod
     fresh = [_with(container, changed.get(pointer)) for pointer, container in containers(pod)]
@@ -217,8 +212,3 @@ def with_resources(pod: Pod, changed: Mapping[str, Resources]) -> Pod:
 
 def _with(container: Container, resources: Resources | None) -> Container:
     return container if resources is None else replace(container, resources=resources)
-
-
-def pod_resources(pod: Pod) -> Resources:
-    """`spec.resources`, empty when absent."""
-    return pod.spec.resources or NO_RESOURCES

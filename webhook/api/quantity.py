@@ -1,7 +1,7 @@
 """`resource.Quantity` of Kubernetes, exact: an integer number of nanos and the format it prints in.
 
-The rules are those of k8s.io/apimachinery `pkg/api/resource` (quantity.go, suffix.go, amount.go), the cap at
-2^63-1 and the verbatim echo of some inputs included. No float and no Decimal takes part.
+The rules are those of k8s.io/apimachinery `pkg/api/resource` (quantity.go, suffix.go, amount.go), including the cap at
+2^63-1 and the verbatim echo of some inputs. The module uses neither float nor Decimal.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Format(Enum):
-    """How a Quantity prints: 12M, 12Mi or 12e6."""
+    """The format in which a Quantity prints: 12M, 12Mi or 12e6."""
 
     DECIMAL_SI = "DecimalSI"
     BINARY_SI = "BinarySI"
@@ -20,12 +20,12 @@ class Format(Enum):
 
 NANO: Final = 10**9  # nanos in one unit
 MAX_INT64: Final = 2**63 - 1
-LONGEST: Final = 4096  # characters of a text; CPython converts no more than 4300 digits
-# Digits before the point up to which a number is exact. Kubernetes computes with any number of them; a larger one is
-# larger than any that is exact, and as large as any other, here.
+MAX_LENGTH: Final = 4096  # characters of a text; CPython converts no more than 4300 digits
+# Digits before the point up to which a number is exact. Kubernetes computes with any number of digits. Here all larger
+# numbers are equal, and larger than any exact one.
 EXACT_DIGITS: Final = 512
 BEYOND: Final = 10**EXACT_DIGITS * NANO  # nanos of a number with more digits
-LONGEST_SHOWN: Final = 100  # characters of a text in a message
+MAX_SHOWN_LENGTH: Final = 100  # characters of a text in a message
 
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _DECIMAL_SUFFIX: Final = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
@@ -41,32 +41,32 @@ _ACCEPTED: Final = (
 
 
 class QuantityError(ValueError):
-    """A text is no Kubernetes quantity; the message quotes it and says what would be one."""
+    """A text that is not a valid quantity; the message quotes it and says what is accepted."""
 
     def __init__(self, text: str, reason: str = f"not a quantity; write {_ACCEPTED}") -> None:
-        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+        shown = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
         super().__init__(f"{shown!r} is {reason}")
 
 
 class Quantity:
-    """An immutable amount; equality and order are by value, whatever the formats."""
+    """An immutable amount; equality and order compare values, not formats."""
 
     __slots__ = ("_scale", "_text", "format", "nano")
 
     nano: int
     format: Format
-    _text: str | None  # what it prints as: the input echoed, or the canonical form once asked for
+    _text: str | None  # what it prints as: the echoed input, or the canonical form once computed
     _scale: int  # the power of ten of the last digit of an echoed input
 
     def __init__(self, nano: int, format: Format = Format.DECIMAL_SI, text: str | None = None, scale: int = 0) -> None:
-        """An amount of `nano` billionths, printed as `text`, else in `format`."""
+        """Create an amount of `nano` billionths that prints as `text`, else in `format`."""
         self.nano = nano
         self.format = format
         self._text = text
         self._scale = scale
 
     def __str__(self) -> str:
-        """The text Kubernetes prints: the input where it counts as canonical, else the canonical form."""
+        """Return the text that Kubernetes prints: the input where it counts as canonical, else the canonical form."""
         if self._text is None:
             self._text = _canonical(self.nano, self.format)
         return self._text
@@ -77,7 +77,7 @@ class Quantity:
     def __eq__(self, other: object) -> bool:
         return self.nano == other.nano if isinstance(other, Quantity) else NotImplemented
 
-    # All four are spelled out, for they are on the path of every Pod and total_ordering costs three times as much.
+    # All four are spelled out: every Pod needs them, and total_ordering costs three times as much.
     def __lt__(self, other: "Quantity") -> bool:
         return self.nano < other.nano
 
@@ -94,27 +94,26 @@ class Quantity:
         return hash(self.nano)
 
     def __bool__(self) -> bool:
-        """False for zero."""
         return self.nano != 0
 
     @property
     def identity(self) -> tuple[str, Format, int]:
-        """What tells it from every other, of the same value too: what it prints as, alone and in a sum."""
+        """The key that differs between amounts of the same value that print differently, alone or in a sum."""
         return str(self), self.format, self._scale
 
     def __add__(self, other: "Quantity") -> "Quantity":
-        """The sum, in the format of the left operand unless that is zero."""
+        """Return the sum, in the format of the left operand unless that is zero."""
         return Quantity(self.nano + other.nano, self.format if self.nano else other.format)
 
     def __sub__(self, other: "Quantity") -> "Quantity":
-        """The difference, in the format of the left operand unless that is zero."""
+        """Return the difference, in the format of the left operand unless that is zero."""
         return Quantity(self.nano - other.nano, self.format if self.nano else other.format)
 
     def __neg__(self) -> "Quantity":
         return Quantity(-self.nano, self.format)
 
     def round_up(self, scale: int) -> "Quantity":
-        """Rounded away from zero to a multiple of 10^scale; -3 is what API defaulting does."""
+        """Round away from zero to a multiple of 10^scale; API defaulting uses -3."""
         if scale <= -9:
             return self
         unit = 10 ** (scale + 9)
@@ -123,28 +122,18 @@ class Quantity:
             return self
         return Quantity(rounded, self.format)
 
-    @property
-    def value(self) -> int:
-        """Whole units, rounded away from zero."""
-        return _away_from_zero(self.nano, NANO)
-
-    @property
-    def milli_value(self) -> int:
-        """Thousandths, rounded away from zero."""
-        return _away_from_zero(self.nano, NANO // 1000)
-
 
 ZERO: Final = Quantity(0)
 
 
 def parse(text: str) -> Quantity:
-    """Return the Quantity that `text` stands for; QuantityError where Kubernetes accepts no such text."""
-    return (_memoised if len(text) <= LONGEST_SHOWN else _parse)(text)
+    """Return the Quantity that `text` stands for; raise QuantityError where Kubernetes does not accept it."""
+    return (_memoised if len(text) <= MAX_SHOWN_LENGTH else _parse)(text)
 
 
 def _parse(text: str) -> Quantity:
-    if len(text) > LONGEST:
-        raise QuantityError(text, f"too long; at most {LONGEST} characters are accepted")
+    if len(text) > MAX_LENGTH:
+        raise QuantityError(text, f"too long; at most {MAX_LENGTH} characters are accepted")
     match = _SYNTAX.fullmatch(text)
     if match is None or text == "":
         raise QuantityError(text)
@@ -170,7 +159,7 @@ def _whole_digits(whole: str, fraction: str, exponent: int) -> int:
 
 
 def from_json(value: object) -> Quantity:
-    """As `Quantity.UnmarshalJSON`: a text trimmed of blanks, a bare number, or null for zero."""
+    """Decode as `Quantity.UnmarshalJSON` does: a text trimmed of blanks, a bare number, or null for zero."""
     if isinstance(value, str):
         return parse(value.strip(" "))
     if value is None:
@@ -181,7 +170,7 @@ def from_json(value: object) -> Quantity:
 
 
 def _reads_no_digits(match: re.Match[str], exponent: int) -> bool:
-    """Whether apimachinery takes a suffix without a number for zero: on its fast path alone."""
+    """Return whether apimachinery reads a suffix without a number as zero: only its fast path does."""
     return exponent <= 40 if match["binary"] else exponent >= -9
 
 
@@ -192,14 +181,14 @@ def _format(match: re.Match[str]) -> Format:
 
 
 def _exponent(match: re.Match[str]) -> int:
-    """The power of ten that the suffix stands for, or of two for a binary one."""
+    """Return the power of ten that the suffix stands for, or of two for a binary suffix."""
     if match["binary"]:
         return _BINARY[match["binary"]]
     return int(match["exponent"]) if match["exponent"] else _DECIMAL[match["decimal"]]
 
 
 def _decimal(whole: str, fraction: str, exponent: int) -> tuple[int, Format | None, int | None]:
-    """Nanos rounded up, a format other than the input's, and the power of the last digit of an input that is echoed."""
+    """Return the nanos rounded up, the format if not the input's, and the last digit's power if the input is echoed."""
     digits, scale = whole + fraction, exponent - len(fraction)
     fits = len(digits) <= 18 and scale >= -9  # what apimachinery keeps in an int64
     echoed = fits and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
@@ -207,14 +196,14 @@ def _decimal(whole: str, fraction: str, exponent: int) -> tuple[int, Format | No
 
 
 def _nanos(amount: int, shift: int) -> int:
-    """amount x 10^shift, rounded up: what is not zero never becomes zero."""
+    """Return amount x 10^shift, rounded up: a nonzero amount never becomes zero."""
     if shift >= 0:
         return amount * int(10**shift)
-    return _away_from_zero(amount, 10**-shift) if -shift <= LONGEST else 1
+    return _away_from_zero(amount, 10**-shift) if -shift <= MAX_LENGTH else 1
 
 
 def _binary(whole: str, fraction: str, exponent: int) -> tuple[int, Format | None, int | None]:
-    """As _decimal; what apimachinery does not keep in an int64 is capped there."""
+    """Return the same as _decimal; an amount that apimachinery cannot keep in an int64 is capped."""
     nano = _away_from_zero((int(whole + fraction) << exponent) * NANO, 10 ** len(fraction))
     if not fraction and len(whole) + exponent * 3 // 10 <= 14:
         return nano, None, 0 if int(whole) & 7 else None
@@ -227,9 +216,9 @@ def _away_from_zero(number: int, unit: int) -> int:
 
 
 def _canonical(nano: int, format: Format) -> str:
-    """No fraction, and the largest suffix that leaves a whole number before it.
+    """Print without a fraction, with the largest suffix that leaves a whole number before it.
 
-    From 10^21 and 2^70 on there is no such suffix, and apimachinery (up to 0.37 at least) prints none.
+    From 10^21 and 2^70 on there is no suffix for this, and apimachinery (at least up to 0.37) prints none.
     """
     if nano == 0:
         return "0"

@@ -1,7 +1,7 @@
-"""ResourceList algebra: maps of resource names to quantities, and the kinds of names there are.
+"""Arithmetic on ResourceLists (maps of resource names to quantities), and the kinds of resource names.
 
 The operations are those of k8s.io/apiserver `pkg/quota/v1/resources.go` and k8s.io/component-helpers
-`resource/helpers.go`: an absent name is not a zero, and a sum keeps the format of its first operand.
+`resource/helpers.go`: an absent name is not zero, and a sum keeps the format of its first operand.
 """
 
 import re
@@ -16,7 +16,7 @@ ResourceList: TypeAlias = Mapping[str, Quantity]
 EMPTY: Final[ResourceList] = {}
 NATIVE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 HUGEPAGES: Final = "hugepages-"
-LONGEST_NAME: Final = 253 + 1 + 63  # of a resource
+MAX_NAME_LENGTH: Final = 253 + 1 + 63  # of a resource
 DEVICE_CLASS: Final = "deviceclass.resource.kubernetes.io/"
 _DNS_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED_NAME: Final = re.compile(
@@ -25,16 +25,16 @@ _QUALIFIED_NAME: Final = re.compile(
 
 
 def is_qualified_name(name: str) -> bool:
-    """Whether Kubernetes takes `name` as a label key, toleration key or resource name: [DNS subdomain/]name."""
+    """Return whether Kubernetes accepts `name` as a label or toleration key or resource name: [DNS subdomain/]name."""
     return _QUALIFIED_NAME.fullmatch(name) is not None
 
 
 def is_extended(name: str) -> bool:
-    """Whether `name` is an extended resource: a GPU, a MIG slice, a TPU, any vendor's countable device.
+    """Return whether `name` is an extended resource: a GPU, a MIG slice, a TPU, any vendor's countable device.
 
-    As IsExtendedResourceName in kubernetes `pkg/apis/core/v1/helper/helpers.go`.
+    The rule is IsExtendedResourceName in kubernetes `pkg/apis/core/v1/helper/helpers.go`.
     """
-    return len(name) <= LONGEST_NAME and _is_extended(name)
+    return len(name) <= MAX_NAME_LENGTH and _is_extended(name)
 
 
 @lru_cache(maxsize=1024)
@@ -48,12 +48,12 @@ def _is_extended(name: str) -> bool:
 
 
 def is_device(name: str) -> bool:
-    """Whether devices are asked for by this name: an extended resource, or a class of dynamic resource allocation."""
+    """Return whether the name requests devices: an extended resource, or a class of dynamic resource allocation."""
     return is_extended(name) or (name.startswith(DEVICE_CLASS) and is_qualified_name(name))
 
 
 def page_size(name: str) -> int:
-    """The nanobytes of one page of a `hugepages-SIZE`; 0 where the name has no size, or none in whole bytes."""
+    """Return the nanobytes of one page of `hugepages-SIZE`; 0 where the name has no size in whole bytes."""
     try:
         size = parse(name.removeprefix(HUGEPAGES)).nano if name.startswith(HUGEPAGES) else 0
     except QuantityError:
@@ -62,39 +62,39 @@ def page_size(name: str) -> int:
 
 
 def unit(name: str) -> int:
-    """The nanos that no amount of the resource is cut finer than: a milli of cpu, a page, a byte, a device."""
+    """Return the smallest amount of the resource in nanos: a thousandth of a cpu, a page, a byte, a device."""
     return NANO // 1000 if name == "cpu" else page_size(name) or NANO
 
 
-def whole(name: str, nano: int) -> int:
-    """The nanos rounded down to whole units of the resource."""
+def round_down(name: str, nano: int) -> int:
+    """Return the nanos rounded down to whole units of the resource."""
     return nano // unit(name) * unit(name)
 
 
 def add(left: ResourceList, right: ResourceList) -> ResourceList:
-    """The sum by name; a name of one operand is taken over."""
+    """Return the sum by name; a name that only one operand has keeps its value."""
     if not left or not right:
         return left or right
     return {**left, **{name: left[name] + value if name in left else value for name, value in right.items()}}
 
 
 def maximum(left: ResourceList, right: ResourceList) -> ResourceList:
-    """The larger value by name; a name of one operand is taken over."""
+    """Return the larger value by name; a name that only one operand has keeps its value."""
     if not left or not right:
         return left or right
     return {**left, **{name: value for name, value in right.items() if name not in left or value > left[name]}}
 
 
 def subtract(left: ResourceList, right: ResourceList) -> ResourceList:
-    """The difference for each name of `left`."""
+    """Return the difference for each name of `left`."""
     return {name: value - right[name] if name in right else value for name, value in left.items()}
 
 
 def only(resources: ResourceList, names: Collection[str]) -> ResourceList:
-    """The entries that `names` holds."""
+    """Return the entries whose names are in `names`."""
     return {name: value for name, value in resources.items() if name in names}
 
 
 def text(resources: ResourceList, names: Iterable[str]) -> str:
-    """`name=value` for each of `names`, joined by commas as the API server prints them."""
+    """Return `name=value` for each of `names`, joined by commas as the API server prints them."""
     return ",".join(f"{name}={resources.get(name, ZERO)}" for name in names)

@@ -1,4 +1,4 @@
-"""A ResourceQuota, as far as a Pod is checked against it."""
+"""The part of a ResourceQuota that Pods are checked against."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -7,7 +7,7 @@ from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.wire import Wire
 
-Charges: TypeAlias = Mapping[str, ResourceList]  # name of a quota -> what one Pod takes of it
+Charges: TypeAlias = Mapping[str, ResourceList]  # name of a quota -> what one Pod is charged
 
 
 class ScopeRequirement(Wire, frozen=True):
@@ -33,7 +33,7 @@ class QuotaMeta(Wire, frozen=True):
 
 
 class QuotaSpec(Wire, frozen=True):
-    """`spec` of a ResourceQuota; `hard` there is a wish, only `status.hard` is enforced."""
+    """`spec` of a ResourceQuota; its `hard` is only desired, Kubernetes enforces `status.hard`."""
 
     hard: dict[str, Quantity] | None = None
     scopes: list[str] | None = None
@@ -41,7 +41,7 @@ class QuotaSpec(Wire, frozen=True):
 
 
 class QuotaStatus(Wire, frozen=True):
-    """`status` of a ResourceQuota: what is enforced, and what is used of it."""
+    """`status` of a ResourceQuota: the enforced amounts, and their use."""
 
     hard: dict[str, Quantity] | None = None
     used: dict[str, Quantity] | None = None
@@ -61,17 +61,17 @@ class ResourceQuota(Wire, frozen=True):
 
     @property
     def hard(self) -> ResourceList:
-        """What is enforced."""
+        """The enforced amounts, empty when absent."""
         return (self.status and self.status.hard) or EMPTY
 
     @property
     def used(self) -> ResourceList:
-        """What is charged already."""
+        """The amounts already charged, empty when absent."""
         return (self.status and self.status.used) or EMPTY
 
     @property
     def scopes(self) -> Sequence[ScopeRequirement]:
-        """What a Pod must be for this quota to count it: `spec.scopes` and `spec.scopeSelector`, all of them."""
+        """The scopes that a Pod must all match for this quota to count it: `spec.scopes` and `spec.scopeSelector`."""
         if self.spec is None or not (self.spec.scopes or self.spec.scope_selector):
             return ()
         scopes, selector = self.spec.scopes, self.spec.scope_selector

@@ -1,4 +1,4 @@
-"""The `resources` of a container, or of a Pod as a whole, and how they are decoded."""
+"""The `resources` of a container or of a Pod as a whole, and their decoder."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,29 +8,29 @@ import msgspec
 from msgspec import Struct
 
 from webhook.api import quantity
-from webhook.api.bounds import Amounts
+from webhook.api.bounds import AmountMap
 from webhook.api.quantity import Quantity, QuantityError
 from webhook.api.resource_list import EMPTY, ResourceList
 
-LARGEST_MEMOISED: Final = 2048  # bytes of a block of `resources`; an ordinary one has 200
+MAX_MEMOISED_BYTES: Final = 2048  # bytes of a block of `resources`; an ordinary one has 200
 
 
 class Resources:
-    """`resources` of a container, or of the Pod as a whole; immutable, and cheap as part of the key of a memo.
+    """`resources` of a container or of the Pod as a whole: immutable, and cheap to hash as part of a cache key.
 
-    Clusters repeat themselves: the same few blocks come with every Pod of a task, so those from the wire are shared.
+    All Pods of a task have the same few blocks, so decoded blocks are shared.
     """
 
     __slots__ = ("_hash", "_key", "limits", "requests")
 
     requests: Mapping[str, Quantity] | None
     limits: Mapping[str, Quantity] | None
-    _key: tuple[object, ...]  # made when it is first compared
+    _key: tuple[object, ...]  # computed at the first comparison
 
     def __init__(
         self, requests: Mapping[str, Quantity] | None = None, limits: Mapping[str, Quantity] | None = None
     ) -> None:
-        """Take the two maps; None is an absent map, or null."""
+        """Keep the two maps; None stands for an absent map or null."""
         self.requests = requests
         self.limits = limits
 
@@ -43,15 +43,15 @@ class Resources:
 
     @property
     def size(self) -> int:
-        """The characters of its names and amounts."""
+        """The number of characters in its names and quantities."""
         sides = (self.requests or EMPTY, self.limits or EMPTY)
         return sum(len(name) + len(str(value)) for side in sides for name, value in side.items())
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from every other: 1000m and 1 do not stand for each other in what people read.
+        """The key for equality and hash: 1000m differs from 1, because people read the text.
 
-        An absent map is not an empty one: a patch has to add it.
+        An absent map differs from an empty one: a patch has to add it.
         """
         try:
             return self._key
@@ -81,23 +81,23 @@ NO_RESOURCES: Final = Resources()
 
 
 def decode_hook(kind: type, value: object) -> object:
-    """msgspec's hook for our own types on the wire; floats reach it as their text."""
+    """Decode Resources and Quantity as a msgspec `dec_hook`; floats arrive as their text."""
     if kind is Resources:
         block = _encode(value)
-        return (_memoised if len(block) <= LARGEST_MEMOISED else _resources)(block)
+        return (_memoised if len(block) <= MAX_MEMOISED_BYTES else _resources)(block)
     if kind is Quantity:
         return quantity.from_json(value)
     raise NotImplementedError(kind)
 
 
-class _Block(Struct):
-    requests: Amounts[Any] | None = None
-    limits: Amounts[Any] | None = None
+class _WireResources(Struct):
+    requests: AmountMap[Any] | None = None
+    limits: AmountMap[Any] | None = None
 
 
 def _resources(block: bytes) -> Resources:
     try:
-        found = _decode_block(block)
+        found = _decode_wire(block)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         raise ValueError(f"{where.strip('.`')}: {what}" if where else what) from error
@@ -106,7 +106,7 @@ def _resources(block: bytes) -> Resources:
 
 _memoised: Final = lru_cache(maxsize=1024)(_resources)
 _encode: Final = msgspec.json.Encoder().encode
-_decode_block: Final = msgspec.json.Decoder(_Block, float_hook=str).decode
+_decode_wire: Final = msgspec.json.Decoder(_WireResources, float_hook=str).decode
 
 
 def _quantities(side: str, values: dict[str, Any] | None) -> dict[str, Quantity] | None:

@@ -1,7 +1,7 @@
-"""What Kubernetes objects have in common as JSON."""
+"""The base of all Kubernetes objects in JSON."""
 
 from msgspec import Struct
 
 
 class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
-    """A Kubernetes object as JSON: camelCase names, absent fields left out."""
+    """A Kubernetes object in JSON: camelCase names, absent fields omitted."""

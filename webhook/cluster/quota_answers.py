@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from webhook.api.nesting import shallow
+from webhook.api.nesting import prune
 from webhook.api.resource_quota import QuotaMeta, ResourceQuota
 from webhook.api.resources import decode_hook
 from webhook.api.wire import Wire
@@ -154,7 +154,7 @@ def _decoded(decode: Callable[[bytes], T], text: bytes) -> T:
         try:
             return decode(text)
         except RecursionError:
-            return decode(shallow(text, DEPTH))
+            return decode(prune(text, DEPTH))
     except DECODE_ERRORS as error:
         raise ReadError(f"the answer cannot be read: {_short(error)}") from error
 

@@ -1,1 +1,1 @@
-"""Whose Pod it is: the task, project, and domain that Flyte made it for."""
+"""Identifies the task, project, and domain that Flyte made a Pod for."""

@@ -1,6 +1,6 @@
 """Project and domain from the name of a namespace, which flyteadmin makes of them by a template.
 
-v1 flyteadmin `pkg/runtime/namespace_config_provider.go`; the template, unlike labels, is out of a task author's reach.
+Source: v1 flyteadmin `pkg/runtime/namespace_config_provider.go`. A task author can set labels, but not the template.
 """
 
 import re
@@ -10,23 +10,23 @@ from typing import Final
 
 PROJECT: Final = "{{ project }}"
 DOMAIN: Final = "{{ domain }}"
-LONGEST: Final = 63  # characters that a namespace may have: it is a DNS label
+MAX_NAMESPACE_LENGTH: Final = 63  # characters that a namespace may have: it is a DNS label
 _PLACEHOLDER: Final = re.compile(f"({re.escape(PROJECT)}|{re.escape(DOMAIN)})")
 
 
 @dataclass(frozen=True, slots=True)
-class NamespaceMapping:
-    """How namespaces are named; the defaults are those of flyteadmin."""
+class NamespacePattern:
+    """The template and domains that namespaces are named by; the defaults are those of flyteadmin."""
 
     template: str = f"{PROJECT}-{DOMAIN}"
     domains: tuple[str, ...] = ("development", "staging", "production")
 
     def read(self, namespace: str) -> tuple[str, str]:
-        """Project and domain, each empty where the namespace does not tell.
+        """Return project and domain, each empty where the namespace does not contain it.
 
-        Where two domains fit, the longer one is meant: x-pre-production is domain pre-production, not production.
+        Where two domains match, the longer one wins: x-pre-production is domain pre-production, not production.
         """
-        found = _memoised if len(namespace) <= LONGEST else _read
+        found = _memoised if len(namespace) <= MAX_NAMESPACE_LENGTH else _read
         return found(namespace, self.template, self.domains)
 
 

@@ -17,7 +17,7 @@ from webhook.admission.wire import BadReviewError, Request
 from webhook.api.pod import Pod, containers, decode
 from webhook.api.resource_list import text
 from webhook.cluster.ledger import Ledger
-from webhook.flyte.task import Task, is_flytes
+from webhook.flyte.task import Task, is_flyte_pod
 from webhook.offline import manifests
 from webhook.offline.manifests import Manifest
 from webhook.policy.model import Policy
@@ -43,7 +43,7 @@ class Report:
         A Pod that is not Flyte's, and a request that the webhook does not review, is ignored. In report-only modes it
         begins with "would be ".
         """
-        if not self.request.problem and (self.request.pod is None or not is_flytes(self.request.pod)):
+        if not self.request.problem and (self.request.pod is None or not is_flyte_pod(self.request.pod)):
             return "ignored"
         decided = outcome(self.decision)
         word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"

@@ -1,1 +1,1 @@
-"""The policy file: what it may say, what is wrong with it, and what it means for a task."""
+"""The policy file: its schema, its errors and warnings, and the settings that it gives each task."""

@@ -1,20 +1,20 @@
-"""From the checked content of a policy file to the Policy that decides: Kubernetes' names, values with their place."""
+"""Compiles the checked content of a policy file into a Policy: Kubernetes' names, and values with their line."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from webhook.api import pod
 from webhook.api.resource_list import DEVICE_CLASS
-from webhook.flyte.namespace import NamespaceMapping
+from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
-from webhook.policy.model import GPU, Amount, Devices, Exemption, Layer, Policy, Scope
+from webhook.policy.model import GPU, Amount, Devices, Exemption, Layer, Policy, TaskScope
 from webhook.policy.schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
-from webhook.policy.settings import VERDICTS, Creator, Tolerations, Verdicts
-from webhook.policy.values import SPELLINGS, Amounts, Toleration
+from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, TolerationSettings
+from webhook.policy.values import SPELLINGS, AmountsField, Toleration
 from webhook.policy.yaml_text import Document, Path
 
-# Accelerators of Flyte 2 (flytek8s/config/config.go), what device plugins call a GPU besides, and the device classes
-# of the vendors' drivers for dynamic resource allocation.
+# Accelerators of Flyte 2 (flytek8s/config/config.go), other names that device plugins give a GPU, and the device
+# classes of the vendors' drivers for dynamic resource allocation.
 ACCELERATORS: Final = (
     "nvidia.com/gpu", "google.com/tpu", "aws.amazon.com/neuron", "amd.com/gpu", "habana.ai/gaudi",
 )  # fmt: skip
@@ -31,48 +31,47 @@ DEVICE_CLASSES: Final = frozenset(
         "gaudi.intel.com", "tpu.google.com", "neuron.aws.com",
     )
 )  # fmt: skip
-# MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which count no GPUs.
+# MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which do not count GPUs.
 GPU_PREFIXES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.", "nvidia.com/gpu-")
 
+# The keys of a block whose values are amounts.
+DEFAULT_KEYS: Final = ("defaults", "secondary_defaults")
+MAXIMUM_KEYS: Final = ("limits", "pod_limits")
 
-# The parts of a block that hold amounts.
-DEFAULTS: Final = ("defaults", "secondary_defaults")
-MAXIMA: Final = ("limits", "pod_limits")
 
-
-class Block(NamedTuple):
-    """Resources that the file states for some tasks or, as the platform's, for all, and where their parts stand."""
+class PolicyBlock(NamedTuple):
+    """Resources that the file states for some tasks or, as the platform's, for all, with their places in the file."""
 
     document: Document
     content: Override
     paths: Mapping[str, Path]  # of its keys
 
-    def amounts(self) -> Iterator[tuple[str, Amounts]]:
-        """Its parts that hold amounts, by key."""
-        for key in (*DEFAULTS, *MAXIMA):
+    def amounts(self) -> Iterator[tuple[str, AmountsField]]:
+        """Yield the parts that hold amounts, with their keys."""
+        for key in (*DEFAULT_KEYS, *MAXIMUM_KEYS):
             if amounts := getattr(self.content, key):
                 yield key, amounts
 
     def origin(self, key: str, *steps: str) -> str:
-        """`file:line` of a part, or of what stands in it."""
+        """Return `file:line` of a part, or of a key in it."""
         return origin(self.document, (*self.paths[key], *steps))
 
     @property
-    def scope(self) -> Scope:
-        """The tasks it is for."""
+    def scope(self) -> TaskScope:
+        """The tasks that the block applies to."""
         it = self.content
-        return Scope(it.domain or "", it.project or "", it.workflow or "", it.task or "")
+        return TaskScope(it.domain or "", it.project or "", it.workflow or "", it.task or "")
 
 
 def origin(document: Document, path: Path) -> str:
-    """`file:line` of the key at the path."""
+    """Return `file:line` of the key at the path."""
     return f"{document.file}:{document.problem(path, '', at_key=True).line}"
 
 
-def platform_block(document: Document, content: PolicyFile) -> Block:
-    """What holds for all tasks, in whichever of Flyte's shapes the file has it."""
+def platform_block(document: Document, content: PolicyFile) -> PolicyBlock:
+    """Return what applies to all tasks, from any of the shapes that Flyte has for it."""
     resources, path = _task_resources(content)
-    block = Override.model_construct(  # its values have been checked
+    block = Override.model_construct(  # the values are checked already
         defaults=resources.defaults,
         limits=resources.limits,
         secondary_defaults=content.secondary_defaults,
@@ -82,12 +81,12 @@ def platform_block(document: Document, content: PolicyFile) -> Block:
     )
     paths = {"defaults": (*path, "defaults"), "limits": (*path, "limits")}
     ours = ("secondary_defaults", "pod_limits", "resource_claims", "mode")
-    return Block(document, block, {**paths, **{key: (key,) for key in ours}})
+    return PolicyBlock(document, block, {**paths, **{key: (key,) for key in ours}})
 
 
-def override_block(document: Document, path: Path, content: Override) -> Block:
-    """What an override states."""
-    return Block(document, content, {key: (*path, key) for key in fields(Override)} | {"": path})
+def override_block(document: Document, path: Path, content: Override) -> PolicyBlock:
+    """Return the block of an override, or of a document of flytectl."""
+    return PolicyBlock(document, content, {key: (*path, key) for key in fields(Override)} | {"": path})
 
 
 def _task_resources(content: PolicyFile) -> tuple[TaskResources, Path]:
@@ -99,11 +98,11 @@ def _task_resources(content: PolicyFile) -> tuple[TaskResources, Path]:
     return content.task_resources or TaskResources(), ("task_resources",)
 
 
-def compiled(content: PolicyFile, platform: Block, overrides: Sequence[Block], digest: str) -> Policy:
-    """The policy of the file."""
+def compile_policy(content: PolicyFile, platform: PolicyBlock, overrides: Sequence[PolicyBlock], digest: str) -> Policy:
+    """Return the policy that the blocks and the rest of the file make."""
     document = platform.document
     k8s = k8s_of(content)
-    gpu = devices(k8s)
+    gpu = gpu_devices(k8s)
     return Policy(
         platform=_layer(platform, gpu),
         overrides={block.scope: _layer(block, gpu) for block in overrides},
@@ -111,7 +110,7 @@ def compiled(content: PolicyFile, platform: Block, overrides: Sequence[Block], d
         identification=_identification(content),
         tolerations=_tolerations(k8s),
         devices=gpu,
-        verdicts=_verdicts(content),
+        denial_codes=_verdicts(content),
         warnings=content.warnings,
         exemptions=tuple(_exemptions(document, content)),
         origins=_origins(document),
@@ -120,12 +119,12 @@ def compiled(content: PolicyFile, platform: Block, overrides: Sequence[Block], d
 
 
 def k8s_of(content: PolicyFile) -> K8s:
-    """`plugins.k8s`, or its defaults."""
+    """Return `plugins.k8s`, or its defaults."""
     return (content.plugins and content.plugins.k8s) or K8s()
 
 
-def devices(k8s: K8s) -> Devices:
-    """What `gpu` stands for."""
+def gpu_devices(k8s: K8s) -> Devices:
+    """Return the resources that `gpu` stands for."""
     configured = [it.resource_name for it in (k8s.accelerator_device_classes or {}).values() if it.resource_name]
     return Devices(
         k8s.gpu_resource_name,
@@ -135,14 +134,14 @@ def devices(k8s: K8s) -> Devices:
 
 
 def kubernetes_name(key: str, gpu: Devices) -> str:
-    """The name that Kubernetes has for a key of the file."""
+    """Return Kubernetes' name for a key of the file."""
     return gpu.name if key == GPU else SPELLINGS.get(key, key)
 
 
-def _layer(block: Block, gpu: Devices) -> Layer:
+def _layer(block: PolicyBlock, gpu: Devices) -> Layer:
     amounts = {key: _amounts(block, key, stated, gpu) for key, stated in block.amounts()}
     for key, stated in block.amounts():
-        if key in MAXIMA and (every_gpu := stated.get(GPU)) is not None:
+        if key in MAXIMUM_KEYS and (every_gpu := stated.get(GPU)) is not None:
             amounts[key][GPU] = Amount(every_gpu, block.origin(key, GPU))
     mode, claims = block.content.mode, block.content.resource_claims
     return Layer(
@@ -155,8 +154,8 @@ def _layer(block: Block, gpu: Devices) -> Layer:
     )
 
 
-def _amounts(block: Block, key: str, stated: Amounts, gpu: Devices) -> dict[str, Amount]:
-    """By Kubernetes' names."""
+def _amounts(block: PolicyBlock, key: str, stated: AmountsField, gpu: Devices) -> dict[str, Amount]:
+    """Return the stated amounts by Kubernetes' names."""
     return {
         kubernetes_name(name, gpu): Amount(value, block.origin(key, name))
         for name, value in stated.items()
@@ -165,15 +164,15 @@ def _amounts(block: Block, key: str, stated: Amounts, gpu: Devices) -> dict[str,
 
 
 def _identification(content: PolicyFile) -> Identification:
-    mapping = NamespaceMapping()
+    mapping = NamespacePattern()
     template = content.namespace_mapping.template if content.namespace_mapping else mapping.template
     domains = tuple(domain.id for domain in content.domains) if content.domains else mapping.domains
-    return Identification(NamespaceMapping(template, domains), content.project_domain_labels)
+    return Identification(NamespacePattern(template, domains), content.project_domain_labels)
 
 
-def _tolerations(k8s: K8s) -> Tolerations:
+def _tolerations(k8s: K8s) -> TolerationSettings:
     extended = k8s.add_tolerations_for_extended_resources
-    return Tolerations(
+    return TolerationSettings(
         by_resource=_by_resource(k8s),
         extended=None if extended is None else frozenset(extended),
         always=tuple(map(_toleration, k8s.default_tolerations or ())),
@@ -200,13 +199,13 @@ def _toleration(toleration: Toleration) -> pod.Toleration:
     )
 
 
-def _verdicts(content: PolicyFile) -> Verdicts:
+def _verdicts(content: PolicyFile) -> DenialCodes:
     verdicts = content.verdicts
     if verdicts is None:
-        return VERDICTS
-    return Verdicts(
-        fits_later={**VERDICTS.fits_later, **_codes(verdicts.fits_later)},
-        never_fits={**VERDICTS.never_fits, **_codes(verdicts.never_fits)},
+        return DEFAULT_DENIAL_CODES
+    return DenialCodes(
+        fits_later={**DEFAULT_DENIAL_CODES.fits_later, **_codes(verdicts.fits_later)},
+        never_fits={**DEFAULT_DENIAL_CODES.never_fits, **_codes(verdicts.never_fits)},
         retry_after_seconds=verdicts.retry_after_seconds,
     )
 
@@ -232,17 +231,17 @@ def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
         )
 
 
-# Sections whose values know their place themselves.
-NO_ORIGINS: Final = (
+# Sections whose values carry their own place.
+SECTIONS_WITHOUT_ORIGINS: Final = (
     "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "overrides", "exemptions",
 )  # fmt: skip
 
 
 def _origins(document: Document) -> dict[str, str]:
-    """Where keys stand that are no amounts, lists passed over: `plugins.k8s.resource-tolerations.nvidia.com/gpu`."""
+    """Return the lines of other keys, without list indexes: `plugins.k8s.resource-tolerations.nvidia.com/gpu`."""
     origins: dict[str, str] = {}
     for path in document.keys:
-        if path[0] not in NO_ORIGINS:
+        if path[0] not in SECTIONS_WITHOUT_ORIGINS:
             key = ".".join(step for step in path if isinstance(step, str))
             origins.setdefault(key, origin(document, path))
     return origins

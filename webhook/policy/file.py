@@ -1,4 +1,4 @@
-"""The policy file: YAML in the words of Flyte's own configuration, checked as a whole before it is used."""
+"""Loads the policy file, YAML with the keys of Flyte's own configuration, and checks it as a whole."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -7,61 +7,60 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from webhook.policy.compile import Block, compiled, devices, k8s_of, override_block, platform_block
-from webhook.policy.model import Devices, Policy, Scope
-from webhook.policy.problems import located
+from webhook.policy.compile import PolicyBlock, compile_policy, gpu_devices, k8s_of, override_block, platform_block
+from webhook.policy.model import Devices, Policy, TaskScope
+from webhook.policy.problems import to_problem
 from webhook.policy.schema import FLYTE_K8S_KEYS, FLYTE_PLUGINS, K8s, Override, Plugins, PolicyFile, fields
-from webhook.policy.warnings import oddities
+from webhook.policy.warnings import find_warnings
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, read_all
 
 M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A policy that can be used, and what its file says in vain: `file:line:col: warning: …` lines."""
+class LoadedPolicy:
+    """A valid policy, and the warnings about its file: `file:line:col: warning: …` lines."""
 
     policy: Policy
-    digest: str  # of the text, to tell one policy from another
     warnings: tuple[str, ...] = ()
 
 
-def load(text: str, file: str) -> Loaded:
-    """The policy in `text`; ProblemsError has everything that is wrong with it. `file` is for messages only.
+def load(text: str, file: str) -> LoadedPolicy:
+    """Return the policy in `text`, or raise ProblemsError with all its errors; `file` is for messages only.
 
-    Documents after the first are those of flytectl for task-resource-attributes, and count as further overrides.
+    Documents after the first are task-resource-attributes of flytectl; each is one more override.
     """
     documents = read_all(text, file, strict=True)
     if not documents:
         raise ProblemsError(file, [Problem(1, 1, "nothing in the file; write one policy, such as task_resources: …")])
     document, *attributes = documents
     errors, unused = _flyte_keys(document)
-    problems = [*errors, *_twice(document), *(problem for it in documents for problem in it.problems)]
+    problems = [*errors, *_platform_twice(document), *(problem for it in documents for problem in it.problems)]
     content = _validated(PolicyFile, document, (), problems)
-    # Each by itself, so that what is wrong elsewhere hides nothing of what they have to do with each other.
-    overrides = [*_overrides(document), *_attributes(attributes, problems)]
-    problems += _misdirected(overrides)
+    # Each is validated by itself, so that an error elsewhere does not hide conflicts between overrides.
+    overrides = [*_overrides(document), *_attribute_overrides(attributes, problems)]
+    problems += _override_problems(overrides)
     blocks = [platform_block(document, content), *overrides] if content else overrides
-    gpu = devices(k8s_of(content) if content else K8s())
+    gpu = gpu_devices(k8s_of(content) if content else K8s())
     problems += _gpu_twice(blocks, gpu)
     if content is None or problems:
-        raise ProblemsError(file, list(_once(problems, documents)))
-    policy = compiled(content, blocks[0], overrides, digest(text))
-    warnings = sorted({*unused, *oddities(blocks, policy)})
-    return Loaded(policy, policy.digest, tuple(problem.at(file) for problem in warnings))
+        raise ProblemsError(file, list(_deduplicated(problems, documents)))
+    policy = compile_policy(content, blocks[0], overrides, digest(text))
+    warnings = sorted({*unused, *find_warnings(blocks, policy)})
+    return LoadedPolicy(policy, tuple(problem.at(file) for problem in warnings))
 
 
 def _validated(kind: type[M], document: Document, path: Path, problems: list[Problem]) -> M | None:
-    """The content of the document, or of what stands at the path, or further problems."""
+    """Return the content at the path; add to `problems` and return None where it is not valid."""
     try:
         return kind.model_validate(document.at(path))
     except ValidationError as error:
-        problems += [located(document, found, kind) for found in error.errors()]
+        problems += [to_problem(document, found, kind) for found in error.errors()]
         return None
 
 
-def _once(problems: Iterable[Problem], documents: Iterable[Document]) -> Iterator[Problem]:
-    """Without a second complaint of a scalar that YAML has misread, unless it says what is accepted instead."""
+def _deduplicated(problems: Iterable[Problem], documents: Iterable[Document]) -> Iterator[Problem]:
+    """Drop a second problem of a scalar that YAML misreads, unless it says what is accepted instead."""
     misread = {problem for document in documents for problem in document.problems}
     places = {(problem.line, problem.column) for problem in misread}
     for problem in dict.fromkeys(problems):
@@ -69,28 +68,28 @@ def _once(problems: Iterable[Problem], documents: Iterable[Document]) -> Iterato
             yield problem
 
 
-def _overrides(document: Document) -> Iterator[Block]:
-    """The overrides that are good in themselves; what is wrong with others is told with the rest of the file."""
+def _overrides(document: Document) -> Iterator[PolicyBlock]:
+    """Yield the valid overrides; problems of the others are reported with the rest of the file."""
     listed = document.data.get("overrides") if isinstance(document.data, dict) else None
     for index in range(len(listed) if isinstance(listed, list) else 0):
         if override := _validated(Override, document, ("overrides", index), []):
             yield override_block(document, ("overrides", index), override)
 
 
-def _attributes(documents: Iterable[Document], problems: list[Problem]) -> Iterator[Block]:
-    """The documents of flytectl."""
+def _attribute_overrides(documents: Iterable[Document], problems: list[Problem]) -> Iterator[PolicyBlock]:
+    """Yield the overrides in documents of flytectl."""
     for document in documents:
         if override := _validated(Override, document, (), problems):
             yield override_block(document, (), override)
 
 
 def digest(text: str) -> str:
-    """What tells one policy file from another, short enough for people."""
+    """Return the first 12 hex digits of the SHA-256 of the text."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the policy file, for editors and CI."""
+    """Return the JSON Schema of the policy file, for editors and CI."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **PolicyFile.model_json_schema(by_alias=True),
@@ -99,7 +98,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _flyte_keys(document: Document) -> tuple[list[Problem], list[Problem]]:
-    """Keys of Flyte's sections that mean nothing here: those that Flyte does not know either, and its own."""
+    """Return errors for keys that Flyte does not know either, and warnings for its keys that are not used here."""
     errors, warnings = [], []
     sections: tuple[tuple[type[BaseModel], frozenset[str], Path], ...] = (
         (Plugins, FLYTE_PLUGINS, ("plugins",)),
@@ -116,8 +115,8 @@ def _flyte_keys(document: Document) -> tuple[list[Problem], list[Problem]]:
     return errors, warnings
 
 
-def _twice(document: Document) -> list[Problem]:
-    """The platform's resources may be given in one of the shapes that Flyte has for them."""
+def _platform_twice(document: Document) -> list[Problem]:
+    """Report platform resources that are given in more than one of Flyte's shapes."""
     outer = _keys(document.data, "task_resource_defaults")
     problems = []
     if outer and "task_resources" in _keys(document.data):
@@ -129,8 +128,8 @@ def _twice(document: Document) -> list[Problem]:
     return problems
 
 
-def _gpu_twice(blocks: Iterable[Block], gpu: Devices) -> Iterator[Problem]:
-    """`gpu` is the same as the resource it stands for."""
+def _gpu_twice(blocks: Iterable[PolicyBlock], gpu: Devices) -> Iterator[Problem]:
+    """Report blocks that name both `gpu` and the resource that it stands for."""
     for block in blocks:
         for key, amounts in block.amounts():
             if "gpu" in amounts and gpu.name in amounts:
@@ -138,17 +137,17 @@ def _gpu_twice(blocks: Iterable[Block], gpu: Devices) -> Iterator[Problem]:
                 yield block.document.problem((*block.paths[key], gpu.name), what, at_key=True)
 
 
-def _misdirected(overrides: Iterable[Block]) -> Iterator[Problem]:
-    """Overrides for nobody in particular, those for the same tasks as another, and modes that authors could choose."""
-    first: dict[tuple[int, Scope], Block] = {}
+def _override_problems(overrides: Iterable[PolicyBlock]) -> Iterator[Problem]:
+    """Report overrides for all tasks, two for the same tasks, and modes that task authors could choose."""
+    first: dict[tuple[int, TaskScope], PolicyBlock] = {}
     for block in overrides:
-        # Each Flyte has its own way to make labels of names, and two names may become one in either.
+        # Each generation of Flyte makes labels of names in its own way, and in either two names can become equal.
         keys = (1, block.scope.as_labels(1)), (2, block.scope.as_labels(2))
         same = next((first[key] for key in keys if key in first), None)
         if block.content.mode and (block.scope.workflow or block.scope.task):
             what = "not for a workflow or task, whose labels its author can set; give a project or domain alone"
             yield block.document.problem(block.paths["mode"], what, at_key=True)
-        if block.scope == Scope():
+        if block.scope == TaskScope():
             what = "for all tasks; give project, domain, workflow or task, or write it in task_resources"
             yield block.document.problem(block.paths[""], what)
         elif same:
@@ -158,7 +157,7 @@ def _misdirected(overrides: Iterable[Block]) -> Iterator[Problem]:
             first |= dict.fromkeys(keys, block)
 
 
-def _line(block: Block) -> int:
+def _line(block: PolicyBlock) -> int:
     return block.document.problem(block.paths[""], "").line
 
 

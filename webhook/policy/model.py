@@ -1,4 +1,4 @@
-"""What the platform's admins have decided: settings per task, from layers of which the most specific wins."""
+"""The policy: the settings of each task, from layers of which the most specific wins."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,24 +10,24 @@ from webhook.api.quantity import Quantity
 from webhook.api.resource_list import ResourceList, is_extended
 from webhook.flyte.task import Generation, Identification, Task, label_value
 from webhook.policy.settings import (
-    VERDICTS,
+    DEFAULT_DENIAL_CODES,
     Claims,
     Defaults,
+    DenialCodes,
     Maxima,
     Mode,
     Settings,
-    Skipped,
-    Tolerations,
-    Verdicts,
-    least,
+    SkippableRule,
+    TolerationSettings,
+    lowest_maximum,
 )
 
-GPU: Final = "gpu"  # Flyte's key for a device of whatever kind
-MOST_REMEMBERED: Final = 4096  # tasks whose settings are kept
-LONGEST_LABEL: Final = 63  # characters
+GPU: Final = "gpu"  # Flyte's key for any kind of device
+MAX_MEMOISED: Final = 4096  # tasks whose settings are kept
+MAX_LABEL_LENGTH: Final = 63  # characters
 
-# What a container may not have without bound where there is a maximum. Not its disk: a request as large as the most
-# that a task may ever need would leave the nodes empty, and Flyte too injects none for a maximum alone.
+# Resources that every container is bounded in where there is a maximum. Not disk: requests as large as the maximum
+# would leave the nodes empty, and Flyte injects none for a maximum alone either.
 BOUNDED: Final = ("cpu", "memory")
 
 
@@ -41,8 +41,8 @@ class Amount(NamedTuple):
 Amounts: TypeAlias = Mapping[str, Amount]
 
 
-class Scope(NamedTuple):
-    """The tasks that an override is for; the more of it is given, from the right, the more specific it is."""
+class TaskScope(NamedTuple):
+    """The tasks that an override applies to; more fields, counted from the right, make it more specific."""
 
     domain: str = ""
     project: str = ""
@@ -50,25 +50,25 @@ class Scope(NamedTuple):
     task: str = ""
 
     def __str__(self) -> str:
-        """`project flytesnacks, domain development`."""
+        """Return text such as `project flytesnacks, domain development`."""
         named = {"project": self.project, "domain": self.domain, "workflow": self.workflow, "task": self.task}
         return ", ".join(f"{name} {value}" for name, value in named.items() if value)
 
-    def wider(self) -> Iterator["Scope"]:
-        """The scope and every one that contains it, the most specific last: task, workflow, project, domain."""
+    def wider(self) -> Iterator["TaskScope"]:
+        """Yield the scope and all scopes that contain it, the most specific last: task, workflow, project, domain."""
         given = [index for index, name in enumerate(self) if name]
         for bits in range(2 ** len(given)):
             kept = {index for place, index in enumerate(given) if bits >> place & 1}
-            yield Scope(*(name if index in kept else "" for index, name in enumerate(self)))
+            yield TaskScope(*(name if index in kept else "" for index, name in enumerate(self)))
 
-    def as_labels(self, made_by: Generation) -> "Scope":
-        """With workflow and task as the labels of that Flyte have them."""
+    def as_labels(self, made_by: Generation) -> "TaskScope":
+        """Return the scope with workflow and task as labels of that generation of Flyte."""
         return self._replace(workflow=label_value(self.workflow, made_by), task=label_value(self.task, made_by))
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What the policy states for all tasks, or for those of one scope; zero is none, an absent name says nothing."""
+    """What the policy states for all tasks or for one scope; zero means none, an absent name is not stated."""
 
     defaults: Amounts = field(default_factory=dict)
     secondary_defaults: Amounts | None = None
@@ -80,90 +80,89 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """Whom some of the rules spare until the end of a day, and why."""
+    """Tasks that some rules do not apply to, until the end of a day."""
 
     namespace: str
     project: str
     domain: str
-    skips: tuple[Skipped, ...]
+    skips: tuple[SkippableRule, ...]
     reason: str
     until: str  # YYYY-MM-DD, in UTC
     origin: str  # file:line:column
 
-    def spares(self, task: Scope, namespace: str, today: str) -> bool:
-        """Whether it counts for the task in that namespace, on that day."""
+    def applies_to(self, task: TaskScope, namespace: str, today: str) -> bool:
+        """Return whether the exemption applies to the task in that namespace, on that day."""
         wanted = (self.namespace, namespace), (self.project, task.project), (self.domain, task.domain)
         return today <= self.until and all(name in ("", found) for name, found in wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The resources that Flyte's key `gpu` stands for: one where it is asked for, all of them where it is a maximum."""
+    """The resources that Flyte's key `gpu` stands for: one in requests and defaults, all of them in a maximum."""
 
     name: str = "nvidia.com/gpu"
     names: frozenset[str] = frozenset({"nvidia.com/gpu"})
     prefixes: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
-        """Whether the name, or pattern, is of one of them."""
+        """Return whether the name, or pattern, stands for one of these resources."""
         return name in self.names or name.startswith(self.prefixes)
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """The whole policy."""
+    """The compiled policy file."""
 
     platform: Layer = Layer()
-    overrides: Mapping[Scope, Layer] = field(default_factory=dict)
-    replaces: bool = False  # whether the most specific override stands alone, as in Flyte, instead of being merged
+    overrides: Mapping[TaskScope, Layer] = field(default_factory=dict)
+    replaces: bool = False  # whether only the most specific override counts, as in Flyte, instead of a merge
     identification: Identification = field(default_factory=Identification)
-    tolerations: Tolerations = field(default_factory=Tolerations)
+    tolerations: TolerationSettings = field(default_factory=TolerationSettings)
     devices: Devices = Devices()
-    verdicts: Verdicts = VERDICTS
+    denial_codes: DenialCodes = DEFAULT_DENIAL_CODES
     warnings: bool = False
     exemptions: tuple[Exemption, ...] = ()
-    origins: Mapping[str, str] = field(default_factory=dict)  # of what is no Amount, by its key: `file:line`
-    digest: str = ""  # of the text it was read from, to tell one policy from another
+    origins: Mapping[str, str] = field(default_factory=dict)  # of values other than an Amount, by key: `file:line`
+    digest: str = ""  # of the text of the file
 
     def settings(self, task: Task, namespace: str, today: str) -> Settings:
-        """What holds for the task on that day, YYYY-MM-DD."""
+        """Return the settings of the task on that day, YYYY-MM-DD."""
         if not (self.overrides or self.exemptions):  # nothing depends on the task
-            return self._everywhere
-        # Only exemptions look at namespace and day, and a cluster may have more namespaces than are remembered.
+            return self._platform_settings
+        # Only exemptions depend on namespace and day, and a cluster may have more namespaces than are memoised.
         where = (namespace, today) if self.exemptions else ("", "")
-        scope = Scope(task.domain, task.project, task.workflow, task.name)
-        # A label comes to us before anybody has looked at its length.
-        legal = all(len(name) <= LONGEST_LABEL for name in scope)
-        return (self._settings if legal else self._looked_up)(scope, task.generation, *where)
+        scope = TaskScope(task.domain, task.project, task.workflow, task.name)
+        # The webhook sees labels before the API server checks their length.
+        legal = all(len(name) <= MAX_LABEL_LENGTH for name in scope)
+        return (self._memoised_settings if legal else self._compute_settings)(scope, task.generation, *where)
 
     @cached_property
-    def _everywhere(self) -> Settings:
+    def _platform_settings(self) -> Settings:
         return self.settings_of(())
 
     @cached_property
-    def _settings(self) -> Callable[[Scope, Generation, str, str], Settings]:
-        return lru_cache(maxsize=MOST_REMEMBERED)(
-            partial(Policy._looked_up, proxy(self))
-        )  # else it would never be freed
+    def _memoised_settings(self) -> Callable[[TaskScope, Generation, str, str], Settings]:
+        # A proxy, so that the cache does not keep the policy alive.
+        return lru_cache(maxsize=MAX_MEMOISED)(partial(Policy._compute_settings, proxy(self)))
 
     @cached_property
-    def _compiled(self) -> Callable[[tuple[Scope, ...], frozenset[tuple[Skipped, str]]], Settings]:
-        return lru_cache(maxsize=MOST_REMEMBERED)(partial(Policy._compile, proxy(self)))
+    def _memoised_compile(self) -> Callable[[tuple[TaskScope, ...], frozenset[tuple[SkippableRule, str]]], Settings]:
+        return lru_cache(maxsize=MAX_MEMOISED)(partial(Policy._compile, proxy(self)))
 
-    def settings_of(self, scopes: tuple[Scope, ...]) -> Settings:
-        """What holds for tasks in all of these scopes and no other, without exemptions."""
-        return self._compiled(scopes, frozenset())
+    def settings_of(self, scopes: tuple[TaskScope, ...]) -> Settings:
+        """Return the settings of tasks in exactly these scopes, without exemptions."""
+        return self._memoised_compile(scopes, frozenset())
 
-    def _looked_up(self, task: Scope, made_by: Generation, namespace: str, today: str) -> Settings:
+    def _compute_settings(self, task: TaskScope, made_by: Generation, namespace: str, today: str) -> Settings:
         scopes = self.matching(task, made_by)
-        exempt = [exemption for exemption in self.exemptions if exemption.spares(task, namespace, today)]
-        return self._compiled(scopes, frozenset((rule, it.reason) for it in exempt for rule in it.skips))
+        exempt = [exemption for exemption in self.exemptions if exemption.applies_to(task, namespace, today)]
+        return self._memoised_compile(scopes, frozenset((rule, it.reason) for it in exempt for rule in it.skips))
 
-    def _compile(self, scopes: tuple[Scope, ...], skips: frozenset[tuple[Skipped, str]]) -> Settings:
+    def _compile(self, scopes: tuple[TaskScope, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
         layer = self.effective(scopes)
         maxima, of_pod = self._maxima(layer.limits), self._maxima(layer.pod_limits)
         defaults = _nonzero(layer.defaults)
-        bounded = {name: most for name in BOUNDED if (most := least(name, maxima, of_pod))}
+        bounded = {name: most for name in BOUNDED if (most := lowest_maximum(name, maxima, of_pod))}
         claims, claims_origin = layer.claims or ("allow", "")
         return Settings(
             defaults=_defaults(defaults, bounded),
@@ -174,7 +173,7 @@ class Policy:
             tolerations=self.tolerations,
             mode=layer.mode[0] if layer.mode else "enforce",
             skips=dict(sorted(skips)),
-            verdicts=self.verdicts,
+            denial_codes=self.denial_codes,
             warnings=self.warnings,
             policy=self.digest,
         )
@@ -191,8 +190,8 @@ class Policy:
             device_prefixes=self.devices.prefixes,
         )
 
-    def effective(self, scopes: Iterable[Scope]) -> Layer:
-        """What is stated for the scopes together, the later ones over the earlier, all of them over the platform."""
+    def effective(self, scopes: Iterable[TaskScope]) -> Layer:
+        """Merge the layers of the scopes: later ones override earlier ones, all of them override the platform."""
         layers = [self.overrides[scope] for scope in scopes]
         stated = [self.platform, *layers]
         counted = [layer for layer in layers if layer.defaults or layer.limits][-1:] if self.replaces else stated
@@ -208,7 +207,7 @@ class Policy:
         )
 
     def _merged_maxima(self, limits: Iterable[Amounts]) -> Amounts:
-        """`gpu` of a more specific layer is over every device that a less specific one names."""
+        """Merge so that `gpu` of a more specific layer overrides every device that a less specific one names."""
         merged: dict[str, Amount] = {}
         for stated in limits:
             if GPU in stated:
@@ -216,21 +215,21 @@ class Policy:
             merged.update(stated)
         return merged
 
-    def matching(self, task: Scope, made_by: Generation = 1) -> tuple[Scope, ...]:
-        """The scopes of the overrides that hold for the task, the most specific last.
+    def matching(self, task: TaskScope, made_by: Generation = 1) -> tuple[TaskScope, ...]:
+        """Return the scopes of the overrides that apply to the task, the most specific last.
 
-        Workflow and task may be given as people write them or as the labels of that Flyte have them.
+        Workflow and task may be full names, or labels of that generation of Flyte.
         """
         known = self._by_labels[made_by]
         return tuple(known[scope] for scope in task.as_labels(made_by).wider() if scope in known)
 
     @cached_property
-    def _by_labels(self) -> Mapping[Generation, Mapping[Scope, Scope]]:
+    def _by_labels(self) -> Mapping[Generation, Mapping[TaskScope, TaskScope]]:
         generations: tuple[Generation, ...] = (1, 2)
         return {made_by: {scope.as_labels(made_by): scope for scope in self.overrides} for made_by in generations}
 
     def expired(self, today: str) -> tuple[str, ...]:
-        """The exemptions that no longer count, as `file:line:col: warning: ...`."""
+        """Return the expired exemptions as `file:line:col: warning: ...`."""
         what = "no longer counts; remove it, or give it a later day"
         return tuple(
             f"{it.origin}: warning: expired on {it.until}, {what}" for it in self.exemptions if today > it.until
@@ -249,14 +248,14 @@ def _nonzero(amounts: Amounts) -> dict[str, Quantity]:
 
 
 def _defaults(amounts: ResourceList, bounded: ResourceList) -> Defaults:
-    """The amounts, and a bound for what there is none of."""
+    """Return the amounts, and bounds for the names that have none."""
     return Defaults(amounts, bounds={name: most for name, most in bounded.items() if name not in amounts})
 
 
 def _secondary(defaults: ResourceList, bounded: ResourceList, own: Amounts | None) -> Defaults:
-    """The defaults of containers beside the primary one: their own, else the platform's without its devices.
+    """Return the defaults of secondary containers: their own, else the platform's without its devices.
 
-    An empty map of their own fills nothing, as Flyte does.
+    With an empty map of their own nothing is filled, as in Flyte.
     """
     if own is None:
         return _defaults({name: value for name, value in defaults.items() if not is_extended(name)}, bounded)

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a policy file, in the words of its readers: where, what, and what is accepted."""
+"""Turns pydantic's errors about a policy file into problems that say where, what, and what is accepted."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args
@@ -10,15 +10,15 @@ from webhook.policy.schema import fields
 from webhook.policy.yaml_text import Document, Path, Problem
 
 
-def located(document: Document, found: ErrorDetails, root: type[BaseModel]) -> Problem:
-    """The error at its place in the document, whose shape is `root`."""
+def to_problem(document: Document, found: ErrorDetails, root: type[BaseModel]) -> Problem:
+    """Return the error as a problem at its place in the document; `root` is the model of the document."""
     path = tuple(step for step in found["loc"] if not (isinstance(step, str) and step.startswith("<")))
     at_key = found["type"] == "extra_forbidden" or path[-1:] == ("[key]",)
     return document.problem(path[:-1] if path[-1:] == ("[key]",) else path, _what(found, root), at_key=at_key)
 
 
 def _what(found: ErrorDetails, root: type[BaseModel]) -> str:
-    """A pydantic error in the words of this file: what it is, and what would be accepted."""
+    """Return what is wrong, and what would be accepted."""
     value = found["input"]
     match found["type"]:
         case "extra_forbidden":
@@ -54,7 +54,7 @@ def _kind(value: object) -> str:
 
 
 def _accepted(path: Path, root: type[BaseModel]) -> Iterable[str]:
-    """The keys of the section at the path."""
+    """Return the keys of the section at the path."""
     section = root
     for step in path:
         field = next((field for name, field in section.model_fields.items() if step in (field.alias, name)), None)
@@ -63,7 +63,7 @@ def _accepted(path: Path, root: type[BaseModel]) -> Iterable[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The sections that an annotation is made of, whatever lists, maps and choices are around them."""
+    """Yield the sections in an annotation, inside lists, maps and unions too."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

@@ -9,21 +9,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Wi
 
 from webhook.flyte.task import label_value
 from webhook.policy.values import (
-    Amounts,
+    AmountsField,
     ExtendedResource,
-    Finding,
-    Maxima,
+    MaximaField,
     OneToleration,
-    PodMaxima,
+    PathProblem,
+    PodMaximaField,
     ResourceTolerations,
     Section,
-    also,
     is_label_value,
+    with_check,
 )
 
 T = TypeVar("T")
 
-# Keys of Flyte's plugins.k8s (flytek8s/config/config.go, v1.16 and v2) that mean nothing to an admission webhook.
+# Keys of Flyte's plugins.k8s (flytek8s/config/config.go, v1.16 and v2) that an admission webhook does not use.
 FLYTE_K8S_KEYS: Final = frozenset(
     {
         "accelerator-devices", "co-pilot",
@@ -42,7 +42,7 @@ FLYTE_K8S_KEYS: Final = frozenset(
     }
 )  # fmt: skip
 
-# Other sections of Flyte's `plugins`, left to Flyte as well.
+# Other sections of Flyte's `plugins`, which the webhook does not use either.
 FLYTE_PLUGINS: Final = frozenset(
     {
         "agent-service", "athena", "aws", "bigquery", "catalogcache", "clustered", "connector-service", "dask",
@@ -58,14 +58,14 @@ def _template(template: str) -> str:
     left = template.replace("{{ project }}", "").replace("{{ domain }}", "")
     if "{" in left or "}" in left or not is_label_value(left.strip("-")):
         raise ValueError(
-            f"{template!r} makes no namespace; write a name with {{{{ project }}}} or {{{{ domain }}}} in it"
+            f"{template!r} is not a valid template; write a name with {{{{ project }}}} or {{{{ domain }}}} in it"
         )
     return template
 
 
 def _name(name: str) -> str:
     if not is_label_value(name):
-        raise ValueError(f"{name!r} is no such name; write at most 63 letters, digits and -_.")
+        raise ValueError(f"{name!r} is not a valid name; write at most 63 letters, digits and -_.")
     return name
 
 
@@ -74,11 +74,11 @@ Name = Annotated[str, AfterValidator(_name)]
 
 def _labelled(name: str) -> str:
     if name and not label_value(name, 1):
-        raise ValueError(f"{name!r} is no such name; write it as in Flyte, with letters or digits")
+        raise ValueError(f"{name!r} is not a valid name; write it as in Flyte, with letters or digits")
     return name
 
 
-# Of a workflow or a task: Pods have it as a label, in which Flyte leaves letters and digits.
+# The name of a workflow or a task. Pods have it as a label, of which Flyte keeps letters and digits.
 FullName = Annotated[str, AfterValidator(_labelled)]
 
 
@@ -92,17 +92,17 @@ def _day(text: str) -> str:
     match = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text, re.ASCII)
     year, month, day = map(int, match.groups()) if match else (0, 0, 0)
     if not (year and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]):
-        raise ValueError(f"{text!r} is no day; write one such as 2030-12-31, which is the last that counts")
+        raise ValueError(f"{text!r} is not a valid date; write one such as 2030-12-31, the last day that counts")
     return text
 
 
-def _match_misfits(match: Any) -> Iterator[Finding]:
+def _match_problems(match: Any) -> Iterator[PathProblem]:
     if isinstance(match, dict) and not any(match.values()):
         yield (), "would exempt everything; give a namespace, a project or a domain"
 
 
 def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
-    """Other keys are looked at by _flyte_keys: those of Flyte are no errors."""
+    """Return the config of a section that ignores these keys of Flyte; `file._flyte_keys` reports others."""
     schema: dict[str, JsonValue] = {
         "additionalProperties": False,
         "patternProperties": {f"^({'|'.join(sorted(keys))})$": True},
@@ -111,7 +111,7 @@ def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
 
 
 class DeviceClass(Section):
-    """One of Flyte's `accelerator-device-classes`; only the name of its resource is used here."""
+    """One of Flyte's `accelerator-device-classes`; only its resource name is used here."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra=None)
 
@@ -119,7 +119,7 @@ class DeviceClass(Section):
 
 
 class K8s(Section):
-    """Flyte's `plugins.k8s`: what it says of GPUs and tolerations is used, the rest is left to Flyte."""
+    """Flyte's `plugins.k8s`: the keys for GPUs and tolerations are used here, the rest is left to Flyte."""
 
     model_config = _left_to_flyte(FLYTE_K8S_KEYS)
 
@@ -127,21 +127,21 @@ class K8s(Section):
     accelerator_device_classes: dict[str, DeviceClass] | None = Field(
         default=None,
         alias="accelerator-device-classes",
-        description="Their resources are GPUs too: the maximum `gpu` holds for each.",
+        description="Their resources are GPUs too: the maximum `gpu` applies to each.",
     )
     resource_tolerations: ResourceTolerations | None = Field(default=None, alias="resource-tolerations")
     default_tolerations: list[OneToleration] | None = Field(
-        default=None, alias="default-tolerations", description="What every task Pod tolerates."
+        default=None, alias="default-tolerations", description="Tolerations of every task Pod."
     )
     interruptible_tolerations: list[OneToleration] | None = Field(
         default=None,
         alias="interruptible-tolerations",
-        description='What Pods with the label interruptible: "true" tolerate.',
+        description='Tolerations of Pods with the label interruptible: "true".',
     )
     add_tolerations_for_extended_resources: list[ExtendedResource] | None = Field(
         default=None,
         alias="add-tolerations-for-extended-resources",
-        description="What is tolerated by its own name. Absent, all devices that resource-tolerations leaves out.",
+        description="Resources tolerated by their own name. If absent, all devices not in resource-tolerations.",
     )
 
 
@@ -154,14 +154,14 @@ class Plugins(Section):
 
 
 class TaskResources(Section):
-    """flyteadmin's `task_resources`: what tasks get where they state nothing, and the most they may have."""
+    """flyteadmin's `task_resources`: defaults for tasks that state nothing, and maxima."""
 
-    defaults: Amounts | None = None
-    limits: Maxima | None = None
+    defaults: AmountsField | None = None
+    limits: MaximaField | None = None
 
 
 class TaskResourceDefaults(TaskResources):
-    """The same as the Flyte documentation has it, or with flyteadmin's block nested in it as in Helm values."""
+    """The same in the form of the Flyte documentation, or with flyteadmin's block nested in it as in Helm values."""
 
     task_resources: TaskResources | None = None
 
@@ -179,35 +179,36 @@ class Domain(Section):
     name: str | None = None
 
 
-Mode = Annotated[
+ModeField = Annotated[
     Literal["enforce", "warn", "audit"],
     Field(
-        description="warn and audit change and refuse nothing; they tell what would be, in warnings and the audit log."
+        description="warn and audit neither change nor refuse anything; "
+        "warnings and the audit log report the would-be result."
     ),
 ]
 
 
-Claims = Annotated[
+ClaimsField = Annotated[
     Literal["allow", "refuse"],
-    Field(description="Whether Pods may have spec.resourceClaims: what those claim has no maximum here."),
+    Field(description="Whether Pods may have spec.resourceClaims, which have no maximum here."),
 ]
 
 
 class Override(TaskResources):
-    """What holds for some tasks instead: a flytectl task-resource-attribute document, and what we add to it."""
+    """Values for some tasks: a flytectl task-resource-attribute document, with additional keys."""
 
     project: Name | None = None
     domain: Name | None = None
-    workflow: FullName | None = Field(default=None, description="As in Flyte; only Pods of Flyte 1 say theirs.")
+    workflow: FullName | None = Field(default=None, description="The name as in Flyte; only Pods of Flyte 1 have it.")
     task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
-    secondary_defaults: Amounts | None = None
-    pod_limits: PodMaxima | None = None
-    resource_claims: Claims | None = None
-    mode: Mode | None = None
+    secondary_defaults: AmountsField | None = None
+    pod_limits: PodMaximaField | None = None
+    resource_claims: ClaimsField | None = None
+    mode: ModeField | None = None
 
 
 class Match(Section):
-    """What an exemption is for; all that is given must hold. No label of a task author's is among it."""
+    """The Pods that an exemption is for; all keys given must match. Task authors' labels are not among the keys."""
 
     namespace: Name | None = None
     project: Name | None = None
@@ -215,16 +216,16 @@ class Match(Section):
 
 
 class Exemption(Section):
-    """Spares the Pods of a project, a domain or a namespace some of the rules, until the end of a day."""
+    """An exemption of the Pods of a project, domain or namespace from some rules, until the end of a day."""
 
-    match: Annotated[Match, also(_match_misfits)]
+    match: Annotated[Match, with_check(_match_problems)]
     skip: Annotated[list[Literal["fill", "clamp", "tolerate", "quota"]], AfterValidator(_not_empty)]
     reason: Annotated[str, AfterValidator(_not_empty)]
     until: Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
 class Codes(Section):
-    """The HTTP status of a refusal, by who made the Pod."""
+    """The HTTP status of a refusal, by the creator of the Pod."""
 
     flyte1: Code | None = None
     flyte2: Code | None = None
@@ -232,7 +233,7 @@ class Codes(Section):
 
 
 class Verdicts(Section):
-    """How a Pod is refused that its ResourceQuota has no room for."""
+    """The refusal of a Pod that its ResourceQuota has no room for."""
 
     fits_later: Codes | None = None
     never_fits: Codes | None = None
@@ -244,15 +245,15 @@ class PolicyFile(Section):
 
     task_resources: TaskResources | None = None
     task_resource_defaults: TaskResourceDefaults | None = None
-    secondary_defaults: Amounts | None = Field(
+    secondary_defaults: AmountsField | None = Field(
         None,
         description="Defaults of containers other than the primary one; {} fills nothing there. "
         "Absent, they get the platform's defaults but for devices.",
     )
-    pod_limits: PodMaxima | None = None
-    resource_claims: Claims | None = None
+    pod_limits: PodMaximaField | None = None
+    resource_claims: ClaimsField | None = None
     overrides: list[Override] | None = Field(
-        None, description="What holds for some tasks instead, merged resource by resource; the most specific wins."
+        None, description="Values for some tasks, merged resource by resource; the most specific wins."
     )
     override_strategy: Literal["merge-per-resource", "replace-all-resources"] = Field(
         "merge-per-resource",
@@ -263,18 +264,16 @@ class PolicyFile(Section):
     domains: list[Domain] | None = None
     project_domain_labels: Literal["flyte2", "always", "never"] = Field(
         "flyte2",
-        description="Whose labels tell project and domain where the namespace does not; whoever launches a workflow "
+        description="Whose labels give project and domain where the namespace does not; anyone who launches a workflow "
         "of Flyte 1 can set them.",
     )
-    mode: Mode | None = None
-    warnings: bool = Field(
-        default=False, description="Whether what is changed is told to the client as well, as warnings."
-    )
+    mode: ModeField | None = None
+    warnings: bool = Field(default=False, description="Whether the client gets the changes as warnings too.")
     exemptions: list[Exemption] | None = None
     verdicts: Verdicts | None = None
     plugins: Plugins | None = None
 
 
 def fields(section: type[BaseModel]) -> list[str]:
-    """The keys of the section, as they stand in the file."""
+    """Return the keys of the section, as in the file."""
     return [field.alias or name for name, field in section.model_fields.items()]

@@ -1,4 +1,4 @@
-"""What holds for one task, as the rules read it: defaults, maxima, tolerations, verdicts, and how strictly."""
+"""The settings of one task, as the rules read them: defaults, maxima, tolerations, denial codes, and mode."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,25 +6,25 @@ from typing import Final, Literal, TypeAlias
 
 from webhook.api.pod import Toleration
 from webhook.api.quantity import Quantity
-from webhook.api.resource_list import HUGEPAGES, NATIVE, ResourceList, whole
+from webhook.api.resource_list import HUGEPAGES, NATIVE, ResourceList, round_down
 
 Mode: TypeAlias = Literal["enforce", "warn", "audit"]
 Claims: TypeAlias = Literal["allow", "refuse"]
-Skipped: TypeAlias = Literal["fill", "clamp", "tolerate", "quota"]
+SkippableRule: TypeAlias = Literal["fill", "clamp", "tolerate", "quota"]
 Outlook: TypeAlias = Literal["fits-later", "never-fits"]
 Creator: TypeAlias = Literal["flyte1", "flyte2", "operator"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Defaults:
-    """What a container gets where it states nothing, and of which native resources it gets the missing half.
+    """What a container gets where it states nothing, and the native resources whose missing half is filled.
 
-    Of an extended resource the missing half is always completed: its request must equal its limit.
+    The missing half of an extended resource is always filled: its request must equal its limit.
     """
 
     amounts: ResourceList = field(default_factory=dict)
     completes: frozenset[str] = NATIVE
-    bounds: ResourceList = field(default_factory=dict)  # the maxima of what has no default, which stand in for it
+    bounds: ResourceList = field(default_factory=dict)  # maxima that replace a missing default
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,38 +38,38 @@ class Maxima:
     device_prefixes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether there is any maximum."""
         return bool(self.exact or self.patterns or self.devices)
 
     def get(self, name: str) -> Quantity | None:
-        """The maximum of the resource; None where there is none. The more specific the key, the more it counts."""
+        """Return the maximum of the resource, or None; a more specific key wins."""
         found = self.exact.get(name)
         if found is None:
             found = next((most for prefix, most in self.patterns if name.startswith(prefix)), None)
         if found is None and (name in self.device_names or name.startswith(self.device_prefixes)):
             found = self.devices
-        if found and name.startswith(HUGEPAGES):  # of a pattern, which holds for pages of every size
-            return Quantity(whole(name, found.nano), found.format)
+        if found and name.startswith(HUGEPAGES):  # from a pattern, which applies to pages of every size
+            return Quantity(round_down(name, found.nano), found.format)
         return found or None
 
 
-def least(name: str, *maxima: Maxima) -> Quantity | None:
-    """The least of the maxima of the resource; None where there is none."""
+def lowest_maximum(name: str, *maxima: Maxima) -> Quantity | None:
+    """Return the lowest of the maxima of the resource, or None."""
     return min((most for each in maxima if (most := each.get(name)) is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """The HTTP status of a refusal, by whether the Pod may fit later and by who made it."""
+class DenialCodes:
+    """The HTTP status of a denial, by whether the Pod may fit later and by its creator."""
 
     fits_later: Mapping[Creator, int]
     never_fits: Mapping[Creator, int]
     retry_after_seconds: int
 
 
-# Flyte 1 waits on a 403 in its native wording and never retries a 413; the client of Flyte 2 sleeps on a 429 and burns
-# a retry on a 403; operators and people know the 403 (plugin_manager.go of both generations).
-VERDICTS: Final = Verdicts(
+# Flyte 1 waits on a 403 in its native wording and never retries a 413. The client of Flyte 2 sleeps on a 429 and
+# uses up a retry on a 403. Operators and people expect the 403 (plugin_manager.go of both generations).
+DEFAULT_DENIAL_CODES: Final = DenialCodes(
     fits_later={"flyte1": 403, "flyte2": 429, "operator": 403},
     never_fits={"flyte1": 413, "flyte2": 413, "operator": 403},
     retry_after_seconds=30,
@@ -77,8 +77,8 @@ VERDICTS: Final = Verdicts(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tolerations:
-    """Which tolerations a Pod gets: for the resources it uses, always, and if it may be interrupted."""
+class TolerationSettings:
+    """The tolerations that a Pod gets: for the resources it uses, always, and if it is interruptible."""
 
     by_resource: Mapping[str, tuple[Toleration, ...]] = field(default_factory=dict)
     extended: frozenset[str] | None = None  # tolerated by their own name; None: those that by_resource leaves out
@@ -88,20 +88,20 @@ class Tolerations:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settings:
-    """What holds for one task. Names are those of Kubernetes: the key `gpu` has become resources."""
+    """The settings of one task, by Kubernetes' resource names: the key `gpu` is replaced."""
 
     defaults: Defaults = Defaults()
     secondary_defaults: Defaults = Defaults()
     limits: Maxima = Maxima()
     pod_limits: Maxima = Maxima()
-    claims_refused_by: str = ""  # where the policy refuses resource claims, `file:line`; empty: it allows them
-    tolerations: Tolerations = Tolerations()
+    claims_refused_by: str = ""  # `file:line` where the policy refuses resource claims; empty if it allows them
+    tolerations: TolerationSettings = TolerationSettings()
     mode: Mode = "enforce"
-    skips: Mapping[Skipped, str] = field(default_factory=dict)  # what an exemption spares the task, and why
-    verdicts: Verdicts = VERDICTS
+    skips: Mapping[SkippableRule, str] = field(default_factory=dict)  # rules that an exemption skips, and its reason
+    denial_codes: DenialCodes = DEFAULT_DENIAL_CODES
     warnings: bool = False
-    policy: str = ""  # the digest of the policy that these are from
+    policy: str = ""  # the digest of the policy
 
-    def most_of_pod(self, name: str) -> Quantity | None:
-        """The most that `spec.resources` may state: the maximum of a container holds for it too."""
-        return least(name, self.limits, self.pod_limits)
+    def pod_maximum(self, name: str) -> Quantity | None:
+        """Return the maximum of `spec.resources`: that of a container applies to it too."""
+        return lowest_maximum(name, self.limits, self.pod_limits)

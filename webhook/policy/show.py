@@ -1,4 +1,4 @@
-"""What a policy amounts to for some tasks, as YAML with the line that each value comes from behind it."""
+"""Renders the effective policy for some tasks as YAML, with the source line of each value as a comment."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 
 from webhook.api.resource_list import HUGEPAGES, NATIVE
-from webhook.policy.model import GPU, Amounts, Layer, Policy, Scope
+from webhook.policy.model import GPU, Amounts, Layer, Policy, TaskScope
 
 BUILT_IN = "built in"
 
 
-def shown(policy: Policy, scope: Scope, today: str) -> str:
-    """The effective values for tasks of that scope."""
+def render(policy: Policy, scope: TaskScope, today: str) -> str:
+    """Return the effective values for tasks of that scope; `today` is YYYY-MM-DD, for exemptions."""
     layer = policy.effective(policy.matching(scope))
     mode, origin = layer.mode or ("enforce", BUILT_IN)
     lines = [
@@ -35,14 +35,14 @@ def shown(policy: Policy, scope: Scope, today: str) -> str:
 
 
 def _every_gpu(policy: Policy, layer: Layer) -> Iterator[str]:
-    """What a maximum for `gpu` holds for."""
+    """Yield the resources that a maximum for `gpu` applies to."""
     if GPU in layer.limits or GPU in layer.pod_limits:
         names = [*sorted(policy.devices.names), *(f"{prefix}*" for prefix in policy.devices.prefixes)]
         yield _comment(f"gpu holds for each of {', '.join(names)}")
 
 
 def _unbounded(policy: Policy, layer: Layer) -> Iterator[str]:
-    """What a task may have as much of as it likes."""
+    """Yield the resources that have no maximum."""
     bounded = {name for name, amount in (*layer.limits.items(), *layer.pod_limits.items()) if amount.value}
     sizes = sorted(name for name in bounded if name.startswith(HUGEPAGES))
     found = [name for name in sorted(NATIVE) if name not in bounded]
@@ -61,12 +61,12 @@ def _line(key: str, value: str, origin: str, indent: str = "") -> str:
 
 
 def _comment(text: str) -> str:
-    """On one line, whatever line breaks a reason has."""
+    """Return the comment on one line, without the line breaks that a reason may have."""
     return f"# {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())}"
 
 
 def _json(value: Any) -> str:
-    """A value on one line, which is YAML too."""
+    """Return the value as JSON on one line, which is valid YAML."""
     return msgspec.json.encode(value).decode().replace(",", ", ")
 
 
@@ -114,8 +114,8 @@ def _identification(policy: Policy) -> Iterator[str]:
 def _verdicts(policy: Policy) -> Iterator[str]:
     yield "verdicts:"
     table: Mapping[str, Mapping[Any, int]] = {
-        "fits_later": policy.verdicts.fits_later,
-        "never_fits": policy.verdicts.never_fits,
+        "fits_later": policy.denial_codes.fits_later,
+        "never_fits": policy.denial_codes.never_fits,
     }
     for outlook, codes in table.items():
         yield f"  {outlook}:"
@@ -123,13 +123,13 @@ def _verdicts(policy: Policy) -> Iterator[str]:
             origin = policy.origins.get(f"verdicts.{outlook}.{creator}", BUILT_IN)
             yield _line(creator, str(code), origin, "    ")
     origin = policy.origins.get("verdicts.retry_after_seconds", BUILT_IN)
-    yield _line("retry_after_seconds", str(policy.verdicts.retry_after_seconds), origin, "  ")
+    yield _line("retry_after_seconds", str(policy.denial_codes.retry_after_seconds), origin, "  ")
 
 
-def _exemptions(policy: Policy, scope: Scope, today: str) -> Iterator[str]:
-    """Those that count for the tasks, whatever their namespace."""
+def _exemptions(policy: Policy, scope: TaskScope, today: str) -> Iterator[str]:
+    """Yield the exemptions that apply to the tasks in any namespace."""
     for exemption in policy.exemptions:
-        if exemption.spares(scope, exemption.namespace, today):
+        if exemption.applies_to(scope, exemption.namespace, today):
             where = f" in namespace {exemption.namespace}" if exemption.namespace else ""
             skipped = ", ".join(exemption.skips)
             yield _comment(f"exempted{where} from {skipped} until {exemption.until}: {exemption.reason}")

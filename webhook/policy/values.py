@@ -1,4 +1,4 @@
-"""The values of a policy file: amounts, tolerations, and what of them pydantic does not know to refuse."""
+"""The values of a policy file: amounts and tolerations, with the checks that pydantic does not do."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -22,8 +22,8 @@ from webhook.api.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
 from webhook.api.resource_list import HUGEPAGES, NATIVE, is_device, is_extended, is_qualified_name, page_size, unit
 from webhook.policy.yaml_text import Path
 
-# How Flyte spells resources (flyteadmin task_resource_provider.go, flytectl with an underscore; the short forms are
-# users' habits), and Kubernetes.
+# Keys of the file (flyteadmin task_resource_provider.go, flytectl with an underscore, and the short forms that users
+# write), and the names in Kubernetes.
 SPELLINGS: Final = {
     "cpu": "cpu",
     "memory": "memory",
@@ -33,18 +33,18 @@ SPELLINGS: Final = {
     "storage": "ephemeral-storage",
     "gpu": "gpu",
 }
-Finding: TypeAlias = tuple[Path, str]
+PathProblem: TypeAlias = tuple[Path, str]
 
 
-def also(check: Callable[[Any], Iterable[Finding]]) -> WrapValidator:
-    """Report what `check` finds in the raw value along with what pydantic finds, not after it."""
+def with_check(check: Callable[[Any], Iterable[PathProblem]]) -> WrapValidator:
+    """Report the problems that `check` finds in the raw value together with those that pydantic finds."""
 
     def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
         errors = [_error(path, what) for path, what in check(value)]
         try:
             validated = handler(value)
         except ValidationError as error:
-            errors += [_again(found) for found in error.errors()]
+            errors += [_to_init_error(found) for found in error.errors()]
         if errors:
             raise ValidationError.from_exception_data("policy", errors)
         return validated
@@ -56,12 +56,12 @@ def _error(path: Path, what: str) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError("policy", "{what}", {"what": what}), loc=path, input=None)
 
 
-def _again(found: ErrorDetails) -> InitErrorDetails:
+def _to_init_error(found: ErrorDetails) -> InitErrorDetails:
     return InitErrorDetails(type=found["type"], loc=found["loc"], input=found["input"], ctx=found.get("ctx", {}))
 
 
 def _amount(value: object) -> Quantity | None:
-    """None where nothing is stated."""
+    """Return the amount, rounded up to thousandths as the API server does; None for null or an empty text."""
     if value in (None, ""):
         return None
     amount = quantity.from_json(value)
@@ -69,17 +69,17 @@ def _amount(value: object) -> Quantity | None:
         raise ValueError(f"{value} is negative; write 0 for none")
     if amount.nano >= BEYOND:
         raise QuantityError(str(value), f"too large; at most {EXACT_DIGITS} digits are accepted")
-    return amount.round_up(-3)  # as the API server will
+    return amount.round_up(-3)
 
 
-def _misfits(amounts: Any) -> Iterator[Finding]:
-    """Keys that name no resource, or one resource twice, and devices in parts."""
-    yield from _unfit(amounts, is_device, "the full name of an extended resource")
+def _amounts_problems(amounts: Any) -> Iterator[PathProblem]:
+    """Report keys that are not a resource, resources named twice, and fractions of devices."""
+    yield from _key_problems(amounts, is_device, "the full name of an extended resource")
 
 
-def _misfit_maxima(amounts: Any) -> Iterator[Finding]:
-    """The same, where the beginnings of names may be given too."""
-    yield from _unfit(
+def _maxima_problems(amounts: Any) -> Iterator[PathProblem]:
+    """Report the same problems, but accept prefixes of names too."""
+    yield from _key_problems(
         amounts,
         _has_maximum,
         "the full name of an extended resource, or its beginning and *, such as nvidia.com/mig-*, or hugepages-2Mi",
@@ -92,7 +92,7 @@ def _has_maximum(name: str) -> bool:
     return is_device(f"{name[:-1]}x" if name.endswith("*") else name)
 
 
-def _unfit(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iterator[Finding]:
+def _key_problems(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iterator[PathProblem]:
     spelled: dict[str, Any] = {}
     for key, value in amounts.items() if isinstance(amounts, dict) else ():
         name = SPELLINGS.get(key, str(key))
@@ -102,11 +102,11 @@ def _unfit(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iter
             yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
         spelled[name] = key
         if name not in NATIVE and not _is_multiple(value, unit(name)):
-            yield (key,), f"{value} is no whole number of {_units(name)}"
+            yield (key,), f"{value} is not a whole number of {_units(name)}"
 
 
 def _units(name: str) -> str:
-    """What a resource other than cpu, memory and ephemeral storage is counted in, and an example."""
+    """Return the unit of a resource other than cpu, memory and ephemeral storage, with an example."""
     if name.startswith(HUGEPAGES):
         return f"pages of {name.removeprefix(HUGEPAGES)}; write one such as 1Gi" if page_size(name) else "bytes"
     return "devices; write one such as 1 or 8"
@@ -116,22 +116,22 @@ def _is_multiple(value: object, of: int) -> bool:
     try:
         return quantity.from_json(value).nano % of == 0
     except QuantityError:
-        return True  # reported as no quantity at all
+        return True  # reported as an invalid quantity
 
 
-def _toleration_misfits(toleration: Any) -> Iterator[Finding]:
-    """ValidateTolerations in kubernetes `pkg/apis/core/validation/validation.go`."""
+def _toleration_problems(toleration: Any) -> Iterator[PathProblem]:
+    """Report what ValidateTolerations does, in kubernetes `pkg/apis/core/validation/validation.go`."""
     if not isinstance(toleration, dict):
         return
     key, operator, value = (toleration.get(name) or "" for name in ("key", "operator", "value"))
     if not key and operator != "Exists":
         yield ("operator",), "must be Exists where there is no key; write operator: Exists, or a key"
     if key and not is_qualified_name(str(key)):
-        yield ("key",), f"{key!r} is no taint key; write a name such as nvidia.com/gpu"
+        yield ("key",), f"{key!r} is not a valid taint key; write a name such as nvidia.com/gpu"
     if operator == "Exists" and value:
         yield ("value",), "must be empty where operator is Exists; remove it, or write operator: Equal"
     if operator in ("", "Equal") and isinstance(value, str) and not is_label_value(value):
-        yield ("value",), f"{value!r} is no taint value; write at most 63 letters, digits and -_."
+        yield ("value",), f"{value!r} is not a valid taint value; write at most 63 letters, digits and -_."
     if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
         yield (
             ("effect",),
@@ -140,49 +140,49 @@ def _toleration_misfits(toleration: Any) -> Iterator[Finding]:
 
 
 def is_label_value(value: str) -> bool:
-    """Whether Kubernetes takes the text as the value of a label or taint: at most 63 letters, digits and -_."""
+    """Return whether Kubernetes accepts the text as a label or taint value: at most 63 letters, digits and -_."""
     return value == "" or ("/" not in value and is_qualified_name(value))
 
 
 def _resource(name: str) -> str:
     if not is_qualified_name(name):
-        raise ValueError(f"{name!r} is no resource name; write one such as nvidia.com/gpu")
+        raise ValueError(f"{name!r} is not a valid resource name; write one such as nvidia.com/gpu")
     return name
 
 
 def _extended(name: str) -> str:
     if not is_extended(name):
-        raise ValueError(f"{name!r} is no extended resource; write a full name such as nvidia.com/gpu")
+        raise ValueError(f"{name!r} is not an extended resource; write a full name such as nvidia.com/gpu")
     return name
 
 
 ExtendedResource = Annotated[str, AfterValidator(_extended)]
 
-Amount = Annotated[
+AmountField = Annotated[
     Quantity | None,
     PlainValidator(_amount),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}, {"type": "null"}]}),
 ]
-Amounts = Annotated[
-    dict[str, Amount],
-    also(_misfits),
+AmountsField = Annotated[
+    dict[str, AmountField],
+    with_check(_amounts_problems),
     Field(
         description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
         "0 is none. Nobody gets hugepages by default."
     ),
 ]
-Maxima = Annotated[
-    dict[str, Amount],
-    also(_misfit_maxima),
+MaximaField = Annotated[
+    dict[str, AmountField],
+    with_check(_maxima_problems),
     Field(
         description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, and the beginnings "
         "of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* or hugepages-*. gpu is the maximum "
         "of each kind of GPU by itself."
     ),
 ]
-PodMaxima = Annotated[
-    dict[str, Amount],
-    also(_misfit_maxima),
+PodMaximaField = Annotated[
+    dict[str, AmountField],
+    with_check(_maxima_problems),
     Field(
         description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
         "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
@@ -191,7 +191,7 @@ PodMaxima = Annotated[
 
 
 class Section(BaseModel):
-    """A map of the file: known keys, each of the type it says."""
+    """A map in the policy file, with known keys and typed values."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -202,17 +202,17 @@ class Toleration(Section):
     key: str | None = None
     operator: Literal["Equal", "Exists", ""] | None = None
     value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # none is all of them
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # absent means all of them
     tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
 
-# The steps in angle brackets tell pydantic which shape a value has; paths are reported without them.
-OneToleration = Annotated[Toleration, also(_toleration_misfits)]
-Tolerations = Annotated[
+# The tags in angle brackets discriminate the shapes of a value for pydantic; reported paths omit them.
+OneToleration = Annotated[Toleration, with_check(_toleration_problems)]
+OneOrMoreTolerations = Annotated[
     Annotated[OneToleration, Tag("<one>")] | Annotated[list[OneToleration], Tag("<many>")],
     Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
 ]
-ByResource = dict[Annotated[str, AfterValidator(_resource)], Tolerations]
+ByResource = dict[Annotated[str, AfterValidator(_resource)], OneOrMoreTolerations]
 ResourceTolerations = Annotated[
     Annotated[ByResource, Tag("<map>")] | Annotated[list[ByResource], Tag("<list>")],
     Discriminator(lambda value: "<list>" if isinstance(value, list) else "<map>"),

@@ -1,15 +1,15 @@
-"""What a policy file says that is allowed and hardly meant: warnings with their place."""
+"""Warnings about statements in a policy file that are valid but probably a mistake."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from webhook.policy.compile import DEFAULTS, MAXIMA, Block, kubernetes_name
+from webhook.policy.compile import DEFAULT_KEYS, MAXIMUM_KEYS, PolicyBlock, kubernetes_name
 from webhook.policy.model import Policy
 from webhook.policy.settings import Maxima, Settings
 from webhook.policy.yaml_text import Path, Problem
 
 
-def oddities(blocks: Sequence[Block], policy: Policy) -> Iterator[Problem]:
-    """All of them; the first block is the platform's."""
+def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
+    """Yield all warnings; the first block must be the platform's."""
     for block in blocks:
         settings = policy.settings_of(policy.matching(block.scope))
         yield from _defaults_over_limits(block, policy, settings)
@@ -19,18 +19,18 @@ def oddities(blocks: Sequence[Block], policy: Policy) -> Iterator[Problem]:
     yield from _unknown_domains(blocks[1:], policy)
 
 
-def _defaults_over_limits(block: Block, policy: Policy, settings: Settings) -> Iterator[Problem]:
-    """Flyte clamps them, and so do we."""
+def _defaults_over_limits(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
+    """Warn of defaults over a maximum; Flyte clamps them too."""
     for key, amounts in block.amounts():
-        for name, amount in amounts.items() if key in DEFAULTS else ():
-            most = settings.most_of_pod(kubernetes_name(name, policy.devices))
+        for name, amount in amounts.items() if key in DEFAULT_KEYS else ():
+            most = settings.pod_maximum(kubernetes_name(name, policy.devices))
             if amount and most and amount > most:
                 what = f"warning: {amount} is over the limit {most}, which is what tasks get"
                 yield block.document.problem((*block.paths[key], name), what)
 
 
-def _limits_under_defaults(block: Block, policy: Policy, settings: Settings) -> Iterator[Problem]:
-    """The same where the default is of a less specific block."""
+def _limits_under_defaults(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
+    """Warn of maxima under the default of a less specific block."""
     own = {kubernetes_name(name, policy.devices) for name in block.content.defaults or ()}
     for path, name, maxima in _maxima(block, policy, settings):
         default, most = settings.defaults.amounts.get(name), maxima.get(name)
@@ -39,8 +39,8 @@ def _limits_under_defaults(block: Block, policy: Policy, settings: Settings) -> 
             yield block.document.problem(path, what)
 
 
-def _without_default(block: Block, policy: Policy, settings: Settings) -> Iterator[Problem]:
-    """A maximum without a default becomes one, as in a LimitRange; few will want that."""
+def _without_default(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
+    """Warn of maxima without a default: the maximum becomes the default, as in a LimitRange."""
     containers = {"a container": settings.defaults, "a secondary container": settings.secondary_defaults}
     for path, name, maxima in _maxima(block, policy, settings):
         most = maxima.get(name)
@@ -49,24 +49,24 @@ def _without_default(block: Block, policy: Policy, settings: Settings) -> Iterat
             yield block.document.problem(path, what, at_key=True)
 
 
-def _maxima(block: Block, policy: Policy, settings: Settings) -> Iterator[tuple[Path, str, Maxima]]:
-    """What the block states as maxima: where, of which resource, and all those that hold beside it."""
+def _maxima(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[tuple[Path, str, Maxima]]:
+    """Yield the path and resource of each maximum in the block, with all maxima of that section."""
     effective = {"limits": settings.limits, "pod_limits": settings.pod_limits}
     for section, amounts in block.amounts():
-        for key in amounts if section in MAXIMA else ():
+        for key in amounts if section in MAXIMUM_KEYS else ():
             yield (*block.paths[section], key), kubernetes_name(key, policy.devices), effective[section]
 
 
-def _misspelled(block: Block) -> Iterator[Problem]:
-    """`storage` is ephemeral storage here, while flyteadmin ignores it without a word (flyteorg/flyte#4965)."""
+def _misspelled(block: PolicyBlock) -> Iterator[Problem]:
+    """Warn of `storage`: here it means ephemeral storage, flyteadmin ignores it silently (flyteorg/flyte#4965)."""
     for key, amounts in block.amounts():
         if "storage" in amounts:
             what = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
             yield block.document.problem((*block.paths[key], "storage"), what, at_key=True)
 
 
-def _unknown_domains(overrides: Iterable[Block], policy: Policy) -> Iterator[Problem]:
-    """A namespace is never read as a domain that is not in the list."""
+def _unknown_domains(overrides: Iterable[PolicyBlock], policy: Policy) -> Iterator[Problem]:
+    """Warn of domains that are not listed: no namespace can match them."""
     known = policy.identification.namespaces.domains
     for block in overrides:
         domain = block.content.domain

@@ -1,4 +1,4 @@
-"""YAML text as plain data that still knows where each value stands, so that errors can say line and column."""
+"""Reads YAML as plain data with the line and column of each key and value, for error messages."""
 
 import re
 from contextlib import suppress
@@ -9,34 +9,34 @@ import yaml
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MAX_VALUES: Final = 200_000  # of a document, aliases expanded: more is an alias bomb, not a configuration
-# libyaml is five times as fast as the loader in Python. What they read alike is all but text with one of these: tabs,
-# line breaks and marks that YAML 1.1 has in mind, explicit keys, nothing as a value in a flow or before the end.
-FAST: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNLIKE: Final = re.compile(r"[\t\r\x85\u2028\u2029\ufeff]|\?(?:\s|\Z)|:\s*[\],}]|\n +\Z")
+MAX_VALUES: Final = 200_000  # in a document with aliases expanded; a document with more is an alias bomb
+# libyaml is five times as fast as the loader in Python. The two differ only on text with one of these: tabs, special
+# line breaks and marks of YAML 1.1, explicit keys, an empty value in a flow collection or at the end.
+FAST_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_READ_DIFFERENTLY: Final = re.compile(r"[\t\r\x85\u2028\u2029\ufeff]|\?(?:\s|\Z)|:\s*[\],}]|\n +\Z")
 _TAG: Final = "tag:yaml.org,2002:"
-_CONSTRUCTOR: Final = yaml.constructor.SafeConstructor()  # for what it knows of `<<` and of booleans
+_CONSTRUCTOR: Final = yaml.constructor.SafeConstructor()  # knows `<<` and booleans
 _PLAIN_NUMBER: Final = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{0,300})?|\.[0-9]{1,300})(?:[eE][-+]?[0-9]{1,3})?"
 )
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")  # half of a character, which no JSON can carry
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")  # half of a character, which JSON cannot carry
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong with a text, at a place in it; lines and columns count from 1."""
+    """One error in a text, with its place; lines and columns count from 1."""
 
     line: int
     column: int
     text: str
 
     def at(self, file: str) -> str:
-        """As compilers write it."""
+        """Return the problem in the form of compiler messages."""
         return f"{file}:{self.line}:{self.column}: {self.text}"
 
 
 class ProblemsError(ValueError):
-    """Everything that is wrong with a text, one line each in their order: `file:line:col: where: what`."""
+    """All errors in a text, in order, one line each: `file:line:col: where: what`."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.problems = sorted(problems)
@@ -45,23 +45,23 @@ class ProblemsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: its data, and where its keys and values stand."""
+    """One YAML document: its data, and the places of its keys and values."""
 
     data: Any
     file: str
     keys: dict[Path, yaml.Mark] = field(default_factory=dict)
     values: dict[Path, yaml.Mark] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()  # what in it does not mean what it seems to
+    problems: tuple[Problem, ...] = ()  # values that do not mean what they seem to
 
     def at(self, path: Path) -> Any:
-        """The data at the path, which must be there."""
+        """Return the data at the path, which must exist."""
         data = self.data
         for step in path:
             data = data[step]
         return data
 
     def problem(self, path: Path, what: str, *, at_key: bool = False) -> Problem:
-        """`what` at the value, or its key, or the nearest parent that stands in the text."""
+        """Return `what` as a problem at the value, or at its key, or at the nearest parent in the text."""
         marks = self.keys if at_key and path in self.keys else self.values
         place = path
         while place and place not in marks:
@@ -71,7 +71,7 @@ class Document:
 
 
 def load_all(text: str, file: str) -> list[Document]:
-    """The documents of the text that are not empty; ProblemsError has all that is wrong with the first bad one."""
+    """Return the nonempty documents of the text; raise ProblemsError with all problems of the first invalid one."""
     documents = read_all(text, file)
     for document in documents:
         if document.problems:
@@ -80,13 +80,13 @@ def load_all(text: str, file: str) -> list[Document]:
 
 
 def read_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
-    """The documents of the text that are not empty, each with what is wrong with it: duplicate keys and the like.
+    """Return the nonempty documents of the text, each with its problems, for example duplicate keys.
 
-    `strict` also complains of the plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). ProblemsError
-    has the first error of syntax.
+    `strict` also reports plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). Raise ProblemsError for
+    the first syntax error.
     """
     try:
-        documents = [_Walk(file, strict=strict).document(node) for node in _nodes(text)]
+        documents = [_Decoder(file, strict=strict).document(node) for node in _nodes(text)]
     except yaml.MarkedYAMLError as error:
         what = f"not YAML: {error.problem}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
@@ -99,15 +99,15 @@ def read_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
 
 
 def _nodes(text: str) -> list[yaml.Node]:
-    """Return the documents of the text as nodes; errors are those of the loader in Python, in words and places."""
-    if not _UNLIKE.search(text):
+    """Return the documents of the text as nodes; errors always come from the loader in Python."""
+    if not _READ_DIFFERENTLY.search(text):
         with suppress(yaml.YAMLError, UnicodeEncodeError):
-            return list(yaml.compose_all(text, Loader=FAST))
+            return list(yaml.compose_all(text, Loader=FAST_LOADER))
     return list(yaml.compose_all(text, Loader=yaml.SafeLoader))
 
 
 def dotted(path: Path) -> str:
-    """A path as people write it: `plugins.k8s.resource-tolerations[nvidia.com/gpu][0].key`."""
+    """Return the path as people write it: `plugins.k8s.resource-tolerations[nvidia.com/gpu][0].key`."""
     text = ""
     for step in path:
         if isinstance(step, int) or re.search(r"[^\w-]", step):
@@ -121,8 +121,8 @@ def _problem(mark: yaml.Mark | None, what: str) -> Problem:
     return Problem(mark.line + 1, mark.column + 1, what) if mark else Problem(1, 1, what)
 
 
-class _Walk:
-    """From nodes to data, noting marks and problems on the way."""
+class _Decoder:
+    """A decoder of nodes that collects their places and problems."""
 
     def __init__(self, file: str, *, strict: bool) -> None:
         self._file = file
@@ -152,7 +152,9 @@ class _Walk:
         for key_node, value_node in node.value:
             key = str(key_node.value)
             if _SURROGATE.search(key):
-                self._complain(key_node.start_mark, path, "a key with half of a surrogate pair, which is no character")
+                self._add_problem(
+                    key_node.start_mark, path, "a key with half of a surrogate pair, which is not a character"
+                )
             self._keys[*path, key] = key_node.start_mark
             data[key] = self._value(value_node, (*path, key))
         return data
@@ -162,28 +164,28 @@ class _Walk:
         for key_node, _ in node.value:
             key, mark = str(key_node.value), key_node.start_mark
             if not isinstance(key_node, yaml.ScalarNode):
-                self._complain(mark, path, "a key that is a list or a map; write a plain text as the key")
+                self._add_problem(mark, path, "a key that is a list or a map; write a plain text as the key")
             elif key in first:
                 what = f"duplicate key, first given in line {first[key].line + 1}; keep one of them"
-                self._complain(mark, (*path, key), what)
+                self._add_problem(mark, (*path, key), what)
             first.setdefault(key, mark)
 
     def _scalar(self, tag: str, text: str, mark: yaml.Mark, path: Path) -> Any:
         if _SURROGATE.search(text):
-            self._complain(mark, path, "half of a surrogate pair, which is no character; write the whole")
+            self._add_problem(mark, path, "half of a surrogate pair, which is not a character; write the whole")
         match tag:
             case "null":
                 return None
             case "bool" if text.lower() in _CONSTRUCTOR.bool_values:
                 if self._strict and text.lower() not in ("true", "false"):
-                    self._complain(mark, path, f"{text} is a boolean in YAML; quote it, or write true or false")
+                    self._add_problem(mark, path, f"{text} is a boolean in YAML; quote it, or write true or false")
                 return _CONSTRUCTOR.bool_values[text.lower()]
             case "int" | "float" if _PLAIN_NUMBER.fullmatch(text):
                 return float(text) if re.search("[.eE]", text) else int(text)
             case "int" | "float" if self._strict:
-                self._complain(mark, path, f"{text} is no plain number; write it in quotes, or in decimal")
+                self._add_problem(mark, path, f"{text} is not a plain number; write it in quotes, or in decimal")
         return text
 
-    def _complain(self, mark: yaml.Mark, path: Path, what: str) -> None:
+    def _add_problem(self, mark: yaml.Mark, path: Path, what: str) -> None:
         where = dotted(path)
         self._problems.append(_problem(mark, f"{where}: {what}" if where else what))

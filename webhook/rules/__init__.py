@@ -1,47 +1,47 @@
 """The rules, one file each; none imports another.
 
-CHANGING lists those that change a Pod in their order, each by the name that exemptions have for it. A rule reads the
-Workload that the one before has left, and nothing else.
+MUTATING_RULES lists the rules that change a Pod, in order, each with the name that exemptions use. A rule reads only
+the Workload that the rule before it returned.
 """
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from webhook.policy.settings import Skipped
+from webhook.policy.settings import SkippableRule
 from webhook.rules import claims, clamp, fill, pod_level, pod_limits, resize
 from webhook.rules import tolerate as tolerations
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
 
-Changing: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
+MutatingRule: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
 
-CHANGING: Final[tuple[tuple[Skipped, Changing], ...]] = (
+MUTATING_RULES: Final[tuple[tuple[SkippableRule, MutatingRule], ...]] = (
     ("fill", fill.fill),
-    ("fill", pod_level.complete),
+    ("fill", pod_level.fill_pod_level),
     ("clamp", clamp.clamp),
-    ("clamp", pod_limits.bound),
-    ("clamp", pod_level.clamp),
+    ("clamp", pod_limits.clamp_pod),
+    ("clamp", pod_level.clamp_pod_level),
     ("tolerate", tolerations.tolerate),
 )
-# What holds for a resize of a running Pod: only what grows is looked at.
-CHANGING_RESIZES: Final[tuple[tuple[Skipped, Changing], ...]] = (
+# The rules for a resize of a running Pod: they bound growth only.
+RESIZE_RULES: Final[tuple[tuple[SkippableRule, MutatingRule], ...]] = (
     ("clamp", resize.clamp_growth),
-    ("clamp", pod_limits.bound),
+    ("clamp", pod_limits.clamp_pod),
 )
-# Each returns why the policy does not allow the Pod, whatever is free; empty if it does.
-REFUSING: Final[tuple[Callable[[Workload], str], ...]] = (claims.refused_claims,)
+# Each returns why the policy denies the Pod, whatever the quotas have left; empty if it allows the Pod.
+DENYING_RULES: Final[tuple[Callable[[Workload], str], ...]] = (claims.deny_claims,)
 
 
-def changed(workload: Workload, only: Skipped | None = None) -> tuple[Workload, list[Change]]:
-    """Return what the rules make of the Workload, but for those that it is exempted from; `only` those of one name."""
+def apply_rules(workload: Workload, only: SkippableRule | None = None) -> tuple[Workload, list[Change]]:
+    """Return the Workload after all rules that no exemption skips, or after those named `only`, with their changes."""
     changes: list[Change] = []
-    for name, rule in CHANGING if workload.old is None else CHANGING_RESIZES:
+    for name, rule in MUTATING_RULES if workload.old is None else RESIZE_RULES:
         if name not in workload.settings.skips and only in (None, name):
             workload, made = rule(workload)
             changes += made
     return workload, changes
 
 
-def refused(workload: Workload) -> str:
-    """Return the first reason for which the policy does not allow the Workload; empty where there is none."""
-    return next(filter(None, (rule(workload) for rule in REFUSING)), "")
+def denial_reason(workload: Workload) -> str:
+    """Return the first reason why the policy denies the Workload; empty where it allows it."""
+    return next(filter(None, (rule(workload) for rule in DENYING_RULES)), "")

@@ -1,12 +1,12 @@
-"""Refuse Pods that claim devices, where the policy says so: nothing here bounds what a ResourceClaim asks for."""
+"""Denies Pods with resource claims where the policy says so: no maximum bounds what a ResourceClaim requests."""
 
 from webhook.rules.workload import Workload
 
 
-def refused_claims(workload: Workload) -> str:
-    """Why the Pod is refused for its claims; empty where it is not.
+def deny_claims(workload: Workload) -> str:
+    """Return why the Pod is denied for its claims; empty where it is allowed.
 
-    Those of a container need none of their own: the API server takes a name in `spec.resourceClaims` alone.
+    Claims of containers need no check: the API server accepts only those named in `spec.resourceClaims`.
     """
     origin = workload.settings.claims_refused_by
     if not (origin and workload.has_claims):

@@ -1,38 +1,39 @@
-"""What the API server fills in before admission and again after each patch: requests from limits, whole millis.
+"""The API server's defaulting, before admission and after each patch: requests from limits, rounded to thousandths.
 
-SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/defaults.go`. Since 1.37 what
-`spec.resources` lacks is summed up after /mutate only (PodLevelResourcesFixDefaulting); quotas count the same anyway.
+Source: SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/core/v1/defaults.go`. Since 1.37 the API
+server sums up missing `spec.resources` only after /mutate (PodLevelResourcesFixDefaulting); quotas count the same.
 """
 
+from webhook.api.pod import POD_LEVEL
 from webhook.api.resource_list import HUGEPAGES
 from webhook.api.resources import Resources
-from webhook.rules.edit import Edit, Edited, edited
+from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.effective import aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
-from webhook.rules.workload import LEVEL, Workload
+from webhook.rules.workload import Workload
 
 COPIED = "the API server copies a limit into a missing request"
 ROUNDED = "the API server rounds up to thousandths"
 
 
 def default(workload: Workload) -> tuple[Workload, list[Change]]:
-    """The Pod as admission sees it."""
-    workload, changes = edited(workload, (_default(block.pointer, block.resources) for block in workload.blocks))
-    if workload.level is None:
+    """Apply the API server's defaults; the result is the Pod as its admission plugins see it."""
+    workload, changes = apply_edits(workload, (_default(block.pointer, block.resources) for block in workload.blocks))
+    if workload.pod_level is None:
         return workload, changes
-    workload, level = edited(workload, [_pod_level(workload)])
+    workload, level = apply_edits(workload, [_pod_level(workload)])
     return workload, changes + level
 
 
-def _default(pointer: str, resources: Resources | None) -> Edited:
+def _default(pointer: str, resources: Resources | None) -> EditedBlock:
     edit = Edit(pointer, resources, "api-default")
     _round_up(edit)
     _copy_limits(edit)
-    return edit.done()
+    return edit.result()
 
 
 def _round_up(edit: Edit) -> None:
-    for values, put in ((edit.limits, edit.limit), (edit.requests, edit.request)):
+    for values, put in ((edit.limits, edit.set_limit), (edit.requests, edit.set_request)):
         for name, value in list(values.items()):
             if value.nano % 1_000_000:
                 put(name, value.round_up(-3), ROUNDED)
@@ -41,20 +42,20 @@ def _round_up(edit: Edit) -> None:
 def _copy_limits(edit: Edit) -> None:
     for name, limit in edit.limits.items():
         if name not in edit.requests:
-            edit.request(name, limit, COPIED)
+            edit.set_request(name, limit, COPIED)
 
 
-def _pod_level(workload: Workload) -> Edited:
-    """defaultHugePagePodLimits, then defaultPodRequests."""
-    edit = Edit(LEVEL, workload.level, "api-default")
+def _pod_level(workload: Workload) -> EditedBlock:
+    """Apply defaultHugePagePodLimits, then defaultPodRequests."""
+    edit = Edit(POD_LEVEL, workload.pod_level, "api-default")
     _round_up(edit)
     if edit.limits or edit.requests:
         for name, value in aggregate(workload, limits_of).items():
             if name.startswith(HUGEPAGES) and name not in edit.requests and name not in edit.limits:
-                edit.limit(name, value, "the API server sums up the containers' hugepages")
+                edit.set_limit(name, value, "the API server sums up the containers' hugepages")
     if edit.limits:
         for name, value in aggregate(workload, requests_of).items():
             if name in ("cpu", "memory") and name not in edit.requests:
-                edit.request(name, value, "the API server sums up the containers' requests")
+                edit.set_request(name, value, "the API server sums up the containers' requests")
         _copy_limits(edit)
-    return edit.done()
+    return edit.result()

@@ -1,4 +1,4 @@
-"""One `resources` block while a rule works on it: every assignment becomes a Change."""
+"""Edits of `resources` blocks: every assignment is recorded as a Change."""
 
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
@@ -11,11 +11,12 @@ from webhook.rules.findings import Change, Rule
 from webhook.rules.workload import Workload
 
 Side: TypeAlias = Literal["requests", "limits"]
-Edited: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]  # pointer; the new block, if any; what was done
+# The pointer of a block, the new block if it changed, and the changes.
+EditedBlock: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]
 
 
-def edited(workload: Workload, blocks: Iterable[Edited]) -> tuple[Workload, list[Change]]:
-    """Return the Workload with its blocks as they were edited, and all that was done to them."""
+def apply_edits(workload: Workload, blocks: Iterable[EditedBlock]) -> tuple[Workload, list[Change]]:
+    """Return the Workload with the edited blocks, and all changes."""
     fresh: dict[str, Resources] = {}
     changes: list[Change] = []
     for pointer, resources, made in blocks:
@@ -26,7 +27,7 @@ def edited(workload: Workload, blocks: Iterable[Edited]) -> tuple[Workload, list
 
 
 def has_negative(workload: Workload) -> bool:
-    """Return whether the Pod or one of its containers asks for a negative amount, which the API server refuses."""
+    """Return whether the Pod or a container has a negative amount, which the API server refuses."""
     return any(
         _is_negative(side)
         for _, block in workload.all_blocks()
@@ -41,10 +42,10 @@ def _is_negative(side: ResourceList) -> bool:
 
 
 class Edit:
-    """The requests and limits below one JSON Pointer, and what has been done to them."""
+    """An edit of the requests and limits at one JSON Pointer."""
 
     def __init__(self, pointer: str, resources: Resources | None, rule: Rule) -> None:
-        """`pointer` is that of a container, or /spec for the Pod as a whole."""
+        """Start from the resources; `pointer` is that of a container, or /spec for the Pod as a whole."""
         resources = resources or NO_RESOURCES
         self.requests: dict[str, Quantity] = dict(resources.requests or ())
         self.limits: dict[str, Quantity] = dict(resources.limits or ())
@@ -59,33 +60,33 @@ class Edit:
 
     @property
     def is_negative(self) -> bool:
-        """Whether some amount is negative: the API server refuses the block, and its error is not to be hidden."""
+        """Whether an amount is negative: rules leave such a block alone, so that the API server reports the error."""
         return _is_negative(self.requests) or _is_negative(self.limits)
 
-    def request(self, name: str, value: Quantity, why: str) -> Quantity:
+    def set_request(self, name: str, value: Quantity, why: str) -> Quantity:
         """Set a request, and return it."""
         return self._set("requests", self.requests, name, value, why)
 
-    def limit(self, name: str, value: Quantity, why: str) -> Quantity:
+    def set_limit(self, name: str, value: Quantity, why: str) -> Quantity:
         """Set a limit, and return it."""
         return self._set("limits", self.limits, name, value, why)
 
     def lower(self, name: str, most: Quantity | None, why: str = "over the maximum") -> None:
-        """Lower the limit and the request to `most`, and a request that is over its limit to the limit, if any."""
+        """Lower limit and request to `most`, and the request to the limit; raise a zero limit to the request."""
         request, limit = self.requests.get(name), self.limits.get(name)
         if most is not None:
             if limit and limit > most:
-                limit = self.limit(name, most, f"{why} {most}")
+                limit = self.set_limit(name, most, f"{why} {most}")
             if request and request > most:
-                request = self.request(name, most, f"{why} {most}")
+                request = self.set_request(name, most, f"{why} {most}")
         if request and limit is not None and request > limit:
             if limit:
-                self.request(name, limit, f"over the limit {limit}")
+                self.set_request(name, limit, f"over the limit {limit}")
             else:
-                self.limit(name, request, "zero; same as the request")
+                self.set_limit(name, request, "zero; same as the request")
 
-    def done(self) -> Edited:
-        """What has become of the block, and how; a block in order stays what it was."""
+    def result(self) -> EditedBlock:
+        """Return the new block and its changes; None as the block where nothing changed."""
         if not self.changes:
             return self._pointer, None, ()
         return self._pointer, Resources(self.requests or None, self.limits or None), tuple(self.changes)

@@ -1,7 +1,7 @@
-"""What a Pod asks for as a whole: effective requests and limits, and its QoS class.
+"""Effective requests and limits of a Pod as a whole, and its QoS class.
 
-k8s.io/component-helpers `resource/helpers.go` (0.37, UseStatusResources as the quota evaluator sets it) and
-`pkg/apis/core/v1/helper/qos`. A Pod under resize counts as the largest of what it states, was allocated, and has.
+Sources: k8s.io/component-helpers `resource/helpers.go` (0.37, UseStatusResources as the quota evaluator sets it) and
+`pkg/apis/core/v1/helper/qos`. During a resize the largest of stated, allocated, and actual resources counts.
 """
 
 from collections.abc import Callable
@@ -13,26 +13,26 @@ from webhook.api.resources import NO_RESOURCES
 from webhook.rules.workload import Block, Workload
 
 COMPUTE: Final = ("cpu", "memory")
-Pick: TypeAlias = Callable[[Block], ResourceList]
-# What a status knows of a container; the second argument is what counts where it knows nothing.
-Status: TypeAlias = Callable[[Block, ResourceList], ResourceList]
+Selector: TypeAlias = Callable[[Block], ResourceList]
+# Selects from the status of a container; the second argument counts where the status has nothing.
+StatusSelector: TypeAlias = Callable[[Block, ResourceList], ResourceList]
 
 
 def requests_of(block: Block) -> ResourceList:
-    """Return what a container states as its requests."""
+    """Return the container's requests, as a Selector."""
     return block.requests
 
 
 def limits_of(block: Block) -> ResourceList:
-    """Return what a container states as its limits."""
+    """Return the container's limits, as a Selector."""
     return block.limits
 
 
-def aggregate(workload: Workload, of: Pick) -> ResourceList:
-    """Return what all containers together need at their peak; `of` picks what counts of each.
+def aggregate(workload: Workload, of: Selector) -> ResourceList:
+    """Return the peak of all containers together; `of` selects what counts of each.
 
-    A native sidecar runs beside everything that starts after it, any other init container alone with the sidecars
-    started before it.
+    A native sidecar runs beside all containers that start after it. Any other init container runs alone with the
+    sidecars started before it.
     """
     total = sidecars = peak = EMPTY
     for block in workload.blocks:
@@ -49,14 +49,14 @@ def aggregate(workload: Workload, of: Pick) -> ResourceList:
 
 
 def effective_requests(workload: Workload) -> ResourceList:
-    """Return what the scheduler reserves and a ResourceQuota charges (PodRequests)."""
+    """Return the requests that the scheduler reserves and a ResourceQuota charges (PodRequests)."""
     requests = _peak(workload, requests_of, (_allocated, _actual_requests))
-    return resource_list.add({**requests, **_supported(workload.stated.requests)}, _overhead(workload))
+    return resource_list.add({**requests, **_supported(workload.pod_resources.requests)}, _overhead(workload))
 
 
 def effective_limits(workload: Workload) -> ResourceList:
-    """Return what the Pod may use (PodLimits); overhead counts only where there is a limit already."""
-    limits = {**_peak(workload, limits_of, (_actual_limits,)), **_supported(workload.stated.limits)}
+    """Return the limits of the Pod (PodLimits); overhead is added only to resources with a limit."""
+    limits = {**_peak(workload, limits_of, (_actual_limits,)), **_supported(workload.pod_resources.limits)}
     overhead = _overhead(workload)
     return resource_list.add(limits, {name: value for name, value in overhead.items() if limits.get(name)})
 
@@ -65,15 +65,15 @@ def _overhead(workload: Workload) -> ResourceList:
     return (workload.overhead and workload.overhead.requests) or EMPTY
 
 
-def _peak(workload: Workload, stated: Pick, statuses: tuple[Status, ...]) -> ResourceList:
-    """Return the largest of what is stated and what the status knows; an infeasible resize is not counted."""
-    if not workload.is_reported:
+def _peak(workload: Workload, stated: Selector, statuses: tuple[StatusSelector, ...]) -> ResourceList:
+    """Return the largest of stated and status resources; an infeasible resize does not count."""
+    if not workload.has_status:
         return aggregate(workload, stated)
     infeasible = workload.is_resize_infeasible
     peak = EMPTY if infeasible else aggregate(workload, stated)
     for status in statuses:
 
-        def of(block: Block, status: Status = status) -> ResourceList:
+        def of(block: Block, status: StatusSelector = status) -> ResourceList:
             return status(block, EMPTY if infeasible else stated(block))
 
         peak = resource_list.maximum(peak, aggregate(workload, of))
@@ -96,12 +96,12 @@ def _actual_limits(block: Block, otherwise: ResourceList) -> ResourceList:
 
 def has_pod_level_resources(workload: Workload) -> bool:
     """Return whether the Pod states resources for itself as a whole (IsPodLevelResourcesSet)."""
-    resources = workload.stated
+    resources = workload.pod_resources
     return bool(_supported(resources.requests) or _supported(resources.limits))
 
 
 def _supported(resources: ResourceList | None) -> ResourceList:
-    """What may be stated for a Pod as a whole: cpu, memory and hugepages."""
+    """Return the entries allowed in `spec.resources` of a Pod: cpu, memory and hugepages."""
     if not resources:
         return EMPTY
     return {k: v for k, v in resources.items() if k in COMPUTE or k.startswith(HUGEPAGES)}
@@ -113,27 +113,27 @@ BEST_EFFORT: Final = "BestEffort"
 
 
 def qos(workload: Workload) -> str:
-    """Return the QoS class that counts for quotas: that of the status, else the computed one."""
+    """Return the QoS class that quotas use: that of the status, else the computed one."""
     return workload.qos_class or computed_qos(workload)
 
 
 def computed_qos(workload: Workload) -> str:
     """Return the QoS class (ComputePodQOS): from `spec.resources` where it is there, else from the containers."""
-    if workload.level is not None:
-        blocks = [workload.level]
+    if workload.pod_level is not None:
+        blocks = [workload.pod_level]
     else:
         blocks = [block.resources or NO_RESOURCES for block in workload.blocks]
     requests = limits = EMPTY
     guaranteed = True
     for block in blocks:
-        block_limits = _positive(block.limits)
+        block_limits = _positive_compute(block.limits)
         guaranteed = guaranteed and len(block_limits) == len(COMPUTE)
-        requests = resource_list.add(requests, _positive(block.requests))
+        requests = resource_list.add(requests, _positive_compute(block.requests))
         limits = resource_list.add(limits, block_limits)
     if not requests and not limits:
         return BEST_EFFORT
     return GUARANTEED if guaranteed and requests == limits else BURSTABLE
 
 
-def _positive(resources: ResourceList | None) -> ResourceList:
+def _positive_compute(resources: ResourceList | None) -> ResourceList:
     return {k: v for k, v in (resources or EMPTY).items() if k in COMPUTE and v.nano > 0}

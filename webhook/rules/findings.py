@@ -1,4 +1,4 @@
-"""What the rules find: Changes to the Pod, and Violations of its quotas."""
+"""The results of rules: Changes to the Pod, and Violations of its quotas."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -12,7 +12,7 @@ Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate"]
 
 
 class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "to"}):
-    """One value of the Pod, before and after; patch, log, metrics, audit annotation and `review` tell it from this."""
+    """One changed value of the Pod; patch, log, metrics, audit annotation and `review` are all made from it."""
 
     path: str  # JSON Pointer; "/-" at its end appends to a list
     before: Any  # a JSON value, None for absent
@@ -21,7 +21,7 @@ class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "
     why: str
 
     def __str__(self) -> str:
-        """For people: path, from, to, why."""
+        """Return text for people: path, from, to, why."""
         return f"{self.path}: {_text(self.before)} -> {_text(self.after)} ({self.why})"
 
 
@@ -32,40 +32,40 @@ def _text(value: Any) -> str:
 
 
 class Unspecified(Struct, frozen=True):
-    """A quota counts cpu or memory that these containers do not state."""
+    """A violation: containers leave out resources that the quota requires."""
 
     quota: str
     missing: Mapping[str, list[str]]  # resource -> names of containers
 
     def __str__(self) -> str:
-        """As kube-apiserver words it."""
+        """Return kube-apiserver's message."""
         parts = (f"{name} for: {','.join(self.missing[name])}" for name in sorted(self.missing))
         return f"failed quota: {self.quota}: must specify {'; '.join(parts)}"
 
 
 class StatusUnknown(Struct, frozen=True):
-    """The quota controller has not yet counted all that is used of these resources."""
+    """A violation: the quota controller has not yet counted the use of these resources."""
 
     quota: str
     resources: list[str]
 
     def __str__(self) -> str:
-        """As kube-apiserver words it."""
+        """Return kube-apiserver's message."""
         return f"status unknown for quota: {self.quota}, resources: {','.join(self.resources)}"
 
 
 class NegativeUsage(Struct, frozen=True):
-    """The Pod asks for less than nothing."""
+    """A violation: the Pod requests negative amounts."""
 
     resources: list[str]
 
     def __str__(self) -> str:
-        """As kube-apiserver words it."""
+        """Return kube-apiserver's message."""
         return f"quota usage is negative for resource(s): {','.join(self.resources)}"
 
 
 class Exceeded(Struct, frozen=True):
-    """The Pod asks for more of these resources than its quota has left."""
+    """A violation: the Pod requests more of these resources than the quota has left."""
 
     quota: str
     resources: list[str]
@@ -74,7 +74,7 @@ class Exceeded(Struct, frozen=True):
     limited: ResourceList
 
     def __str__(self) -> str:
-        """As kube-apiserver words it; Flyte 1 parses this text."""
+        """Return kube-apiserver's message; Flyte 1 parses it."""
         requested, used, limited = (text(r, self.resources) for r in (self.requested, self.used, self.limited))
         return f"exceeded quota: {self.quota}, requested: {requested}, used: {used}, limited: {limited}"
 
@@ -83,10 +83,10 @@ Violation: TypeAlias = Unspecified | StatusUnknown | NegativeUsage | Exceeded
 
 
 class Verdict(Struct, frozen=True):
-    """Why the Pod does not fit (nothing: it does), and what it takes of each quota that counts it.
+    """The violations of a Pod (none if it fits), and its charges by quota.
 
-    Of a Pod that asks for too much, `room` is what one Pod could have now of what it asks for, `most` what it could
-    ever have: the least that any of the quotas leaves. Of a resize, both are beyond what the Pod has.
+    If a quota is exceeded, `room` is what a Pod could get now of each charged resource, and `most` what it could get in
+    an empty namespace: the least of all quotas. For a resize, both are in addition to what the Pod has.
     """
 
     violations: tuple[Violation, ...]
@@ -96,5 +96,5 @@ class Verdict(Struct, frozen=True):
 
     @property
     def refuses(self) -> bool:
-        """Whether this is ours to refuse: a negative amount, told alone, gets the API server's own error."""
+        """Whether the webhook refuses the Pod: it leaves negative amounts to the API server's own error."""
         return self.violations != () and not isinstance(self.violations[0], NegativeUsage)

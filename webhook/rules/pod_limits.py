@@ -1,8 +1,8 @@
-"""Keep a Pod within the maxima for it as a whole: `pod_limits` of the policy.
+"""Keeps a Pod within the maxima for the Pod as a whole: `pod_limits` of the policy.
 
-They hold for what Kubernetes counts of a Pod: the sum of its containers and native sidecars, or the peak of an init
-container. What is over them is lowered in proportion; devices go to the containers as they stand, the primary one
-first. On a resize the growth alone is lowered: a running container keeps what it has.
+They apply to what Kubernetes counts for a Pod: the sum of its containers and native sidecars, or the peak of an init
+container. Amounts over a maximum are lowered in proportion. Devices go to the containers in order, the primary one
+first. On a resize only the growth is lowered: a running container keeps what it has.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from webhook.api import resource_list
 from webhook.api.quantity import Quantity
-from webhook.api.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, unit, whole
-from webhook.rules.edit import Edit, Side, edited, has_negative
-from webhook.rules.effective import COMPUTE, Pick, aggregate, limits_of, requests_of
+from webhook.api.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, round_down, unit
+from webhook.rules.edit import Edit, Side, apply_edits, has_negative
+from webhook.rules.effective import COMPUTE, Selector, aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Block, Workload
 
 
 @dataclass(slots=True)
 class Part:
-    """What one container has of a resource, in nanos, and what it keeps of that in any case."""
+    """The amount of a resource in one container, in nanos, and the part of it that is never lowered."""
 
     edit: Edit
     is_init: bool  # runs before the others, beside the sidecars that were started before it
@@ -28,16 +28,16 @@ class Part:
     kept: int
 
 
-def bound(workload: Workload) -> tuple[Workload, list[Change]]:
-    """The Pod with no more in its containers than it may have as a whole, but for what `spec.resources` states."""
+def clamp_pod(workload: Workload) -> tuple[Workload, list[Change]]:
+    """Lower the containers to the maxima of the Pod, except for resources that `spec.resources` states."""
     if not workload.settings.pod_limits or has_negative(workload):
         return workload, []
-    workload, limits = _bound(workload, "limits", limits_of)
-    workload, requests = _bound(workload, "requests", requests_of)
+    workload, limits = _clamp_side(workload, "limits", limits_of)
+    workload, requests = _clamp_side(workload, "requests", requests_of)
     return workload, [*limits, *requests]
 
 
-def _bound(workload: Workload, side: Side, of: Pick) -> tuple[Workload, list[Change]]:
+def _clamp_side(workload: Workload, side: Side, of: Selector) -> tuple[Workload, list[Change]]:
     over = _over(workload, side, of)
     if not over:
         return workload, []
@@ -53,12 +53,12 @@ def _bound(workload: Workload, side: Side, of: Pick) -> tuple[Workload, list[Cha
         _fit(name, holders, over[name].nano)
         for part in holders:
             _put(part, name, side, over[name])
-    return edited(workload, (edit.done() for edit in edits.values()))
+    return apply_edits(workload, (edit.result() for edit in edits.values()))
 
 
-def _over(workload: Workload, side: Side, of: Pick) -> ResourceList:
-    """The most that the Pod may have of each resource that it has too much of."""
-    level = workload.stated
+def _over(workload: Workload, side: Side, of: Selector) -> ResourceList:
+    """Return the maximum of each resource that the Pod has too much of."""
+    level = workload.pod_resources
     stated = (level.limits if side == "limits" else level.requests) or EMPTY
     had = aggregate(workload.old, of) if workload.old else EMPTY
     over = {}
@@ -78,13 +78,13 @@ def _in_order(workload: Workload) -> list[Block]:
 
 
 def _kept(name: str, amount: int, side: Side, had: ResourceList | None) -> int:
-    """What a container is not lowered below: what it had, and so much that it is not without a request or limit."""
+    """Return the amount that a container keeps: what it had, and at least one unit, as zero would mean no limit."""
     least = unit(name) if name in NATIVE else 0
     if had is None:
         return min(amount, least)
     before = had.get(name)
     if side == "limits" and not before:
-        return amount  # nothing bounded it
+        return amount  # it was unlimited
     return min(amount, max(before.nano if before else 0, least))
 
 
@@ -94,12 +94,12 @@ def _fit(name: str, parts: Sequence[Part], most: int) -> None:
     sidecars = [part for part in parts if part.is_sidecar]
     shared(name, [part for part in parts if not part.is_init], most)
     shared(name, sidecars, most - max((part.kept for part in parts if part.is_init), default=0))
-    started = 0  # sidecars, before the init container that is looked at
+    started = 0  # total of the sidecars before the current init container
     for part in parts:
         if part.is_sidecar:
             started += part.amount
         elif part.is_init:
-            part.amount = max(part.kept, min(part.amount, whole(name, most - started)))
+            part.amount = max(part.kept, min(part.amount, round_down(name, most - started)))
 
 
 def _is_divisible(name: str) -> bool:
@@ -110,28 +110,28 @@ def _in_proportion(name: str, parts: Sequence[Part], most: int) -> None:
     total, kept = sum(part.amount for part in parts), sum(part.kept for part in parts)
     if total <= max(most, kept):
         return
-    shares = [max(part.kept, whole(name, part.amount * most // total)) for part in parts]
-    if sum(shares) > most:  # for what is kept: then the rest alone is shared
+    shares = [max(part.kept, round_down(name, part.amount * most // total)) for part in parts]
+    if sum(shares) > most:  # because of the kept amounts: share only the rest
         room = max(most - kept, 0)
-        shares = [part.kept + whole(name, (part.amount - part.kept) * room // (total - kept)) for part in parts]
+        shares = [part.kept + round_down(name, (part.amount - part.kept) * room // (total - kept)) for part in parts]
     for part, share in zip(parts, shares, strict=True):
         part.amount = share
 
 
 def _in_turn(name: str, parts: Sequence[Part], most: int) -> None:
     for part in parts:
-        part.amount = min(part.amount, whole(name, most))
+        part.amount = min(part.amount, round_down(name, most))
         most -= part.amount
 
 
 def _put(part: Part, name: str, side: Side, most: Quantity) -> None:
-    """Write down what the container has now; a request is never over its limit."""
+    """Record the lowered amount in the edit; a request is lowered with its limit."""
     edit, asked = part.edit, (part.edit.limits if side == "limits" else part.edit.requests)[name]
     if part.amount == asked.nano:
         return
     share = "over what is left" if part.is_init or not _is_divisible(name) else "over its share"
     why = f"{share} of the {most} that the Pod as a whole may have"
     if side == "limits":
-        edit.limit(name, Quantity(part.amount, asked.format), why)
+        edit.set_limit(name, Quantity(part.amount, asked.format), why)
     if name in edit.requests and edit.requests[name].nano > part.amount:
-        edit.request(name, Quantity(part.amount, asked.format), why)
+        edit.set_request(name, Quantity(part.amount, asked.format), why)

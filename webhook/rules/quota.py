@@ -1,8 +1,8 @@
-"""Would this Pod break a ResourceQuota of its namespace? kube-apiserver's answer, before it gives it.
+"""Checks a Pod against the ResourceQuotas of its namespace, as kube-apiserver will.
 
-Charges: kubernetes `pkg/quota/v1/evaluator/core/pods.go`. Order of the checks and their texts: k8s.io/apiserver
-`pkg/admission/plugin/resourcequota/controller.go` (CheckRequest). Where its order among several quotas is
-random, all of them are named here, by name.
+Sources: for the charges, kubernetes `pkg/quota/v1/evaluator/core/pods.go`; for the checks, their order and messages,
+k8s.io/apiserver `pkg/admission/plugin/resourcequota/controller.go` (CheckRequest). Where kube-apiserver names a random
+one of several quotas, the webhook names all of them, sorted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,48 +24,50 @@ from webhook.rules.workload import Workload
 
 ONE: Final = Quantity(10**9)
 _BY_NAME: Final = attrgetter("name")
-COMPUTE: Final = ("cpu", "memory", "ephemeral-storage")
-# What a quota may demand of every container. "It was a mistake", says kubernetes, and stays with these six.
-DEMANDED: Final = frozenset(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
-CHARGED: Final = frozenset(
-    {"count/pods", "pods", *(f"{side}{name}" for side in ("", "requests.", "limits.") for name in COMPUTE)}
+CHARGED_RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
+# The names that a quota can require every container to state. Kubernetes calls this a mistake, and keeps these six.
+REQUIRED_NAMES: Final = frozenset(
+    f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory")
+)
+CHARGED_NAMES: Final = frozenset(
+    {"count/pods", "pods", *(f"{side}{name}" for side in ("", "requests.", "limits.") for name in CHARGED_RESOURCES)}
 )
 
 
 class Charge(Struct, frozen=True, gc=False):
-    """What a quota takes of a Pod: its names that Pods are charged for, sorted, and the amounts."""
+    """The charge of a Pod to one quota: the quota's names that Pods are charged for, sorted, and the amounts."""
 
     tracked: Mapping[str, None]
     charges: ResourceList
 
 
 class Cost(Struct, frozen=True, gc=False):
-    """All that a quota reads of a Pod's resources: what it is charged, its QoS class, and what containers leave out."""
+    """Everything that quotas read of a Pod's resources: usage, QoS class, and the names that containers leave out."""
 
     usage: ResourceList
     qos: str
-    unstated: tuple[frozenset[str], ...]  # of DEMANDED, by container; empty if that is nobody's fault
-    negative: list[str]  # the names that it asks for less than nothing of
+    unstated: tuple[frozenset[str], ...]  # of REQUIRED_NAMES, by container; empty if nothing is missing
+    negative: list[str]  # the names with a negative amount
 
-    def of(self, quota: ResourceQuota) -> "Charge":
-        """Return what the quota takes of it."""
+    def charge(self, quota: ResourceQuota) -> Charge:
+        """Return the charge to the quota."""
         tracked = _tracked(tuple(quota.hard))
         usage = self.usage
         return Charge(tracked, {name: usage[name] for name in tracked if name in usage and usage[name].nano > 0})
 
 
-def cost(workload: Workload) -> Cost:
-    """Return what the Pod costs as the API server stores it."""
+def cost_of(workload: Workload) -> Cost:
+    """Return the cost of the Pod; the Workload must have the API server's defaults."""
     unstated: tuple[frozenset[str], ...] = ()
     if not has_pod_level_resources(workload):
-        unstated = tuple(DEMANDED - _stated(block.resources or NO_RESOURCES) for block in workload.blocks)
+        unstated = tuple(REQUIRED_NAMES - _stated(block.resources or NO_RESOURCES) for block in workload.blocks)
     taken = usage(workload)
     negative = sorted([name for name, quantity in taken.items() if quantity.nano < 0])
     return Cost(taken, qos(workload), unstated if any(unstated) else (), negative)
 
 
-class Counting(Struct, frozen=True, gc=False):
-    """A quota that counts the Pod."""
+class MatchingQuota(Struct, frozen=True, gc=False):
+    """A quota that counts the Pod, with the charge."""
 
     name: str
     hard: ResourceList
@@ -73,33 +75,35 @@ class Counting(Struct, frozen=True, gc=False):
     charge: Charge
 
 
-def check(workload: Workload, asks: Cost, quotas: Iterable[ResourceQuota], names: Sequence[str] = ()) -> Verdict:
-    """Return whether the Pod, which costs so much, fits; on a resize, what it costs beyond what it did before.
+def check_quotas(workload: Workload, cost: Cost, quotas: Iterable[ResourceQuota], names: Sequence[str] = ()) -> Verdict:
+    """Return whether the Pod, which costs so much, fits; for a resize, whether its growth does.
 
     `names` are those of its containers, for messages.
     """
     old = workload.old
-    counting = _counting(workload, asks.qos, asks, quotas)
-    if not counting:
+    matching = _matching_quotas(workload, cost.qos, cost, quotas)
+    if not matching:
         return Verdict((), {})
-    if flaws := _flaws(names, asks, counting):
-        return Verdict(tuple(flaws), {})
-    if asks.negative:
-        return Verdict((NegativeUsage(asks.negative),), {})
-    charges, held = {quota.name: quota.charge.charges for quota in counting}, EMPTY
+    if violations := _precondition_violations(names, cost, matching):
+        return Verdict(tuple(violations), {})
+    if cost.negative:
+        return Verdict((NegativeUsage(cost.negative),), {})
+    charges, held = {quota.name: quota.charge.charges for quota in matching}, EMPTY
     if old is not None and old.is_stored:
         held = usage(old)
-        counted = {quota.name for quota in _counting(old, qos(old), asks, quotas)}
-        charges |= _grown(asks, held, [quota for quota in counting if quota.name in counted])
-    if exceeded := _exceeded(counting, charges):
-        return Verdict(tuple(exceeded), charges, *_left(counting, charges, held))
+        counted = {quota.name for quota in _matching_quotas(old, qos(old), cost, quotas)}
+        charges |= _growth(cost, held, [quota for quota in matching if quota.name in counted])
+    if exceeded := _exceeded(matching, charges):
+        return Verdict(tuple(exceeded), charges, *_remaining(matching, charges, held))
     return Verdict((), charges)
 
 
-def _left(quotas: Sequence[Counting], charges: Charges, held: ResourceList) -> tuple[ResourceList, ResourceList]:
-    """What is free, and what there is in all besides what a resized Pod holds already: the least of all quotas.
+def _remaining(
+    quotas: Sequence[MatchingQuota], charges: Charges, held: ResourceList
+) -> tuple[ResourceList, ResourceList]:
+    """Return what is free, and what is free in an empty namespace: the least of all quotas, by charged name.
 
-    Of the names that are charged.
+    For a resize, the second is without what the Pod already holds.
     """
     free: dict[str, Quantity] = {}
     whole: dict[str, Quantity] = {}
@@ -112,31 +116,31 @@ def _left(quotas: Sequence[Counting], charges: Charges, held: ResourceList) -> t
     return free, whole
 
 
-def _flaws(names: Sequence[str], asks: Cost, quotas: Sequence[Counting]) -> list[Violation]:
-    """What kube-apiserver refuses before it adds anything up."""
-    flaws: list[Violation] = []
-    missing = _missing(names, asks) if asks.unstated else {}
+def _precondition_violations(names: Sequence[str], cost: Cost, quotas: Sequence[MatchingQuota]) -> list[Violation]:
+    """Return the violations that kube-apiserver finds before it adds up amounts."""
+    violations: list[Violation] = []
+    missing = _missing(names, cost) if cost.unstated else {}
     for quota in quotas:
         tracked = quota.charge.tracked
         if lacking := missing and {name: missing[name] for name in tracked if name in missing}:
-            flaws.append(Unspecified(quota.name, lacking))
+            violations.append(Unspecified(quota.name, lacking))
         elif not quota.used.keys() >= tracked.keys():
-            flaws.append(StatusUnknown(quota.name, list(tracked)))
-    return flaws
+            violations.append(StatusUnknown(quota.name, list(tracked)))
+    return violations
 
 
-def _missing(names: Sequence[str], asks: Cost) -> Mapping[str, list[str]]:
-    """Return which of the demanded names are missing, and in which containers, by name."""
+def _missing(names: Sequence[str], cost: Cost) -> Mapping[str, list[str]]:
+    """Return the containers in which each required name is missing."""
     missing: dict[str, set[str]] = {}
-    for container, lacking in zip(names, asks.unstated, strict=True):
+    for container, lacking in zip(names, cost.unstated, strict=True):
         for name in lacking:
             missing.setdefault(name, set()).add(container)
     return {name: sorted(missing[name]) for name in sorted(missing)}
 
 
-def _grown(asks: Cost, held: ResourceList, quotas: Iterable[Counting]) -> Charges:
-    """What the Pod asks for beyond what it held, of quotas that counted it before."""
-    more = resource_list.subtract(asks.usage, held)
+def _growth(cost: Cost, held: ResourceList, quotas: Iterable[MatchingQuota]) -> Charges:
+    """Return the growth of the Pod's usage over `held`, for quotas that counted it before."""
+    more = resource_list.subtract(cost.usage, held)
     return {quota.name: _positive(resource_list.only(more, quota.hard)) for quota in quotas}
 
 
@@ -144,7 +148,7 @@ def _positive(resources: ResourceList) -> ResourceList:
     return {name: quantity for name, quantity in resources.items() if quantity.nano > 0}
 
 
-def _exceeded(quotas: Sequence[Counting], charges: Charges) -> list[Violation]:
+def _exceeded(quotas: Sequence[MatchingQuota], charges: Charges) -> list[Violation]:
     exceeded: list[Violation] = []
     for quota in quotas:
         requested, used, hard = charges[quota.name], quota.used, quota.hard
@@ -155,8 +159,8 @@ def _exceeded(quotas: Sequence[Counting], charges: Charges) -> list[Violation]:
 
 
 def usage(workload: Workload) -> ResourceList:
-    """Return what the Pod is charged under each name of a quota; one that has ended, only for being there."""
-    if workload.is_over:
+    """Return what the Pod is charged under each name of a quota; a Pod that has ended is charged as an object only."""
+    if workload.has_ended:
         return {"count/pods": ONE}
     return {"count/pods": ONE, **_charged(effective_requests(workload), effective_limits(workload))}
 
@@ -164,11 +168,11 @@ def usage(workload: Workload) -> ResourceList:
 def _charged(requests: ResourceList, limits: ResourceList) -> ResourceList:
     charged: dict[str, Quantity] = {"pods": ONE}
     for name, quantity in requests.items():
-        if name in COMPUTE or name.startswith(HUGEPAGES):
+        if name in CHARGED_RESOURCES or name.startswith(HUGEPAGES):
             charged[name] = charged[f"requests.{name}"] = quantity
         elif resource_list.is_extended(name) or name.startswith(resource_list.DEVICE_CLASS):
             charged[f"requests.{name}"] = quantity
-    for name in COMPUTE:
+    for name in CHARGED_RESOURCES:
         if name in limits:
             charged[f"limits.{name}"] = limits[name]
     return charged
@@ -176,8 +180,8 @@ def _charged(requests: ResourceList, limits: ResourceList) -> ResourceList:
 
 @lru_cache(maxsize=1024)
 def is_charged(name: str) -> bool:
-    """Whether a quota's resource name is one that Pods are charged for."""
-    if name in CHARGED or name.startswith((HUGEPAGES, f"requests.{HUGEPAGES}")):
+    """Return whether Pods are charged for this resource name of a quota."""
+    if name in CHARGED_NAMES or name.startswith((HUGEPAGES, f"requests.{HUGEPAGES}")):
         return True
     foreign = "/" in name and (
         "kubernetes.io/" not in name or name.startswith(f"requests.{resource_list.DEVICE_CLASS}")
@@ -186,22 +190,24 @@ def is_charged(name: str) -> bool:
 
 
 def _stated(resources: Resources) -> frozenset[str]:
-    """The names that a block says something about; zero counts as said."""
+    """Return the quota names that the block states; zero counts as stated."""
     return frozenset(_charged(resources.requests or EMPTY, resources.limits or EMPTY))
 
 
 @lru_cache(maxsize=1024)
 def _tracked(names: tuple[str, ...]) -> Mapping[str, None]:
-    """Those of a quota's names that Pods are charged for, sorted."""
+    """Return those of a quota's names that Pods are charged for, sorted."""
     return dict.fromkeys(sorted(filter(is_charged, names)))
 
 
-def _counting(workload: Workload, qos_class: str, asks: Cost, quotas: Iterable[ResourceQuota]) -> list[Counting]:
+def _matching_quotas(
+    workload: Workload, qos_class: str, cost: Cost, quotas: Iterable[ResourceQuota]
+) -> list[MatchingQuota]:
     """Return the quotas that count the Pod, by name."""
-    counting = []
+    matching = []
     for quota in quotas:
-        charge = asks.of(quota)
+        charge = cost.charge(quota)
         if charge.tracked and in_scopes(quota.scopes, workload, qos_class):
-            counting.append(Counting(quota.name, quota.hard, quota.used, charge))
-    counting.sort(key=_BY_NAME)
-    return counting
+            matching.append(MatchingQuota(quota.name, quota.hard, quota.used, charge))
+    matching.sort(key=_BY_NAME)
+    return matching

@@ -1,4 +1,7 @@
-"""Which Pods a quota with scopes counts: kubernetes `pkg/quota/v1/evaluator/core/pods.go`, podMatchesScopeFunc."""
+"""Matches Pods with the scopes of a quota.
+
+Source: podMatchesScopeFunc in kubernetes `pkg/quota/v1/evaluator/core/pods.go`.
+"""
 
 from collections.abc import Iterable
 
@@ -8,12 +11,12 @@ from webhook.rules.workload import Workload
 
 
 def in_scopes(scopes: Iterable[ScopeRequirement], workload: Workload, qos_class: str) -> bool:
-    """Return whether all of the scopes count the Pod, of this QoS class."""
+    """Return whether all scopes match the Pod, which has this QoS class."""
     return all(in_scope(scope, workload, qos_class) for scope in scopes)
 
 
 def in_scope(scope: ScopeRequirement, workload: Workload, qos_class: str) -> bool:
-    """Return whether the scope counts the Pod, of this QoS class; scopes not made for Pods, or unknown, never match."""
+    """Return whether the scope matches the Pod, which has this QoS class; an unknown scope never matches."""
     match scope.scope_name:
         case "Terminating":
             return workload.is_terminating
@@ -31,7 +34,7 @@ def in_scope(scope: ScopeRequirement, workload: Workload, qos_class: str) -> boo
 
 
 def _in_priority_class(scope: ScopeRequirement, name: str) -> bool:
-    """As a label selector on {PriorityClass: name}, or on no label where the Pod has no class."""
+    """Match like a label selector on {PriorityClass: name}, or on no label where the Pod has no class."""
     match scope.operator:
         case "Exists":
             return name != ""

@@ -1,4 +1,4 @@
-"""Tolerate the taints of the GPUs and other extended resources that the Pod uses."""
+"""Adds tolerations for the taints of GPUs and other extended resources that the Pod uses."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,9 @@ from webhook.rules.workload import Workload
 
 
 def tolerate(workload: Workload) -> tuple[Workload, list[Change]]:
-    """The Pod with tolerations for what it uses, for being interruptible, and of every task; none twice.
+    """Add tolerations for used resources, for interruptible tasks, and for every task; never one twice.
 
-    A resource without configuration gets what kubernetes' ExtendedResourceToleration plugin would add.
+    A resource without configuration gets the toleration of kubernetes' ExtendedResourceToleration plugin.
     """
     present = {toleration.identity for toleration in workload.tolerations or ()}
     added: list[Toleration] = []
@@ -30,7 +30,7 @@ def tolerate(workload: Workload) -> tuple[Workload, list[Change]]:
 
 
 def _wanted(workload: Workload) -> Iterator[tuple[Toleration, str]]:
-    """GetPodTolerations and AddTolerationsForExtendedResources of Flyte's flytek8s, for every container."""
+    """Yield what GetPodTolerations and AddTolerationsForExtendedResources of Flyte's flytek8s would, with reasons."""
     configured = workload.settings.tolerations
     for name in _used(workload):
         for toleration in configured.by_resource.get(name, ()):
@@ -46,7 +46,7 @@ def _wanted(workload: Workload) -> Iterator[tuple[Toleration, str]]:
 
 
 def _used(workload: Workload) -> list[str]:
-    """The resources, sorted, that some container asks for with a quantity other than zero."""
+    """Return the resources that containers state with a nonzero quantity, sorted."""
     return sorted({name for block in workload.blocks if block.resources for name in block.resources.used})
 
 

@@ -1,26 +1,23 @@
-"""All that a rule may read of a Pod and its task.
+"""The Workload: everything that a rule may read of a Pod and its task.
 
-A rule gets a Workload and nothing else, and decisions are memoised by it. So a rule that needs another field of the Pod
-does not type-check until the field is here, and is part of the key then.
+A rule gets only a Workload, and decisions are memoised by it. A rule that needs another field of the Pod does not
+type-check until the field is here, and then the field is part of the key.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook.api.pod import Affinity, Container, ContainerStatus, Pod, PodAffinity, PodStatus, Toleration
+from webhook.api.pod import POD_LEVEL, Affinity, Container, ContainerStatus, Pod, PodAffinity, PodStatus, Toleration
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.flyte.task import Task
 from webhook.policy.settings import Settings
 
-LEVEL: Final = "/spec"  # the pointer of `spec.resources`, as containers have theirs
-
 
 class Block(Struct, frozen=True, gc=False):
-    """The resources of one container, and what the kubelet says of them while the Pod is resized."""
+    """The resources of one container, and those that the kubelet reports during a resize."""
 
     pointer: str  # JSON Pointer of the container
     resources: Resources | None = None
@@ -31,68 +28,68 @@ class Block(Struct, frozen=True, gc=False):
 
     @property
     def requests(self) -> ResourceList:
-        """Its requests, empty when absent."""
+        """The requests, empty when absent."""
         return (self.resources and self.resources.requests) or EMPTY
 
     @property
     def limits(self) -> ResourceList:
-        """Its limits, empty when absent."""
+        """The limits, empty when absent."""
         return (self.resources and self.resources.limits) or EMPTY
 
 
 class Workload(Struct, frozen=True, gc=False):
-    """A Pod and its task, as far as a rule may read them; `old` is what it was before a resize."""
+    """The fields of a Pod and its task that rules read; `old` is the Pod before a resize."""
 
     settings: Settings
     blocks: tuple[Block, ...]  # app containers, then init containers
-    level: Resources | None = None  # `spec.resources`
-    overhead: Resources | None = None  # its requests
+    pod_level: Resources | None = None  # `spec.resources`
+    overhead: Resources | None = None  # `spec.overhead`, as requests
     tolerations: tuple[Toleration, ...] | None = None
     primary: str = "/spec/containers/0"  # the pointer of the container that runs the task
     is_interruptible: bool = False
     has_claims: bool = False  # `spec.resourceClaims`
-    # What the scopes of a ResourceQuota look at.
+    # For the scopes of a ResourceQuota.
     is_terminating: bool = False
     priority_class: str = ""
     crosses_namespaces: bool = False
-    # Of the status, on a resize.
-    is_over: bool = False
+    # From the status, on a resize.
+    has_ended: bool = False
     is_resize_infeasible: bool = False
-    is_reported: bool = False  # whether there is a status
+    has_status: bool = False
     qos_class: str = ""
     is_stored: bool = False
     old: "Workload | None" = None
 
     @property
-    def stated(self) -> Resources:
+    def pod_resources(self) -> Resources:
         """`spec.resources`, empty when absent."""
-        return self.level or NO_RESOURCES
+        return self.pod_level or NO_RESOURCES
 
     def all_blocks(self) -> Iterator[tuple[str, Resources | None]]:
         """Yield the pointer and resources of each container, and of the Pod as a whole."""
         for block in self.blocks:
             yield block.pointer, block.resources
-        yield LEVEL, self.level
+        yield POD_LEVEL, self.pod_level
 
     def with_resources(self, changed: Mapping[str, Resources]) -> "Workload":
-        """Return the Workload with other resources at these pointers."""
+        """Return the Workload with new resources at these pointers."""
         if not changed:
             return self
         blocks = tuple(
             replace(block, resources=changed[block.pointer]) if block.pointer in changed else block
             for block in self.blocks
         )
-        return replace(self, blocks=blocks, level=changed.get(LEVEL, self.level))
+        return replace(self, blocks=blocks, pod_level=changed.get(POD_LEVEL, self.pod_level))
 
 
 def workload_of(pod: Pod, task: Task, settings: Settings, old: Pod | None = None) -> Workload:
-    """Return what rules may read of the Pod; with `old`, of its resize. A status is there on a resize alone."""
+    """Return the Workload of the Pod, or with `old` of its resize; only a resize has a status."""
     spec = pod.spec
     deadline = spec.active_deadline_seconds
     workload = Workload(
         settings=settings,
         blocks=(*_apps(spec.containers), *_inits(spec.init_containers or ())),
-        level=spec.resources,
+        pod_level=spec.resources,
         overhead=Resources(spec.overhead) if spec.overhead else None,
         tolerations=None if spec.tolerations is None else tuple(spec.tolerations),
         primary=task.primary,
@@ -126,9 +123,9 @@ def _with_status(workload: Workload, pod: Pod, status: PodStatus) -> Workload:
         blocks=tuple(
             _with_container_status(block, known.get(name)) for block, name in zip(workload.blocks, names, strict=True)
         ),
-        is_over=status.is_over,
+        has_ended=status.has_ended,
         is_resize_infeasible=status.is_resize_infeasible,
-        is_reported=True,
+        has_status=True,
         qos_class=status.qos_class or "",
     )
 

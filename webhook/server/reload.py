@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from webhook.policy.file import Loaded, digest, load
-from webhook.policy.model import Scope
+from webhook.policy.file import LoadedPolicy, digest, load
+from webhook.policy.model import TaskScope
 from webhook.policy.yaml_text import ProblemsError
 from webhook.server import collector
 from webhook.server.certificate import ServingCertificate
@@ -76,9 +76,9 @@ async def _use_policy(text: str, path: Path, state: State) -> None:
         state.keep_policy(str(error))
 
 
-def _load(text: str, file: str) -> Loaded:
+def _load(text: str, file: str) -> LoadedPolicy:
     """Load the policy, and memoise what its first review would otherwise compute."""
     with collector.paused():
         loaded = load(text, file)
-        loaded.policy.matching(Scope())
+        loaded.policy.matching(TaskScope())
         return loaded

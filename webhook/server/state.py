@@ -6,7 +6,7 @@ from typing import Protocol
 
 from webhook.api.pod import ObjectMeta
 from webhook.api.resource_quota import Charges, ResourceQuota
-from webhook.policy.file import Loaded
+from webhook.policy.file import LoadedPolicy
 from webhook.policy.model import Policy
 from webhook.shared.clock import today
 from webhook.telemetry import logs
@@ -60,12 +60,12 @@ class State:
         """Count the first policy."""
         self.metrics.policy_read(self.digest)
 
-    def use_policy(self, loaded: Loaded) -> None:
+    def use_policy(self, loaded: LoadedPolicy) -> None:
         """Use this policy from now on; log and count it."""
-        self.policy, self.digest, self.policy_problem = loaded.policy, loaded.digest, ""
-        self.metrics.policy_read(loaded.digest)
+        self.policy, self.digest, self.policy_problem = loaded.policy, loaded.policy.digest, ""
+        self.metrics.policy_read(loaded.policy.digest)
         warnings = (*loaded.warnings, *loaded.policy.expired(today()))
-        logs.info("policy in use", digest=loaded.digest, warnings=warnings)
+        logs.info("policy in use", digest=loaded.policy.digest, warnings=warnings)
 
     def keep_policy(self, problem: str) -> None:
         """Keep the last good policy; log and count each new problem once."""
