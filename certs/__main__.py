@@ -88,6 +88,9 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
     from certs.cluster import ClusterError
     from certs.reconcile import Plan
     from webhook.http.listener import ListenError, listen
+    from webhook.telemetry import logs
+
+    logs.configure()
 
     namespace, service = options["namespace"], f"{options['service']}.{options['namespace']}.svc"
     plan = Plan(

@@ -60,7 +60,7 @@ def is_up_to_date(pod: Pod, text: bytes) -> bool:
 
 
 def noted(pod: Pod, text: bytes) -> bytes:
-    """Return the operation that leaves the record on the Pod, or no record; empty where its annotations leave no room."""
+    """Return the operation that leaves the record, or none, on the Pod; empty where its annotations leave no room."""
     others = pod.metadata.annotations
     if not text:
         return _REMOVE

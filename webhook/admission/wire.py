@@ -120,6 +120,8 @@ def _decode(body: bytes | bytearray) -> Request:
         old, problem = _pod(pods.decode, request.old_object, "oldObject")
     if pod is not None and pod.status is not None and not resize:
         pod = Pod(pod.metadata, pod.spec)  # its status is the user's word; the API server resets it after us
+    if handled and pod is not None and not problem:
+        problem = _too_many_amounts(pod)
     namespace = request.namespace or (pod and pod.metadata.namespace) or ""
     if len(namespace) > bounds.TEXT:
         namespace, problem = "", problem or f"metadata.namespace: more than {bounds.TEXT} characters"
@@ -163,6 +165,12 @@ def _pod(decode: Callable[[Raw], Pod], data: Raw, field: str) -> tuple[Pod | Non
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         text = _plainly(str(error))
         return None, f"of the {field}, {text}" if field == "oldObject" else text
+
+
+def _too_many_amounts(pod: Pod) -> str:
+    blocks = [container.resources for _, container in pods.containers(pod)]
+    amounts = sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks if block])
+    return f"requests and limits: more than {bounds.AMOUNTS} in all containers" if amounts > bounds.AMOUNTS else ""
 
 
 _UNITS: Final = {"array": "items", "object": "names", "str": "characters"}

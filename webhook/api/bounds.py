@@ -14,12 +14,14 @@ T = TypeVar("T")
 CONTAINERS: Final = 100  # app containers and init containers, each
 # cpu, memory, ephemeral-storage, a few kinds of hugepages and devices.
 RESOURCE_NAMES: Final = 32  # in the requests or limits of one container
+AMOUNTS: Final = 512  # requests and limits of all containers together; an ordinary Pod has 20
 TOLERATIONS: Final = 256  # the DaemonSet controller adds seven
 REFERENCES: Final = 256  # owners, affinity terms, status conditions
 # Names are at most 253 or 317 characters, but the webhook sees them before the API server validates them.
 TEXT: Final = 512  # characters of a name, key, value or effect
-ANNOTATIONS_BYTES: Final = 256 * 1024  # of an object: TotalAnnotationSizeLimitB in apimachinery
+ANNOTATIONS_BYTES: Final = 256 * 1024  # TotalAnnotationSizeLimitB in apimachinery
 NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
+QUOTA_NAMES: Final = 1024  # of resources, in a ResourceQuota
 # Objects, lists, and texts in a review: each takes some 100 bytes once it is decoded. A Pod with 1 MB of environment has
 # 50,000.
 VALUES: Final = 100_000
@@ -30,4 +32,5 @@ Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
 ContainerList: TypeAlias = Annotated[list[T], Meta(max_length=CONTAINERS)]
 TolerationList: TypeAlias = Annotated[list[T], Meta(max_length=TOLERATIONS)]
 ReferenceList: TypeAlias = Annotated[list[T], Meta(max_length=REFERENCES)]
+QuotaAmountMap: TypeAlias = Annotated[dict[Text, T], Meta(max_length=QUOTA_NAMES)]
 AmountMap: TypeAlias = Annotated[dict[Text, T], Meta(max_length=RESOURCE_NAMES)]

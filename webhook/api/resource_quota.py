@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from webhook.api.bounds import QuotaAmountMap
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.wire import Wire
@@ -35,7 +36,7 @@ class QuotaMeta(Wire, frozen=True):
 class QuotaSpec(Wire, frozen=True):
     """`spec` of a ResourceQuota; its `hard` is only desired, Kubernetes enforces `status.hard`."""
 
-    hard: dict[str, Quantity] | None = None
+    hard: QuotaAmountMap[Quantity] | None = None
     scopes: list[str] | None = None
     scope_selector: ScopeSelector | None = None
 
@@ -43,8 +44,8 @@ class QuotaSpec(Wire, frozen=True):
 class QuotaStatus(Wire, frozen=True):
     """`status` of a ResourceQuota: the enforced amounts, and their use."""
 
-    hard: dict[str, Quantity] | None = None
-    used: dict[str, Quantity] | None = None
+    hard: QuotaAmountMap[Quantity] | None = None
+    used: QuotaAmountMap[Quantity] | None = None
 
 
 class ResourceQuota(Wire, frozen=True):

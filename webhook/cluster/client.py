@@ -25,6 +25,7 @@ from webhook.cluster.quota_answers import Event, Page, ReadError, Verb
 
 PAGE_LIMIT: Final = 500  # objects in one page of a LIST, as in client-go
 # Bytes. The largest object that etcd takes has some 1.5 MB; as JSON it can be six times as large.
+MOST_QUOTAS: Final = 100_000  # in a cluster
 LARGEST_LINE: Final = 10 * 2**20  # of a watch; it has one object
 LONG_LINE: Final = 64 * 2**10  # longer lines are decoded in a thread
 LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; where a page is larger, the client asks for smaller ones
@@ -75,6 +76,8 @@ class QuotaClient:
                 raise ReadError("the answer is not a ResourceQuotaList: it has no metadata.resourceVersion")
             if not page.more:
                 return found
+            if len(found.quotas) + len(found.unreadable) > MOST_QUOTAS:
+                raise ReadError(f"more than {MOST_QUOTAS} ResourceQuotas")
             if page.more == token:
                 raise ReadError("a page of the list leads to itself")
             token = page.more

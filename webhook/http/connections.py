@@ -5,11 +5,14 @@ not by leaving answers unread. A complete request is answered before its connect
 """
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import Final
 
 READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first byte or from the start of the connection
 WRITE_SECONDS: Final = 10.0  # how long a client may leave an answer unread
+MAX_SLOW: Final = 64  # connections whose body takes longer than SLOW_SECONDS
+SLOW_SECONDS: Final = 0.5
 MAX_UNREAD: Final = 16  # connections with an unread answer at the same time
 ACCEPT_SECONDS: Final = 0.1  # at shutdown, for connections that are just being accepted; uvicorn waits as long
 IDLE_SECONDS: Final = 0.3  # at shutdown, for requests that are on their way
@@ -44,6 +47,12 @@ class Connection:
         """Whether the next answer is the last: nothing follows it, or it comes before the end of its request."""
         following = self.answered + 1
         return following > self.complete or (self.finished and following == self.complete and not self.final_response)
+
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes have arrived that are not read yet."""
+        socket = self.transport and self.transport.get_extra_info("socket")
+        return bool(socket and select.select([socket.fileno()], [], [], 0)[0])
 
     def answer_done(self) -> None:
         """Count an answer."""
@@ -81,8 +90,10 @@ class Connections:
         self._limit = limit
         self._draining = draining
         self._ending = False
+        self._patient_until = 0.0  # at shutdown, for requests that have arrived and are not read yet
         self._open: dict[Connection, None] = {}  # ordered by their last answer, else by their start
         self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the oldest first
+        self._receiving: dict[Connection, float] = {}  # since when a body is expected, the oldest first
 
     @property
     def draining(self) -> bool:
@@ -93,8 +104,7 @@ class Connections:
         """Add the connection. At the limit, abort an idle one to make room; if all are busy, abort the new one."""
         connection.abort = abort
         if len(self._open) >= self._limit:
-            idle = [each for each in self._open if not each.busy]
-            victim = min(idle, key=lambda each: each.answered > 0, default=connection)
+            victim = next((each for each in self._open if not each.busy), connection)
             self._open.pop(victim, None)
             victim.abort()
             if victim is connection:
@@ -111,7 +121,22 @@ class Connections:
         """Remove a closed connection."""
         connection.stop_timer()
         self.read_again(connection)
+        self.received(connection)
         self._open.pop(connection, None)
+
+    def receiving(self, connection: Connection) -> None:
+        """Note that a body is expected; where too many bodies are slow, abort the oldest of them."""
+        now = asyncio.get_running_loop().time()
+        self._receiving.setdefault(connection, now)
+        if len(self._receiving) > MAX_SLOW:
+            oldest, since = next(iter(self._receiving.items()))
+            if now - since > SLOW_SECONDS:
+                self.received(oldest)
+                oldest.abort()
+
+    def received(self, connection: Connection) -> None:
+        """Note that no body is expected any more."""
+        self._receiving.pop(connection, None)
 
     def unread(self, connection: Connection) -> None:
         """Give a client that does not read WRITE_SECONDS; where there are too many, abort the oldest of them."""
@@ -132,6 +157,7 @@ class Connections:
         self._ending = True
         loop = asyncio.get_running_loop()
         start = loop.time()
+        self._patient_until = start + 2 * IDLE_SECONDS
         while loop.time() < start + (seconds if self._open else ACCEPT_SECONDS):
             if loop.time() >= start + IDLE_SECONDS:
                 self._close_idle(loop.time())
@@ -142,6 +168,8 @@ class Connections:
     def _close_idle(self, now: float) -> None:
         """Close idle connections; abort those that do not read, had no answer yet, or do not close in time."""
         for connection in [each for each in self._open if not each.busy or each in self._unread]:
+            if now < self._patient_until and connection.has_input:
+                continue
             late = connection.closed_at and now >= connection.closed_at + CLOSE_SECONDS
             if late or connection in self._unread or not connection.answered:
                 connection.abort()

@@ -22,6 +22,8 @@ from webhook.telemetry import logs
 
 MAX_HEAD: Final = 64 * 1024  # bytes; the API server sends less than one KiB
 MAX_FIELDS: Final = 100
+MAX_PIECES: Final = 1024  # of a body, before they must have a size; the API server sends no chunks
+SMALLEST_PIECE: Final = 64  # bytes, on average
 MAX_PIPELINED: Final = 16  # requests that wait for their answers; the API server does not pipeline
 PARSE_SIZE: Final = 16 * 1024  # bytes that are parsed at a time
 WRITE_BUFFER: Final = 64 * 1024  # bytes of answers in this process, before writing is paused
@@ -74,7 +76,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._connection = connection or Connection()
         super().__init__(config, server_state, {**app_state, STATE_KEY: self._connection}, _loop)
         self._in_head = False
-        self._head = self._fields = 0  # bytes and fields of the head
+        self._head = self._fields = self._pieces = self._received = 0  # bytes and fields of the head
         self._called_back = False  # whether the parser has called back for this piece
         self._silent_bytes = 0  # since its last callback
 
@@ -123,7 +125,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._connection.begun - self._connection.answered >= MAX_PIPELINED:
             self._connection.finish()
             raise TooMuchError
-        self._head = self._fields = 0
+        self._head = self._fields = self._pieces = self._received = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -150,15 +152,22 @@ class BoundedHttp(HttpToolsProtocol):
         self._connection.stop_timer()
         super().on_headers_complete()
         self._connection.begun += 1
+        self._connections.receiving(self._connection)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._called_back = True
+        self._pieces += 1
+        self._received += len(body)
+        if self._pieces > MAX_PIECES and self._received < self._pieces * SMALLEST_PIECE:
+            self._refuse(400, f"chunks of less than {SMALLEST_PIECE} bytes")
+            raise TooMuchError
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Count a complete request."""
         self._connection.complete += 1
+        self._connections.received(self._connection)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from webhook.admission.decide import mutate, validate
 from webhook.admission.wire import BadReviewError
 from webhook.http.body import Budget, OversizedError, RejectedError, Share, read
+from webhook.http.turns import Turns
 from webhook.server.reviewer import Answer, Reviewer
 from webhook.server.state import State
 from webhook.telemetry import logs
@@ -26,10 +27,10 @@ class Webhook:
     """The application for the API server: reviews go directly to their endpoint, everything else to Starlette."""
 
     def __init__(self, state: State) -> None:
-        budget, metrics = Budget(), state.metrics
+        budget, turns, metrics = Budget(), Turns(), state.metrics
         self._endpoints = {
-            "/mutate": Endpoint("/mutate", Reviewer("/mutate", mutate, state), budget, metrics),
-            "/validate": Endpoint("/validate", Reviewer("/validate", validate, state), budget, metrics),
+            "/mutate": Endpoint("/mutate", Reviewer("/mutate", mutate, state), budget, turns, metrics),
+            "/validate": Endpoint("/validate", Reviewer("/validate", validate, state), budget, turns, metrics),
         }
         routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in self._endpoints.items()]
         self._others = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
@@ -51,10 +52,11 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class Endpoint:
     """The endpoint of one path, in plain ASGI, which is faster than Starlette; all endpoints share the budget."""
 
-    def __init__(self, path: str, reviewer: Reviewer, budget: Budget, metrics: Metrics) -> None:
+    def __init__(self, path: str, reviewer: Reviewer, budget: Budget, turns: Turns, metrics: Metrics) -> None:
         self._path = path
         self._reviewer = reviewer
         self._budget = budget
+        self._turns = turns
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,6 +77,7 @@ class Endpoint:
             body = await read(scope, receive, share)
         except OversizedError as error:
             return self._reviewer.oversized(error.head)
+        await self._turns.wait(len(body))
         return await self._reviewer.review(body)
 
     async def _reject(self, send: Send, status: int, why: str) -> None:

@@ -44,12 +44,21 @@ def _written(line: bytes) -> bool:
     """Write the line if that does not block, and return whether it was written; errors of stderr are ignored."""
     try:
         stream = sys.stderr.buffer
-        descriptor = stream.fileno()
+        descriptor = _terminal(stream.fileno())
         return bool(_poll(descriptor).poll(0)) and os.write(descriptor, line) == len(line)
     except UnsupportedOperation:  # a buffer in memory
         return stream.write(line) == len(line)
     except (AttributeError, OSError, ValueError):  # no stderr, or a closed one
         return False
+
+
+@lru_cache(maxsize=1)
+def _terminal(descriptor: int) -> int:
+    """Return the descriptor, or another one of the same terminal that never blocks: poll does not tell there."""
+    with suppress(OSError):
+        if os.isatty(descriptor):
+            return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    return descriptor
 
 
 @lru_cache(maxsize=1)
@@ -138,4 +147,5 @@ class LibraryHandler(logging.Handler):
 
 def configure() -> None:
     """Log the warnings and errors of libraries in our form."""
+    logging.captureWarnings(capture=True)
     logging.basicConfig(handlers=[LibraryHandler()], level=logging.WARNING, force=True)
