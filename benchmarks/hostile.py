@@ -18,7 +18,7 @@ LEAST = 20_000  # bytes: what any review costs is not counted as that of a small
 PODS: Mapping[str, Callable[[], samples.Json]] = {
     **{name: make for name, (make, _) in hostile.OVERSIZED.items()},
     **hostile.ORDINARY,
-    "100 containers of 28 limits": lambda: hostile.limits(28, "1", of=100),
+    "20 containers of 24 limits": lambda: hostile.limits(24, "1", of=20),
 }
 
 

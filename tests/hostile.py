@@ -52,8 +52,8 @@ def many(name: str, count: int) -> Data:
     return {f"{name}{n}": "" for n in range(count)}
 
 
-def affinity_terms(count: int) -> Data:
-    terms = {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["a"]}] * count}
+def affinity_terms(count: int, **fields: Any) -> Data:
+    terms = {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["a"], **fields}] * count}
     return pod({"containers": [greedy()], "affinity": {"podAffinity": terms}})
 
 
@@ -81,7 +81,24 @@ OVERSIZED: Mapping[str, tuple[Callable[[], Data], str]] = {
     ),
     "300,000 lists beside a deep one": (
         lambda: pod({"containers": [greedy()], "x": [[]] * 300_000}, managedFields=DEEP),
-        "more than 200000 objects and lists",
+        "more than 100000 objects, lists, and values",
+    ),
+    "1,000,000 claims": (
+        lambda: pod({"containers": [greedy(resources={"claims": [{}] * 10**6})]}),
+        "more than 100000 objects, lists, and values",
+    ),
+    "a selector of 1,000,000 expressions": (
+        lambda: affinity_terms(1, namespaceSelector={"matchExpressions": [{}] * 10**6}),
+        "more than 100000 objects, lists, and values",
+    ),
+    "100,000 labels": (
+        lambda: pod({"containers": [greedy()]}, labels={"execution-id": "a"} | many("l", 10**5)),
+        "more than 100000 objects, lists, and values",
+    ),
+    "900,000 containers": (lambda: containers(900_000), "more than 100000 objects, lists, and values"),
+    "100 containers of 28 limits": (
+        lambda: limits(28, "1", of=100),
+        "requests and limits: more than 1024 in all containers",
     ),
 }  # fmt: skip
 
@@ -99,7 +116,8 @@ ORDINARY: Mapping[str, Callable[[], Data]] = {
     "200 tolerations that an annotation names": lambda: tolerations(200),
     "100 containers": lambda: pod({"containers": [greedy(name=f"c{n}") for n in range(100)]}),
     "an annotation of 3 MB": lambda: pod({"containers": [greedy()]}, annotations={ANNOTATION: "[" * 3_000_000}),
-    "100,000 labels": lambda: pod({"containers": [greedy()]}, labels={"execution-id": "a"} | many("l", 10**5)),
+    "10,000 labels": lambda: pod({"containers": [greedy()]}, labels={"execution-id": "a"} | many("l", 10**4)),
+    "a status that the API server resets": lambda: pod({"containers": [greedy()]}) | {"status": {"phase": "p" * 600}},
 }  # fmt: skip
 
 

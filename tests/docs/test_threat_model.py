@@ -11,12 +11,39 @@ from webhook.telemetry import logs
 PAGE = (Path(__file__).parents[2] / "docs" / "threat-model.md").read_text()
 ROW = re.compile(r"^\| ([^|]+) \| (\d+) \|", re.MULTILINE)
 BOUNDS = [
-    bounds.CONTAINERS, bounds.RESOURCE_NAMES, bounds.TOLERATIONS, bounds.REFERENCES, bounds.TEXT, quantity.LONGEST,
-    quantity.EXACT_DIGITS, bounds.ANNOTATIONS_BYTES, bounds.NESTING, bounds.BRACKETS,
-    listener.REVIEWS, listener.PROBES, connections.READ_SECONDS, protocol.HEAD, protocol.FIELDS, protocol.AHEAD,
-    body.MAX_BODY, body.BODY_SECONDS, body.BUDGET, connections.WRITE_SECONDS, connections.UNREAD, logs.LINE,
-    client.LARGEST_LINE, client.LARGEST_PAGE, client.LARGEST_REFUSAL, quota_answers.LONGEST_PAUSE, informer.ATTEMPTS,
-]  # fmt: skip
+    bounds.CONTAINERS,
+    bounds.RESOURCE_NAMES,
+    bounds.AMOUNTS,
+    bounds.TOLERATIONS,
+    bounds.REFERENCES,
+    bounds.TEXT,
+    quantity.MAX_LENGTH,
+    quantity.EXACT_DIGITS,
+    bounds.ANNOTATIONS_BYTES,
+    bounds.NESTING,
+    bounds.VALUES,
+    listener.REVIEW_CONNECTIONS,
+    listener.PROBE_CONNECTIONS,
+    connections.READ_SECONDS,
+    protocol.MAX_HEAD,
+    protocol.MAX_FIELDS,
+    protocol.MAX_PIPELINED,
+    body.MAX_BODY,
+    body.BODY_SECONDS,
+    body.BUDGET,
+    connections.MAX_SLOW,
+    protocol.MAX_PIECES,
+    connections.WRITE_SECONDS,
+    connections.MAX_UNREAD,
+    logs.MAX_LINE,
+    bounds.QUOTA_NAMES,
+    client.MOST_QUOTAS,
+    client.LARGEST_LINE,
+    client.LARGEST_PAGE,
+    client.LARGEST_ERROR,
+    quota_answers.LONGEST_RETRY_AFTER,
+    informer.ATTEMPTS,
+]
 
 
 def test_each_bound_has_the_figure_of_the_code() -> None:

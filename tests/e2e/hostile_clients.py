@@ -127,7 +127,7 @@ async def attack(reviews: Place, health: Place, pods: Sequence[bytes]) -> None:
 
 def hostile_reviews() -> list[bytes]:
     pods = [*(make() for make, _ in hostile.OVERSIZED.values()), *(make() for make in hostile.ORDINARY.values())]
-    return [hostile.review(pod) for pod in (*pods, hostile.limits(28, "1", of=100))]
+    return [hostile.review(pod) for pod in (*pods, hostile.limits(24, "1", of=20))]
 
 
 def main(reviews: str, health: str, certificate: str, seconds: str) -> None:

@@ -16,7 +16,7 @@ MEASURED = {
     "throughput": ("closed, 1 connections", "closed, 64 connections", "open, 1000/s", "after the load"),
     "scale": ("namespaces, 1 to 3", "containers, 1 to 3", "overrides, 1 to 3"),
     "quota": ("1 quotas, 3 containers",),
-    "hostile": ("30,000 containers", "100 containers of 28 limits"),
+    "hostile": ("30,000 containers", "20 containers of 24 limits"),
     "stalls": ("list, relist, burst", "policy", "certificate", "metrics"),
     "start": ("webhook",),
 }

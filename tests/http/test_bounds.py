@@ -25,6 +25,7 @@ from webhook.cluster.ledger import Ledger
 from webhook.http import body, connections
 from webhook.http import listener as http_server
 from webhook.http import protocol as bounded_http
+from webhook.http.turns import Turns
 from webhook.policy.model import Policy
 from webhook.server import app
 from webhook.server.reviewer import Decide, Reviewer
@@ -409,7 +410,7 @@ class Sender:
 def endpoint(budget: int, state: State | None = None, decide: Decide | None = None) -> app.Endpoint:
     state = state or State(Policy(), Ledger([]))
     reviewer = Reviewer("/mutate", decide or (lambda *_: Allowed()), state)
-    return app.Endpoint("/mutate", reviewer, body.Budget(budget), state.metrics)
+    return app.Endpoint("/mutate", reviewer, body.Budget(budget), Turns(), state.metrics)
 
 
 PADDED = REVIEW + b" " * body.FREE

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from tests.process import EXAMPLES, JSON, PATIENCE, Answer, Event, Server, running
+from tests.process import EXAMPLES, JSON, PATIENCE, Event, Server, running
 from webhook.admission import wire
 from webhook.admission.decide import mutate
 from webhook.cluster.ledger import Ledger
 from webhook.http import body
+from webhook.http.turns import Turns
 from webhook.policy.model import Policy
 from webhook.server import app
 from webhook.server.reviewer import Reviewer
@@ -121,7 +122,11 @@ UNREADABLE = [
     ("a toleration of text", changed(f"{SPEC}.tolerations", ["x"]), "spec.tolerations[0]: Expected `object`"),
     ("deep nesting in the object", nested("request.object", b"", b""), "the object: Expected `object`, got `array`"),
     ("deep nesting in resources", nested(f"{SPEC}.resources", b'{"requests": ', b"}"), "Expected `object | null`, got"),
-    ("much deep nesting", nested(SPEC, b'{"a": [' + b"[]," * 60_000, b"]}"), "more than 200000 objects and lists"),
+    (
+        "much deep nesting",
+        nested(SPEC, b'{"a": [' + b"[]," * 60_000, b"]}"),
+        "more than 100000 objects, lists, and values",
+    ),
 ]
 
 
@@ -191,25 +196,34 @@ def test_forty_mebibytes_are_accepted(server: Server) -> None:
     assert server.client().post("/mutate", iter([padded[:MIB], padded[MIB:]])).status == 200
 
 
-def test_one_byte_more_gets_413_before_it_is_sent(server: Server) -> None:
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_a_larger_review_is_denied_by_how_it_begins(server: Server, in_chunks: bool) -> None:  # noqa: FBT001
+    logged(server)
+    made = review()
+    whole = [json.dumps({"request": made["request"]}).encode(), *[b" " * MIB] * 40]
+    answer = server.client().post("/mutate", iter(whole) if in_chunks else b"".join(whole))
+    assert (answer.status, answer.json["response"]["uid"]) == (200, made["request"]["uid"])
+    assert not answer.json["response"]["allowed"]
+    assert "larger than any Pod that can be stored" in answer.json["response"]["status"]["message"]
+    assert [event["decision"] for event in logged(server)] == ["denied"]
+
+
+def test_a_body_that_is_larger_and_not_a_review_gets_400(server: Server) -> None:
+    logged(server)
+    answer = server.client().post("/mutate", b" " * (40 * MIB + 1))
+    assert answer.status == 400
+    assert told(logged(server)) == [("/mutate", 400, answer.text.strip())]
+
+
+def test_a_body_that_nobody_reads_to_its_end_gets_413_before_it_is_sent(server: Server) -> None:
     logged(server)
     client = server.client()
     client.connection.putrequest("POST", "/mutate")
-    for name, value in (JSON | {"Content-Length": str(body.MAX_BODY + 1)}).items():
+    for name, value in (JSON | {"Content-Length": str(body.LARGEST_IGNORED + 1)}).items():
         client.connection.putheader(name, value)
     client.connection.endheaders()
     answer = client.answer()
-    too_large(server, answer)
-    assert answer.headers["connection"] == "close"
-
-
-def test_one_byte_more_in_chunks_gets_413(server: Server) -> None:
-    logged(server)
-    too_large(server, server.client().post("/mutate", iter([b" " * MIB] * 40 + [b" "])))
-
-
-def too_large(server: Server, answer: Answer) -> None:
-    assert answer.status == 413
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
     assert str(40 * MIB) in answer.text
     assert told(logged(server)) == [("/mutate", 413, answer.text.strip())]
 
@@ -276,7 +290,7 @@ async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatc
         sent.append(message)
 
     state = State(Policy(), Ledger([]))
-    endpoint = app.Endpoint("/mutate", Reviewer("/mutate", mutate, state), body.Budget(), state.metrics)
+    endpoint = app.Endpoint("/mutate", Reviewer("/mutate", mutate, state), body.Budget(), Turns(), state.metrics)
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
     async with asyncio.timeout(PATIENCE / 10):
         await endpoint(scope, receive, send)

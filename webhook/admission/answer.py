@@ -77,6 +77,10 @@ def patch_of(request: Request, decision: Allowed) -> bytes:
 def _patch(request: Request, decision: Allowed, text: bytes) -> bytes:
     """Return the JSON Patch that makes the changes and leaves `text`, the record, on the Pod; empty for none."""
     pod = request.pod or Pod()
-    is_noted = not decision.is_noted or record.is_up_to_date(pod, text)
-    operations = [it for it in (decision.patch, b"" if is_noted else record.noted(pod, text)) if it]
+    note = b""
+    if decision.is_noted and decision.changes:
+        note = record.noted(pod, text)
+    elif decision.is_noted and not text and record.CHANGES in (pod.metadata.annotations or {}):
+        note = record.REMOVE  # nothing in it is ours
+    operations = [each for each in (decision.patch, note) if each]
     return b"[%b]" % b",".join(operations) if operations else b""

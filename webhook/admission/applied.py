@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from webhook.admission.record import merged
-from webhook.api import bounds as limits
-from webhook.api import patch
+from webhook.api import bounds, patch
 from webhook.api.resources import Resources
 from webhook.rules import apply_rules
 from webhook.rules.defaulting import default
@@ -111,15 +110,17 @@ def absent(workload: Workload) -> set[str]:
 
 def _outgrown(workload: Workload) -> str:
     """Return what the rules have made larger than a Pod may be, which nobody could review again; empty for nothing."""
-    if len(workload.tolerations or ()) > limits.TOLERATIONS:
-        return f"spec.tolerations: more than {limits.TOLERATIONS} items, with those of the policy"
+    if len(workload.tolerations or ()) > bounds.TOLERATIONS:
+        return f"spec.tolerations: more than {bounds.TOLERATIONS} items, with those of the policy"
+    if sum(len(block.requests) + len(block.limits) for block in workload.blocks) > bounds.AMOUNTS:
+        return f"requests and limits: more than {bounds.AMOUNTS} in all containers, with those of the policy"
     for pointer, block in workload.all_blocks():
         if block and (side := _outgrown_side(block)):
             where = pointer.removeprefix("/").replace("/", ".")
-            return f"{where}.resources.{side}: more than {limits.RESOURCE_NAMES} names, with those of the policy"
+            return f"{where}.resources.{side}: more than {bounds.RESOURCE_NAMES} names, with those of the policy"
     return ""
 
 
 def _outgrown_side(block: Resources) -> str:
     sides = {"requests": block.requests, "limits": block.limits}
-    return next((side for side, amounts in sides.items() if len(amounts or ()) > limits.RESOURCE_NAMES), "")
+    return next((side for side, amounts in sides.items() if len(amounts or ()) > bounds.RESOURCE_NAMES), "")

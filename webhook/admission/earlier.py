@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.admission.record import CHANGES, Record, names
-from webhook.api import bounds as limits
+from webhook.api import bounds
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
 from webhook.api.pod import Pod, Toleration
@@ -27,7 +27,7 @@ _decode: Final = msgspec.json.Decoder(Record).decode
 def claims(pod: Pod) -> Sequence[Change]:
     """Return the changes that an annotation on the Pod claims to be ours; none where there is no record of ours."""
     text = (pod.metadata.annotations or {}).get(CHANGES) or ""
-    if not text or len(text) > limits.ANNOTATIONS_BYTES:
+    if not text or len(text) > bounds.ANNOTATIONS_BYTES:
         return ()
     try:
         return _decode(text).changes

@@ -34,7 +34,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
 _FIRST_NOTE: Final = b'{"op":"add","path":"/metadata/annotations","value":{"%b":%%b}}' % CHANGES.encode()
 _NOTE: Final = b'{"op":"add","path":"/metadata/annotations/%b","value":%%b}' % escape(CHANGES).encode()
-_REMOVE: Final = b'{"op":"remove","path":"/metadata/annotations/%b"}' % escape(CHANGES).encode()
+REMOVE: Final = b'{"op":"remove","path":"/metadata/annotations/%b"}' % escape(CHANGES).encode()
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode  # of what we have written
 _decode_string: Final = msgspec.json.Decoder(str).decode
@@ -51,19 +51,9 @@ def record(pod: Pod, decided: Allowed | Denied) -> bytes:
     return _encode(_encode(Record(decided.settings.policy, changes)).decode())
 
 
-def is_up_to_date(pod: Pod, text: bytes) -> bool:
-    """Return whether the annotation on the Pod is the record, or there is none of either."""
-    found = (pod.metadata.annotations or {}).get(CHANGES)
-    if found is None or not text:
-        return found is None and not text
-    return found == _decode_string(text)
-
-
 def noted(pod: Pod, text: bytes) -> bytes:
-    """Return the operation that leaves the record, or none, on the Pod; empty where its annotations leave no room."""
+    """Return the operation that puts the record on the Pod, as JSON; empty where its annotations leave no room."""
     others = pod.metadata.annotations
-    if not text:
-        return _REMOVE
     room = bounds.ANNOTATIONS_BYTES - len(CHANGES)
     for name, value in (others or {}).items():
         if name != CHANGES:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 CONTAINERS: Final = 100  # app containers and init containers, each
 # cpu, memory, ephemeral-storage, a few kinds of hugepages and devices.
 RESOURCE_NAMES: Final = 32  # in the requests or limits of one container
-AMOUNTS: Final = 512  # requests and limits of all containers together; an ordinary Pod has 20
+AMOUNTS: Final = 1024  # requests and limits of all containers together; an ordinary Pod has 20
 TOLERATIONS: Final = 256  # the DaemonSet controller adds seven
 REFERENCES: Final = 256  # owners, affinity terms, status conditions
 # Names are at most 253 or 317 characters, but the webhook sees them before the API server validates them.
@@ -22,8 +22,8 @@ TEXT: Final = 512  # characters of a name, key, value or effect
 ANNOTATIONS_BYTES: Final = 256 * 1024  # TotalAnnotationSizeLimitB in apimachinery
 NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
 QUOTA_NAMES: Final = 1024  # of resources, in a ResourceQuota
-# Objects, lists, and texts in a review: each takes some 100 bytes once it is decoded. A Pod with 1 MB of environment has
-# 50,000.
+# Objects, lists, and texts in a review: each takes some 100 bytes once it is decoded. A Pod with 1 MB of environment
+# has 50,000.
 VALUES: Final = 100_000
 WEIGHED: Final = 64 * 1024  # bytes of a review from which on they are counted
 

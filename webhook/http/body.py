@@ -82,6 +82,7 @@ class Share:
     """The part of a budget that one body takes, until the end of the `with` block."""
 
     def __init__(self, budget: Budget) -> None:
+        self.is_evicted = False
         self.whole = False  # whether all of the body has come
         self.began = asyncio.get_running_loop().time()
         self.limit: asyncio.Timeout | None = None  # on the time for the body
@@ -103,6 +104,7 @@ class Share:
     def evict(self) -> None:
         """Have the body end that it is for."""
         if self.limit:
+            self.is_evicted = True
             self.limit.reschedule(0)
 
     async def grow(self, size: int) -> None:
@@ -131,7 +133,9 @@ async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearra
         async with asyncio.timeout(BODY_SECONDS) as share.limit:
             return await _collect(receive, share, int(length) if length.isdigit() else 0)
     except TimeoutError:
-        raise RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds, or others waited") from None
+        if share.is_evicted:
+            raise RejectedError(503, "the body was slow, and others waited; try again in a second") from None
+        raise RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
 
 
 def _field(scope: Scope, wanted: bytes) -> bytes:
