@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -14,7 +13,7 @@ from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from webhook.shared.clock import later
-from webhook.shared.pem import PARSE_ERRORS
+from webhook.shared.pem import PARSE_ERRORS, general_name
 
 PrivateKey: TypeAlias = PrivateKeyTypes
 CLOCK_SKEW: Final = timedelta(minutes=5)  # a certificate is valid so long before it is issued
@@ -34,7 +33,7 @@ def issue(names: Iterable[str], now: datetime, authority_lifetime: timedelta, le
     """Return a new CA, and a serving certificate for the DNS names and IP addresses."""
     signer, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer, subject = _name(f"{CA_NAME} {now:%Y-%m-%dT%H:%M:%SZ}"), _name("flyte-admission")
-    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+    alternatives = x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(names)])
     common = (
         x509.CertificateBuilder()
         .issuer_name(issuer)
@@ -75,13 +74,6 @@ def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x
         key_encipherment=False, data_encipherment=False, key_agreement=False, crl_sign=False,
         encipher_only=False, decipher_only=False,
     )  # fmt: skip
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
 
 
 def private_key(pem: bytes) -> PrivateKey | None:

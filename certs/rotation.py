@@ -14,7 +14,7 @@ from cryptography.x509 import Certificate
 
 from certs import pki
 from certs.pki import Issued, PrivateKey
-from webhook.shared import pem as certificate
+from webhook.shared import pem
 from webhook.shared.clock import later
 
 # The kubelet brings a change within its sync period and the TTL of its cache, about two minutes.
@@ -58,9 +58,9 @@ class Bundle:
     @classmethod
     def read(cls, data: Mapping[str, bytes]) -> "Bundle":
         """Parse ca.crt, tls.crt and tls.key; what is missing or cannot be parsed is left out."""
-        leaf, *_ = (*certificate.certificates(data.get("tls.crt", b"")), None)
-        authorities = certificate.certificates(data.get("ca.crt", b""))
-        signers = tuple(ca for ca in authorities if leaf and certificate.signed(ca, leaf))
+        leaf, *_ = (*pem.certificates(data.get("tls.crt", b"")), None)
+        authorities = pem.certificates(data.get("ca.crt", b""))
+        signers = tuple(ca for ca in authorities if leaf and pem.signed(ca, leaf))
         return cls(tuple(dict.fromkeys(signers + authorities)), leaf, pki.private_key(data.get("tls.key", b"")))
 
     @property
@@ -91,7 +91,7 @@ def why_rotate(bundle: Bundle | None, names: Collection[str], now: datetime, ren
         return Reason.KEY_UNPARSABLE
     if not pki.belongs(bundle.key, bundle.leaf):
         return Reason.KEY_MISMATCH
-    if not certificate.signed(bundle.authorities[0], bundle.leaf):
+    if not pem.signed(bundle.authorities[0], bundle.leaf):
         return Reason.NOT_SIGNED_BY_CA
     if not pki.names(bundle.leaf).issuperset(names):
         return Reason.NAMES_NOT_COVERED
@@ -161,7 +161,7 @@ def _valid(authorities: Iterable[Certificate], now: datetime) -> tuple[Certifica
 
 def ca_bundle_drift(found: bytes, wanted: tuple[Certificate, ...]) -> str | None:
     """Return the drift of a caBundle (PEM), None if it holds exactly the wanted CAs."""
-    trusts = set(certificate.certificates(found))
+    trusts = set(pem.certificates(found))
     if not trusts:
         return "caBundle has no certificate"
     if lacking := len(set(wanted) - trusts):
