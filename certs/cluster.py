@@ -106,7 +106,7 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[ObjectClient]:
     place = str(kubeconfig or NO_CLUSTER)
     try:
         if kubeconfig:
-            await _load(kubeconfig, configuration)
+            await _load_kubeconfig(kubeconfig, configuration)
         else:
             load_incluster_config(configuration)
         client = ApiClient(configuration)
@@ -118,7 +118,7 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[ObjectClient]:
         yield ObjectClient(client)
 
 
-async def _load(kubeconfig: Path, configuration: Configuration) -> None:
+async def _load_kubeconfig(kubeconfig: Path, configuration: Configuration) -> None:
     """Take over what the file says; this runs its exec plugin and reads its token file."""
     try:
         await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
