@@ -1,4 +1,4 @@
-# Both programs: `flyte-admission serve`, and `python -m certs`. buildah build --tag flyte-admission:0.1.0 .
+# Both programs: `flyte-admission serve`, and `flyte-admission certs`, which is also `python -m certs`. buildah build --tag flyte-admission:0.1.0 .
 #
 # The base is python:3.11-slim-bookworm of September 2026, for all its platforms, as docker-library/repo-info lists it. To move on:
 #   --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…

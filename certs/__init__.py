@@ -10,6 +10,6 @@
       reconcile  the Secret, with the resourceVersion that was read  409 ends the pass
       reconcile  caBundle: what the Secret says, and nothing else
 
-The webhook only reads the mounted Secret. The two programs share nothing else but how certificates and the time are
-read. cert-manager can stand in for this one.
+The webhook only reads the mounted Secret. Besides that, the two programs share the listener, the log, and what is in
+`webhook.shared`. cert-manager can replace this program.
 """

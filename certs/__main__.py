@@ -85,7 +85,7 @@ def main(**options: Any) -> None:
 
 def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
     from certs import server
-    from certs.cluster import ClusterError
+    from certs.cluster import ApiError
     from certs.reconcile import Plan
     from webhook.http.listener import ListenError, listen
     from webhook.telemetry import logs
@@ -102,18 +102,18 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
         lifetimes=lifetimes,
         settle=options["settle"],
     )
-    passes = server.Passes(plan, options["kubeconfig"])
+    loop = server.ReconcileLoop(plan, options["kubeconfig"])
     try:
-        server.check(passes)
-    except ClusterError as error:
+        server.check(loop)
+    except ApiError as error:
         _fail(str(error))
     if options["once"]:
-        sys.exit(0 if server.once(passes) else FAILED)
+        sys.exit(0 if server.once(loop) else FAILED)
     try:
         listening = listen(options["health_listen"])
     except ListenError as error:
         _fail(str(error))
-    server.run(passes, options["interval"], listening)
+    server.run(loop, options["interval"], listening)
 
 
 def _fail(message: str) -> NoReturn:

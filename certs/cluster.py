@@ -1,6 +1,6 @@
-"""The API server: get, patch, create and update of objects by name, as plain JSON.
+"""The client of the API server: get, patch, create and update of objects, as plain JSON.
 
-Of the client library this takes the configuration and the connection; its models would drop what they do not know.
+It uses the client library for the configuration and the connection only: its models drop fields that they do not know.
 """
 
 import ssl
@@ -18,47 +18,47 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 Json: TypeAlias = dict[str, Any]
 Method: TypeAlias = Literal["GET", "PATCH", "POST", "PUT"]
-PATIENCE: Final = ClientTimeout(total=15, sock_connect=5)  # seconds for one answer
-KINDS: Final = {401: "forbidden", 403: "forbidden", 404: "not_found", 409: "conflict"}
-POD: Final = "no --kubeconfig is given, and the service account of a Pod is not to be had"
+TIMEOUT: Final = ClientTimeout(total=15, sock_connect=5)  # seconds for one answer
+ERROR_KINDS: Final = {401: "forbidden", 403: "forbidden", 404: "not_found", 409: "conflict"}
+NO_CLUSTER: Final = "no --kubeconfig is given, and this is not a Pod with a service account"
 
 
-class ClusterError(Exception):
-    """Something could not be read or written; `kind` is one word for the metric."""
+class ApiError(Exception):
+    """A read or write of the API server that failed; `kind` is the word for the metric."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-class Api:
-    """A connection to the API server."""
+class ObjectClient:
+    """A client that reads and writes objects of the API server by their paths."""
 
     def __init__(self, client: ApiClient) -> None:
-        """The client knows where it is, and who we are there."""
+        """Take a `client` that is configured with the address and the credentials."""
         self._client = client
         client.user_agent = "flyte-admission-certs"
 
     async def get(self, path: str) -> Json:
-        """The object as it is now."""
+        """Return the object; ApiError if that fails."""
         return await self._answer("GET", path, {})
 
     async def patch(self, path: str, operations: list[Json]) -> None:
-        """Apply a JSON Patch."""
+        """Apply a JSON Patch; ApiError if that fails."""
         await self._answer("PATCH", path, {}, operations, "application/json-patch+json")
 
     async def create(self, path: str, body: Json, *, dry_run: bool) -> None:
-        """Add the object to the collection."""
+        """Create the object in the collection; ApiError if that fails."""
         await self._answer("POST", path, {"dryRun": "All"} if dry_run else {}, body)
 
     async def update(self, path: str, body: Json, *, dry_run: bool) -> None:
-        """Replace the object, if it still has the resourceVersion of the body."""
+        """Replace the object; ApiError if that fails, or if its resourceVersion is not that of the body."""
         await self._answer("PUT", path, {"dryRun": "All"} if dry_run else {}, body)
 
     async def _answer(
         self, method: Method, path: str, query: Mapping[str, str], body: Any = None, kind: str = "application/json"
     ) -> Json:
-        """The JSON of a good answer; ClusterError where there is none."""
+        """Return the JSON of an answer with status 2xx; ApiError if there is none."""
         writes = {"fieldManager": "flyte-admission-certs"} if body is not None else {}
         headers = {"Accept": "application/json", "Content-Type": kind}
         place = f"{method} {path}"
@@ -67,15 +67,15 @@ class Api:
                 method, path, query_params=[*query.items(), *writes.items()], header_params=headers, body=body,
                 auth_settings=["BearerToken"],
             )  # fmt: skip
-            answer = await self._client.call_api(*request, _request_timeout=PATIENCE)
+            answer = await self._client.call_api(*request, _request_timeout=TIMEOUT)
             text = await answer.response.read()
         except TimeoutError as error:
-            raise ClusterError("unreachable", f"{place}: no answer within {PATIENCE.total:g} s") from error
+            raise ApiError("unreachable", f"{place}: no answer within {TIMEOUT.total:g} s") from error
         except (ClientError, HttpProcessingError, OSError, ConfigException) as error:
-            raise ClusterError("unreachable", f"{place}: {type(error).__name__}: {error}") from error
+            raise ApiError("unreachable", f"{place}: {type(error).__name__}: {error}") from error
         if not 200 <= answer.status < 300:
-            kind = KINDS.get(answer.status, "refused")
-            raise ClusterError(kind, f"{place}: {answer.status} {answer.reason}: {_message(text)}")
+            kind = ERROR_KINDS.get(answer.status, "refused")
+            raise ApiError(kind, f"{place}: {answer.status} {answer.reason}: {_message(text)}")
         return _object(text, place)
 
 
@@ -83,48 +83,48 @@ def _object(text: bytes, place: str) -> Json:
     try:
         return msgspec.json.decode(text, type=Json)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ClusterError("refused", f"{place}: the answer is no JSON object: {error}") from error
+        raise ApiError("refused", f"{place}: the answer is not a JSON object: {error}") from error
 
 
 def _message(text: bytes) -> str:
-    """What a Status says, else the beginning of what came instead."""
+    """Return the message of a Status, else the beginning of the text."""
     try:
         return str(_object(text, "")["message"])[:1000]
-    except (ClusterError, KeyError):
+    except (ApiError, KeyError):
         return text[:200].decode(errors="replace")
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None) -> AsyncIterator[Api]:
-    """The cluster of the kubeconfig's current context, else the one that this Pod runs in.
+async def connect(kubeconfig: Path | None) -> AsyncIterator[ObjectClient]:
+    """Yield a client for the kubeconfig's current context, else for the cluster of this Pod; ApiError if neither.
 
-    Tokens, keys and the cluster's CA are read each time, so that none of them grows old.
+    Tokens, keys and the cluster's CA are read each time, so that none is stale.
     """
     configuration = Configuration()
-    # As in client-go: chain, names and dates are checked, but not that each CA is by the letter of RFC 5280.
+    # As in client-go: chain, names and dates are checked, but not that each CA conforms to RFC 5280 in every detail.
     configuration.disable_strict_ssl_verification = True
-    place = str(kubeconfig or POD)
+    place = str(kubeconfig or NO_CLUSTER)
     try:
         if kubeconfig:
-            await _load(kubeconfig, configuration)
+            await _load_kubeconfig(kubeconfig, configuration)
         else:
             load_incluster_config(configuration)
         client = ApiClient(configuration)
     except ssl.SSLError as error:
-        raise ClusterError("config", f"{place}: its certificates or keys cannot be used: {error.reason}") from error
+        raise ApiError("config", f"{place}: its certificates or keys cannot be used: {error.reason}") from error
     except (OSError, ConfigException) as error:
-        raise ClusterError("config", f"{place}: {error}") from error
+        raise ApiError("config", f"{place}: {error}") from error
     async with client:
-        yield Api(client)
+        yield ObjectClient(client)
 
 
-async def _load(kubeconfig: Path, configuration: Configuration) -> None:
-    """Take over what the file says; its exec plugin is run, its token file read."""
+async def _load_kubeconfig(kubeconfig: Path, configuration: Configuration) -> None:
+    """Take over what the file says; this runs its exec plugin and reads its token file."""
     try:
         await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
     except yaml.YAMLError as error:
-        raise ClusterError("config", f"{kubeconfig}: no YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # how the loader takes what it does not expect
-        raise ClusterError("config", f"{kubeconfig}: no kubeconfig: {error}") from error
+        raise ApiError("config", f"{kubeconfig}: not YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # the loader raises these for unexpected content
+        raise ApiError("config", f"{kubeconfig}: not a kubeconfig: {error}") from error
     for name, token in configuration.api_key.items():
         configuration.api_key[name] = token.strip()  # a file ends in a line break, a header must not

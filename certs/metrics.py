@@ -1,4 +1,4 @@
-"""What Prometheus sees of the certificates."""
+"""The metrics of certs."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,10 +10,9 @@ CERTIFICATES: Final = ("ca", "leaf")
 
 
 class Metrics:
-    """One set of figures; each run has its own."""
+    """The metrics of one run, in a registry of their own."""
 
     def __init__(self) -> None:
-        """Nothing known yet."""
         self.registry = CollectorRegistry()
         self._expiry = Gauge(
             "flyte_admission_certs_expiry_seconds",
@@ -52,7 +51,7 @@ class Metrics:
         )
 
     def expires(self, ends: Mapping[str, datetime]) -> None:
-        """Tell of the certificates that the Secret holds, and no more of those that it held before."""
+        """Set when the certificates of the Secret expire, by certificate: ca, leaf; remove those that are not in it."""
         for certificate in CERTIFICATES:
             if end := ends.get(certificate):
                 self._expiry.labels(certificate).set(end.timestamp())
@@ -60,7 +59,7 @@ class Metrics:
                 self._expiry.remove(certificate)
 
     def rotated(self, reason: str) -> None:
-        """Count a new certificate."""
+        """Count a rotation by its reason."""
         self._rotations.labels(reason).inc()
 
     def published(self) -> None:
@@ -68,17 +67,17 @@ class Metrics:
         self._published.inc()
 
     def trusting(self, configuration: str, *, trusted: bool) -> None:
-        """Tell whether the API server trusts what is served, by the kind and name of a webhook configuration."""
+        """Set whether the caBundles of a webhook configuration are as they should be."""
         self._trusting.labels(configuration).set(trusted)
 
     def succeeded(self, now: datetime) -> None:
-        """Take note of a pass that ended well."""
+        """Set the time of the last successful pass."""
         self._success.set(now.timestamp())
 
     def failed(self, error: str) -> None:
-        """Count a pass that did not."""
+        """Count a failed pass by its error."""
         self._errors.labels(error).inc()
 
     def text(self) -> bytes:
-        """The exposition that /metrics answers with."""
+        """Return the text that /metrics answers with."""
         return generate_latest(self.registry)

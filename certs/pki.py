@@ -1,9 +1,8 @@
-"""Certificates and keys as X.509 has them: made, read, compared. Time is an argument."""
+"""X.509 certificates and keys: issue, read, compare. Time is an argument."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -14,16 +13,16 @@ from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from webhook.shared.clock import later
-from webhook.shared.pem import PARSE_ERRORS
+from webhook.shared.pem import PARSE_ERRORS, general_name
 
 PrivateKey: TypeAlias = PrivateKeyTypes
-CLOCKS_DIFFER: Final = timedelta(minutes=5)  # so much before its making a certificate is valid already
+CLOCK_SKEW: Final = timedelta(minutes=5)  # a certificate is valid so long before it is issued
 CA_NAME: Final = "flyte-admission CA"
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A leaf with its key, and the CA that signed nothing else and whose key is gone."""
+    """A leaf with its key, and its CA, which signed nothing else and whose key is not kept."""
 
     authority: Certificate
     leaf: Certificate
@@ -31,14 +30,14 @@ class Issued:
 
 
 def issue(names: Iterable[str], now: datetime, authority_lifetime: timedelta, leaf_lifetime: timedelta) -> Issued:
-    """A fresh CA and a serving certificate for the DNS names and IP addresses."""
+    """Return a new CA, and a serving certificate for the DNS names and IP addresses."""
     signer, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer, subject = _name(f"{CA_NAME} {now:%Y-%m-%dT%H:%M:%SZ}"), _name("flyte-admission")
-    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+    alternatives = x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(names)])
     common = (
         x509.CertificateBuilder()
         .issuer_name(issuer)
-        .not_valid_before(now - CLOCKS_DIFFER)
+        .not_valid_before(now - CLOCK_SKEW)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
     authority = (
@@ -77,34 +76,27 @@ def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x
     )  # fmt: skip
 
 
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
 def private_key(pem: bytes) -> PrivateKey | None:
-    """The key, None if there is none that can be used as it is."""
+    """Return the key, None if it cannot be read or has a password."""
     try:
         return serialization.load_pem_private_key(pem, password=None)
-    except PARSE_ERRORS:  # no PEM, a password, another kind of key
+    except PARSE_ERRORS:  # not PEM, a password, an unknown kind of key
         return None
 
 
 def certificates_pem(certificates: Sequence[Certificate]) -> bytes:
-    """PEM, one block after the other."""
+    """Return the certificates in PEM, in this order."""
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
 
 
 def private_key_pem(key: PrivateKey) -> bytes:
-    """PKCS #8 without a password."""
+    """Return the key in PEM, as PKCS #8 without a password."""
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     return key.private_bytes(encoding, form, serialization.NoEncryption())
 
 
 def belongs(key: PrivateKey, certificate: Certificate) -> bool:
-    """Whether the certificate is for that key; not if it is for one of an unknown kind."""
+    """Return whether the certificate has this key; False for an unknown kind of key."""
     try:
         return key.public_key() == certificate.public_key()
     except PARSE_ERRORS:
@@ -112,16 +104,16 @@ def belongs(key: PrivateKey, certificate: Certificate) -> bool:
 
 
 def names(certificate: Certificate) -> frozenset[str]:
-    """The DNS names and IP addresses that it is for."""
+    """Return the DNS names and IP addresses of the certificate."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, *PARSE_ERRORS):  # none, or not to be parsed
+    except (x509.ExtensionNotFound, *PARSE_ERRORS):  # none, or one that cannot be parsed
         return frozenset()
     addresses = map(str, found.get_values_for_type(x509.IPAddress))
     return frozenset([*found.get_values_for_type(x509.DNSName), *addresses])
 
 
 def made_here(authority: Certificate) -> bool:
-    """Whether the CA looks like one that `issue` made; nothing is trusted for that."""
+    """Return whether the CA has a name as `issue` gives it; that alone makes nothing trusted."""
     found = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return any(str(name.value).startswith(CA_NAME) for name in found)

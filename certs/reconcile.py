@@ -1,7 +1,7 @@
-"""One pass: look at the Secret and the webhook configurations, put in order what is not.
+"""One pass: read the Secret and the webhook configurations, and repair them where they drift.
 
-Every step leaves the webhook trusted: what is written next to the Secret is in each caBundle before, and what the
-Secret held before stays there.
+Each step leaves the webhook trusted: a CA is in every caBundle before its leaf is in the Secret, and the CA before it
+stays there.
 """
 
 import asyncio
@@ -16,38 +16,38 @@ from urllib.parse import quote
 from cryptography.x509 import Certificate
 
 from certs import pki, rotation
-from certs.cluster import Api, ClusterError, Json
+from certs.cluster import ApiError, Json, ObjectClient
 from certs.metrics import Metrics
 from certs.pki import Issued
 from certs.rotation import Bundle, Lifetimes, Reason
 from webhook.shared.pem import certificates
 from webhook.telemetry import logs
 
-MANAGED_BY: Final = "flyte-admission.io/managed-by"  # app.kubernetes.io/managed-by is overwritten by Helm
-OURS: Final = "flyte-admission-certs"  # the value of that label on a Secret which may be written
+MANAGED_BY: Final = "flyte-admission.io/managed-by"  # Helm overwrites app.kubernetes.io/managed-by
+OURS: Final = "flyte-admission-certs"  # the value of that label on a Secret that certs may write
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is kept in order: a Secret, and the webhook configurations that are to trust it."""
+    """The objects to reconcile: a Secret, and the webhook configurations that trust it; and how."""
 
     namespace: str
     secret: str
-    names: tuple[str, ...]  # that the leaf is for
+    names: tuple[str, ...]  # of the leaf
     mutating: tuple[str, ...]
     validating: tuple[str, ...]
     lifetimes: Lifetimes
-    settle: float  # seconds for API servers to take up a caBundle, before its leaf is put out
+    settle: float  # seconds for API servers to notice a caBundle, before its leaf is written
 
     @property
     def secrets(self) -> str:
-        """Where Secrets are created."""
+        """The path of the Secrets of the namespace."""
         return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/secrets"
 
     @property
     def configurations(self) -> list[str]:
-        """Where the webhook configurations are."""
+        """The paths of the webhook configurations."""
         kinds = {"mutatingwebhookconfigurations": self.mutating, "validatingwebhookconfigurations": self.validating}
         return [f"{ADMISSION}/{kind}/{quote(name, safe='')}" for kind, names in kinds.items() for name in names]
 
@@ -66,7 +66,7 @@ class Configuration:
         return [b64decode(config.get("caBundle") or "") for config in configs]
 
     def patch(self, authorities: tuple[Certificate, ...]) -> list[Json]:
-        """Have every webhook trust the CAs, if this is still the configuration that was read."""
+        """Return the JSON Patch that sets every caBundle, unless the configuration has changed since it was read."""
         value = b64encode(pki.certificates_pem(authorities)).decode()
         version = {"op": "replace", "path": "/metadata/resourceVersion", "value": _version(self.object)}
         places = [f"/webhooks/{number}/clientConfig/caBundle" for number in range(len(self.bundles))]
@@ -78,22 +78,21 @@ def _version(found: Json) -> Any:
 
 
 class Reconciler:
-    """A plan, and the means to carry it out once."""
+    """The reconciler of a plan, for one pass."""
 
-    def __init__(self, plan: Plan, api: Api, metrics: Metrics) -> None:
-        """The connection is for one pass, the metrics are for all of them."""
+    def __init__(self, plan: Plan, client: ObjectClient, metrics: Metrics) -> None:
         self._plan = plan
-        self._api = api
+        self._client = client
         self._metrics = metrics
 
     async def run(self, now: datetime) -> None:
-        """Put everything in order; ClusterError says what could not be, and what was done before that stands."""
-        # The configurations come first: where somebody publishes a CA after that, our own patch is a conflict.
+        """Reconcile once; ApiError says what failed, and what was written before that stays."""
+        # The configurations come first: if another writer publishes a CA after that, our patch conflicts.
         configurations, missing = await self._configurations()
         secret = await self._secret()
         bundle = Bundle.read(_data(secret)) if secret else None
         reason = rotation.why_rotate(bundle, self._plan.names, now, self._plan.lifetimes.renew_before)
-        self._metrics.expires(bundle.ends if bundle else {})  # also where a rotation fails
+        self._metrics.expires(bundle.ends if bundle else {})  # even if the rotation fails
         if reason:
             bundle = await self._rotate(reason, secret, bundle, configurations, now)
             self._metrics.expires(bundle.ends)
@@ -101,23 +100,23 @@ class Reconciler:
         assert bundle  # noqa: S101 - there is no reason to rotate it, so it is there
         await self._publish(configurations, rotation.trusted(bundle.authorities, _published(configurations), now))
         if missing:
-            raise ClusterError("not_found", "; ".join(missing))
+            raise ApiError("not_found", "; ".join(missing))
 
     async def _rotate(
         self, reason: Reason, secret: Json | None, before: Bundle | None, found: list[Configuration], now: datetime
     ) -> Bundle:
-        """Issue, have it trusted, then put it out; nobody is served by it before everybody trusts it."""
+        """Issue a certificate, publish its CA, and only then write it to the Secret."""
         lifetimes, published = self._plan.lifetimes, _published(found)
         issued = pki.issue(self._plan.names, now, lifetimes.authority, lifetimes.leaf)
         known = before.authorities if before else ()
         after = rotation.successor(issued, known, published, reason, now)
-        # Where the Secret cannot be written, no caBundle needs to change, now and in each pass to come.
-        with _because(reason):
+        # A Secret that cannot be written changes no caBundle, now or in later passes.
+        with _with_reason(reason):
             await self._write(secret, after, issued, dry_run=True)
         await self._publish(found, after, reason)
         if len(after) > 1:
             await asyncio.sleep(self._plan.settle)
-        with _because(reason):
+        with _with_reason(reason):
             await self._write(secret, after, issued, dry_run=False)
         self._metrics.rotated(reason)
         logs.info(
@@ -132,41 +131,41 @@ class Reconciler:
     ) -> None:
         for configuration in found:
             name = configuration.path.removeprefix(f"{ADMISSION}/")
-            wrong = [why for pem in configuration.bundles if (why := rotation.why_publish(pem, wanted))]
+            wrong = [why for pem in configuration.bundles if (why := rotation.ca_bundle_drift(pem, wanted))]
             self._metrics.trusting(name, trusted=not wrong)
             if wrong:
                 why = reason or wrong[0]
-                with _because(why):
-                    await self._api.patch(configuration.path, configuration.patch(wanted))
+                with _with_reason(why):
+                    await self._client.patch(configuration.path, configuration.patch(wanted))
                 self._metrics.trusting(name, trusted=True)
                 self._metrics.published()
                 logs.info("caBundle written", reason=why, path=configuration.path, cas=len(wanted))
 
     async def _configurations(self) -> tuple[list[Configuration], list[str]]:
-        """Those that there are, and why the others are not: one that is not there keeps nobody from being served."""
+        """Return the configurations that exist, and the errors of the missing ones, which do not end the pass."""
         found: list[Configuration] = []
         missing: list[str] = []
         for path in self._plan.configurations:
             try:
-                found.append(Configuration(path, await self._api.get(path)))
-            except ClusterError as error:
+                found.append(Configuration(path, await self._client.get(path)))
+            except ApiError as error:
                 if error.kind != "not_found":
                     raise
                 missing.append(str(error))
         return found, missing
 
     async def _secret(self) -> Json | None:
-        """The Secret, None if there is none; ClusterError if it is somebody else's."""
+        """Return the Secret, None if there is none; ApiError if it does not have our label."""
         path = f"{self._plan.secrets}/{quote(self._plan.secret, safe='')}"
         try:
-            secret = await self._api.get(path)
-        except ClusterError as error:
+            secret = await self._client.get(path)
+        except ApiError as error:
             if error.kind == "not_found":
                 return None
             raise
         if (secret["metadata"].get("labels") or {}).get(MANAGED_BY) == OURS:
             return secret
-        raise ClusterError(
+        raise ApiError(
             "foreign_secret",
             f"Secret {self._plan.namespace}/{self._plan.secret} is not ours and is left alone: it has no label "
             f"{MANAGED_BY}={OURS}; name another with --secret, or delete it to have one made",
@@ -175,25 +174,25 @@ class Reconciler:
     async def _write(
         self, secret: Json | None, authorities: tuple[Certificate, ...], issued: Issued, *, dry_run: bool
     ) -> None:
-        """Create the Secret, or replace the three keys of the one that was read."""
+        """Create the Secret, or replace the three keys of the present one."""
         data = {key: b64encode(value).decode() for key, value in rotation.secret_data(authorities, issued).items()}
         if secret is None:
             metadata = {"name": self._plan.secret, "namespace": self._plan.namespace, "labels": {MANAGED_BY: OURS}}
             made = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata}
-            await self._api.create(self._plan.secrets, {**made, "data": data}, dry_run=dry_run)
+            await self._client.create(self._plan.secrets, {**made, "data": data}, dry_run=dry_run)
         else:
             path = f"{self._plan.secrets}/{quote(self._plan.secret, safe='')}"
             changed = {**secret, "data": {**(secret.get("data") or {}), **data}}
-            await self._api.update(path, changed, dry_run=dry_run)
+            await self._client.update(path, changed, dry_run=dry_run)
 
 
 @contextmanager
-def _because(reason: str) -> Iterator[None]:
-    """A ClusterError of the block begins with why the block is."""
+def _with_reason(reason: str) -> Iterator[None]:
+    """Begin the message of an ApiError with the reason for the block."""
     try:
         yield
-    except ClusterError as error:
-        raise ClusterError(error.kind, f"{reason}: {error}") from error
+    except ApiError as error:
+        raise ApiError(error.kind, f"{reason}: {error}") from error
 
 
 def _data(secret: Json) -> dict[str, bytes]:

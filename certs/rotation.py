@@ -1,8 +1,7 @@
-"""When the certificate is replaced, and which CAs are trusted meanwhile. Pure: time is an argument.
+"""When to rotate the certificate, and which CAs to trust meanwhile. Pure: time is an argument.
 
-A webhook may serve the leaf before the Secret's for as long as the kubelet takes to bring the new one, and that is why
-a CA goes on being trusted after it was replaced: the one before the current for as long as it is valid, those before
-that one only while the current one is so young that somebody may not have got it yet.
+A webhook serves the previous leaf until the kubelet brings the new one, so a replaced CA stays trusted. The previous CA
+is trusted as long as it is valid. Those before it are trusted only while the current one is younger than OVERLAP.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,20 +14,20 @@ from cryptography.x509 import Certificate
 
 from certs import pki
 from certs.pki import Issued, PrivateKey
-from webhook.shared import pem as certificate
+from webhook.shared import pem
 from webhook.shared.clock import later
 
-# The kubelet brings a change within its sync period and the age of its cache, about two minutes.
+# The kubelet brings a change within its sync period and the TTL of its cache, about two minutes.
 OVERLAP: Final = timedelta(hours=1)
 # CAs in a bundle. A rotation that ends between the caBundle and the Secret leaves one behind, and etcd takes 1.5 MB.
 # 30 of 684 bytes in PEM are 27 KB in base64, in every webhook of a configuration.
-MOST: Final = 30
+MAX_AUTHORITIES: Final = 30
 
 
 class Reason(StrEnum):
-    """Why the certificate is replaced."""
+    """A reason to rotate, as in the metric and the log."""
 
-    NO_SECRET = "no_secret"  # noqa: S105 - none is here either
+    NO_SECRET = "no_secret"  # noqa: S105 - not a password
     CA_UNPARSABLE = "ca_unparsable"
     LEAF_UNPARSABLE = "leaf_unparsable"
     KEY_UNPARSABLE = "key_unparsable"
@@ -42,15 +41,15 @@ class Reason(StrEnum):
     NAMES_NOT_COVERED = "names_not_covered"
 
 
-# The Secret is whole, so that what it says of the CAs before is all there is to know of them.
-_IN_ORDER: Final = frozenset(
+# For these reasons the Secret is complete, and knows all CAs before.
+_SECRET_COMPLETE: Final = frozenset(
     {Reason.CA_EXPIRED, Reason.LEAF_EXPIRED, Reason.CA_EXPIRING, Reason.LEAF_EXPIRING, Reason.NAMES_NOT_COVERED}
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What the Secret holds: the CAs that are trusted, the current one first, the leaf and its key."""
+    """The content of the Secret: the trusted CAs, the current one first, the leaf and its key."""
 
     authorities: tuple[Certificate, ...] = ()
     leaf: Certificate | None = None
@@ -58,22 +57,22 @@ class Bundle:
 
     @classmethod
     def read(cls, data: Mapping[str, bytes]) -> "Bundle":
-        """From ca.crt, tls.crt and tls.key; what is missing or unparsable is left out."""
-        leaf, *_ = (*certificate.certificates(data.get("tls.crt", b"")), None)
-        authorities = certificate.certificates(data.get("ca.crt", b""))
-        signers = tuple(ca for ca in authorities if leaf and certificate.signed(ca, leaf))
+        """Parse ca.crt, tls.crt and tls.key; what is missing or cannot be parsed is left out."""
+        leaf, *_ = (*pem.certificates(data.get("tls.crt", b"")), None)
+        authorities = pem.certificates(data.get("ca.crt", b""))
+        signers = tuple(ca for ca in authorities if leaf and pem.signed(ca, leaf))
         return cls(tuple(dict.fromkeys(signers + authorities)), leaf, pki.private_key(data.get("tls.key", b"")))
 
     @property
     def ends(self) -> dict[str, datetime]:
-        """When what is served expires, by certificate: ca, leaf; those that are not there are left out."""
+        """When the CA and the leaf expire, by certificate: ca, leaf; missing ones are left out."""
         found = {"ca": self.authorities[0] if self.authorities else None, "leaf": self.leaf}
         return {name: each.not_valid_after_utc for name, each in found.items() if each}
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """For how long a CA and a leaf are valid, and how long before the end they are replaced."""
+    """How long a CA and a leaf are valid, and how long before the end they are rotated."""
 
     authority: timedelta = timedelta(days=365)
     leaf: timedelta = timedelta(days=90)
@@ -81,7 +80,7 @@ class Lifetimes:
 
 
 def why_rotate(bundle: Bundle | None, names: Collection[str], now: datetime, renew_before: timedelta) -> Reason | None:
-    """The first reason to replace what the Secret holds, None if it is in order; no bundle is no Secret."""
+    """Return the first reason to rotate, None if there is none; `bundle` is None if there is no Secret."""
     if bundle is None:
         return Reason.NO_SECRET
     if not bundle.authorities:
@@ -92,7 +91,7 @@ def why_rotate(bundle: Bundle | None, names: Collection[str], now: datetime, ren
         return Reason.KEY_UNPARSABLE
     if not pki.belongs(bundle.key, bundle.leaf):
         return Reason.KEY_MISMATCH
-    if not certificate.signed(bundle.authorities[0], bundle.leaf):
+    if not pem.signed(bundle.authorities[0], bundle.leaf):
         return Reason.NOT_SIGNED_BY_CA
     if not pki.names(bundle.leaf).issuperset(names):
         return Reason.NAMES_NOT_COVERED
@@ -116,22 +115,22 @@ def _why_by_time(authority: Certificate, leaf: Certificate, now: datetime, renew
 def successor(
     issued: Issued, known: Sequence[Certificate], published: Iterable[Certificate], reason: Reason, now: datetime
 ) -> tuple[Certificate, ...]:
-    """The CAs of the Secret's next bundle: the one just issued, and those whose leaves may still be served.
+    """Return the CAs of the Secret's next bundle: the new one, and those whose leaves may still be served.
 
-    Where they are too many, the newest are left out: those come from rotations that did not get to the Secret.
+    Beyond MAX_AUTHORITIES, the newest are left out: they come from rotations that did not reach the Secret.
     """
-    if reason not in _IN_ORDER:  # a Secret that is gone or damaged does not tell what its readers got last
+    if reason not in _SECRET_COMPLETE:  # a missing or damaged Secret does not say what its readers have
         kept, others = known, list(published)
     elif now - known[0].not_valid_before_utc < OVERLAP:
-        kept, others = known, ahead(known, published)
+        kept, others = known, newer_published(known, published)
     else:
-        kept, others = known[:1], ahead(known, published)
+        kept, others = known[:1], newer_published(known, published)
     oldest_first = sorted(others, key=lambda ca: ca.not_valid_before_utc)
-    return _valid([issued.authority, *kept, *oldest_first], now)[:MOST]
+    return _valid([issued.authority, *kept, *oldest_first], now)[:MAX_AUTHORITIES]
 
 
 def secret_data(authorities: Sequence[Certificate], issued: Issued) -> dict[str, bytes]:
-    """The values of ca.crt, tls.crt and tls.key."""
+    """Return the values of ca.crt, tls.crt and tls.key."""
     return {
         "ca.crt": pki.certificates_pem(authorities),
         "tls.crt": pki.certificates_pem([issued.leaf]),
@@ -142,15 +141,15 @@ def secret_data(authorities: Sequence[Certificate], issued: Issued) -> dict[str,
 def trusted(
     authorities: Sequence[Certificate], published: Iterable[Certificate], now: datetime
 ) -> tuple[Certificate, ...]:
-    """What each caBundle should hold, as long as the Secret holds those CAs."""
-    return _valid([*authorities, *ahead(authorities, published)], now)
+    """Return the CAs that each caBundle should hold while the Secret holds `authorities`."""
+    return _valid([*authorities, *newer_published(authorities, published)], now)
 
 
-def ahead(authorities: Sequence[Certificate], published: Iterable[Certificate]) -> list[Certificate]:
-    """Published CAs of ours that are newer than the Secret's.
+def newer_published(authorities: Sequence[Certificate], published: Iterable[Certificate]) -> list[Certificate]:
+    """Return the published CAs of ours that are newer than the Secret's.
 
-    Another writer is about to put them there, or crashed before it did, or the Secret is one from a backup: then the
-    leaves that they signed are still served. They are trusted until the next rotation.
+    Another writer is about to write them to the Secret, or crashed before it did, or the Secret is from a backup, while
+    their leaves are still served. They stay trusted until the next rotation.
     """
     newest = authorities[0].not_valid_before_utc
     return [ca for ca in published if ca not in authorities and pki.made_here(ca) and ca.not_valid_before_utc >= newest]
@@ -160,9 +159,9 @@ def _valid(authorities: Iterable[Certificate], now: datetime) -> tuple[Certifica
     return tuple(ca for ca in dict.fromkeys(authorities) if ca.not_valid_after_utc > now)
 
 
-def why_publish(found: bytes, wanted: tuple[Certificate, ...]) -> str | None:
-    """What is wrong with a caBundle (PEM), None if it holds just the wanted CAs."""
-    trusts = set(certificate.certificates(found))
+def ca_bundle_drift(found: bytes, wanted: tuple[Certificate, ...]) -> str | None:
+    """Return the drift of a caBundle (PEM), None if it holds exactly the wanted CAs."""
+    trusts = set(pem.certificates(found))
     if not trusts:
         return "caBundle has no certificate"
     if lacking := len(set(wanted) - trusts):

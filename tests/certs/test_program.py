@@ -25,7 +25,7 @@ from certs import cluster, pki
 from certs.__main__ import main
 from certs.reconcile import Plan
 from certs.rotation import Bundle, Lifetimes, Reason
-from certs.server import Passes
+from certs.server import ReconcileLoop
 from certs.server import once as make_one
 from tests import x509
 from tests.certs.apiserver import MUTATING, NAMESPACE, SECRET, SECRET_PATH, SECRETS, VALIDATING, ApiServer, refusal
@@ -183,7 +183,7 @@ def test_an_object_that_nobody_had_thought_of_fails_the_pass_and_not_the_program
     ours: ApiServer, tmp_path: Path, secret: dict[str, Any]
 ) -> None:
     ours.objects[SECRET_PATH] = secret
-    passes = Passes(PLAN, ours.kubeconfig(tmp_path))
+    passes = ReconcileLoop(PLAN, ours.kubeconfig(tmp_path))
     assert [make_one(passes) for _ in range(2)] == [False, False]
     assert passes.metrics.registry.get_sample_value("flyte_admission_certs_errors_total", {"error": "unexpected"}) == 2
     kind, _ = error(once(ours, tmp_path))
@@ -230,7 +230,7 @@ def test_what_the_secret_holds_is_told_where_it_cannot_be_replaced(
     ours: ApiServer, tmp_path: Path, lacking: Sequence[str], told: set[str]
 ) -> None:
     held = Bundle.read(ours.data()).ends
-    passes = Passes(PLAN, ours.kubeconfig(tmp_path))
+    passes = ReconcileLoop(PLAN, ours.kubeconfig(tmp_path))
     passes.metrics.expires({"ca": NOW, "leaf": NOW})  # of a pass before
     for name in lacking:
         del ours.objects[SECRET_PATH]["data"][name]
@@ -290,7 +290,7 @@ def test_an_answer_that_is_no_json_is_told(ours: ApiServer, tmp_path: Path, body
 
     ours.before = proxy
     kind, message = error(once(ours, tmp_path))
-    expected = "the answer is no JSON object: " if status == 200 else "502 Bad Gateway: "
+    expected = "the answer is not a JSON object: " if status == 200 else "502 Bad Gateway: "
     assert (kind, message.startswith(f"{READ[0]}: {expected}")) == ("refused", True)
 
 
@@ -306,7 +306,7 @@ def test_an_api_server_that_is_not_there_is_told(server: ApiServer, tmp_path: Pa
 def test_an_api_server_that_keeps_silent_is_given_up(
     ours: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE", ClientTimeout(total=0.05))
+    monkeypatch.setattr(cluster, "TIMEOUT", ClientTimeout(total=0.05))
 
     silent = asyncio.Event()
 
@@ -325,8 +325,8 @@ NO_CA = {
     "clusters": [{"name": "c", "cluster": {"server": "https://x", "certificate-authority-data": "eA=="}}],
 }
 UNUSABLE = [
-    ("a: [", "no YAML: "),
-    ("- a", "no kubeconfig: "),
+    ("a: [", "not YAML: "),
+    ("- a", "not a kubeconfig: "),
     ("a: 1", "Invalid kube-config"),
     (json.dumps(NO_CA), "its certificates or keys cannot be used: "),
 ]
@@ -348,7 +348,7 @@ def unusable(*more: str) -> str:
 def test_outside_of_a_cluster_it_needs_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     told = unusable("--once")
-    assert told.startswith("no --kubeconfig is given, and the service account of a Pod is not to be had: Service host")
+    assert told.startswith("no --kubeconfig is given, and this is not a Pod with a service account: Service host")
 
 
 def test_in_a_cluster_it_is_the_service_account(

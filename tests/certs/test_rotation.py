@@ -9,7 +9,7 @@ from cryptography.x509 import Certificate, DNSName
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from certs import pki, rotation
-from certs.rotation import Bundle, Lifetimes, Reason, successor, trusted, why_publish, why_rotate
+from certs.rotation import Bundle, Lifetimes, Reason, ca_bundle_drift, successor, trusted, why_rotate
 from tests import x509
 from tests.x509 import DAY, NOW
 from webhook.shared.clock import LAST
@@ -103,8 +103,8 @@ def test_what_the_secret_holds_is_replaced_for_the_first_reason(
         (80 * DAY, 90 * DAY, 50 * DAY, Reason.CA_EXPIRING),
         (80 * DAY, 90 * DAY, 80 * DAY, Reason.CA_EXPIRED),
         (365 * DAY, 90 * DAY, 400 * DAY, Reason.CA_EXPIRED),
-        (365 * DAY, 90 * DAY, -pki.CLOCKS_DIFFER, None),
-        (365 * DAY, 90 * DAY, -pki.CLOCKS_DIFFER - timedelta(seconds=1), Reason.NOT_YET_VALID),
+        (365 * DAY, 90 * DAY, -pki.CLOCK_SKEW, None),
+        (365 * DAY, 90 * DAY, -pki.CLOCK_SKEW - timedelta(seconds=1), Reason.NOT_YET_VALID),
     ],
 )
 def test_a_certificate_is_replaced_when_its_time_or_that_of_its_ca_runs_out(
@@ -210,4 +210,4 @@ BOTH = pki.certificates_pem(authorities([OLD, OLDER]))
     ],
 )
 def test_what_is_wrong_with_a_ca_bundle_is_told(found: bytes, why: str | None) -> None:
-    assert why_publish(found, authorities([OLD, OLDER])) == why
+    assert ca_bundle_drift(found, authorities([OLD, OLDER])) == why

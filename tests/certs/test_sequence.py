@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certs import rotation
-from certs.cluster import Api, ClusterError, connect
+from certs.cluster import ApiError, ObjectClient, connect
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
 from certs.rotation import Bundle, Lifetimes, why_rotate
@@ -65,7 +65,7 @@ class World:
     """A cluster whose time is ours."""
 
     server: ApiServer
-    api: Api
+    api: ObjectClient
     now: datetime = datetime(2030, 1, 1, tzinfo=UTC)
     held: dict[x509.Certificate, datetime] = field(default_factory=dict)  # leaves, and when the Secret last had them
     foreign: set[x509.Certificate] = field(default_factory=set)  # put there by others, and not looked at since
@@ -112,7 +112,7 @@ class World:
         self.server.lose = step.at if step.fault == "lost" else -1
         try:
             await Reconciler(plan, self.api, Metrics()).run(self.now)
-        except ClusterError:
+        except ApiError:
             if not step.fault:
                 raise
         else:
@@ -124,7 +124,7 @@ class World:
         if fault == "refused":
             return refusal(500)
         self.interfering = True
-        with suppress(ClusterError) if fault == "another writer crashes" else nullcontext():
+        with suppress(ApiError) if fault == "another writer crashes" else nullcontext():
             await Reconciler(plan, self.api, Metrics()).run(self.now)
             self.foreign.clear()
         self.interfering = False
@@ -159,7 +159,7 @@ def verify(leaf: x509.Certificate, authorities: list[x509.Certificate], now: dat
 class Stage:
     """One server and one connection for all that is played."""
 
-    def __init__(self, runner: asyncio.Runner, server: ApiServer, api: Api) -> None:
+    def __init__(self, runner: asyncio.Runner, server: ApiServer, api: ObjectClient) -> None:
         self.runner, self.server, self.api = runner, server, api
 
     def play(self, steps: list[Step]) -> World:
@@ -245,8 +245,8 @@ def test_however_often_a_rotation_fails_the_bundles_stay_short_and_trust_what_is
 ) -> None:
     """Each failure is the last request of a rotation, the one that writes the Secret."""
     half: list[Step] = [Pass("refused", SECRET_WRITTEN), Wait(timedelta(minutes=1))]
-    world = stage.play([Pass(), Wait(timedelta(days=61)), *harm, *half * (rotation.MOST + 5), Pass()])
-    assert [len(authorities) for authorities in world.server.trusted()] == [rotation.MOST] * 4
+    world = stage.play([Pass(), Wait(timedelta(days=61)), *harm, *half * (rotation.MAX_AUTHORITIES + 5), Pass()])
+    assert [len(authorities) for authorities in world.server.trusted()] == [rotation.MAX_AUTHORITIES] * 4
     first, last = (authorities_of(world.secrets[number]) for number in (0, -1))
     assert set(first) < set(last)
 

@@ -19,7 +19,7 @@ from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
 JSON: Final = b"application/json"
-TEXT: Final = b"text/plain; charset=utf-8"
+PLAIN_TEXT: Final = b"text/plain; charset=utf-8"
 RETRY: Final = {503: [(b"retry-after", b"1")]}  # seconds
 
 
@@ -85,7 +85,7 @@ class Endpoint:
         word = "overloaded" if status == 503 else "bad_request"
         self._metrics.rejected(self._path, word)
         logs.warning(word.replace("_", " "), endpoint=self._path, status=status, error=why)
-        await _send(send, status, TEXT, f"{why}\n".encode())
+        await _send(send, status, PLAIN_TEXT, f"{why}\n".encode())
 
 
 async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:

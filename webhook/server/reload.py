@@ -71,12 +71,12 @@ async def poll_policy(path: Path, seen: str, state: State) -> str:
 async def _use_policy(text: str, path: Path, state: State) -> None:
     """Use the policy in the text, or keep the last good one."""
     try:
-        state.use_policy(await asyncio.to_thread(_load, text, str(path)))
+        state.use_policy(await asyncio.to_thread(_load_policy, text, str(path)))
     except ProblemsError as error:
         state.keep_policy(str(error))
 
 
-def _load(text: str, file: str) -> LoadedPolicy:
+def _load_policy(text: str, file: str) -> LoadedPolicy:
     """Load the policy, and memoise what its first review would otherwise compute."""
     with collector.paused():
         loaded = load(text, file)

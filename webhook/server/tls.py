@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Iterable
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from webhook.shared.clock import later, now
-from webhook.shared.pem import BLOCK
+from webhook.shared.pem import BLOCK, general_name
 
 LIFETIME: Final = timedelta(days=7)  # of a self-signed certificate
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -106,17 +105,10 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.
         .not_valid_after(later(moment, LIFETIME))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)]), critical=False
+            x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(names)]), critical=False
         )
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(key, hashes.SHA256())
     )
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)

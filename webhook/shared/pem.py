@@ -1,10 +1,11 @@
-"""Certificates in PEM: reading them, and checking who signed them.
+"""Certificates: reading them from PEM, checking who signed them, and their names.
 
 The library parses lazily, and raises where it does not know an algorithm, a name or an extension. Here such a
 certificate is left out, or not signed.
 """
 
 import re
+from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
@@ -41,3 +42,11 @@ def signed(authority: Certificate, certificate: Certificate) -> bool:
     except PARSE_ERRORS:  # another issuer, another key, a key that cannot sign, an unknown algorithm
         return False
     return True
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """Return the name as an IP address if it is one, else as a DNS name."""
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
