@@ -206,6 +206,13 @@ def test_a_client_that_has_sent_too_much_ahead_and_says_no_more_gets_the_first_a
         assert rest(sock).count(OK) == bounded_http.MAX_PIPELINED
 
 
+def test_a_connection_is_refused_for_the_first_reason_only() -> None:
+    connection = connections.Connection()
+    connection.finish(b"the first")
+    connection.finish(b"the second")
+    assert connection.final_response == b"the first"
+
+
 def test_a_client_that_reads_slowly_gets_all_of_its_answer(plain: Threaded) -> None:
     size = 20 * KIB * KIB
     with connect(plain) as sock:
