@@ -66,8 +66,9 @@ def test_what_is_larger_than_a_pod_can_be_is_refused_for_good_and_the_message_sa
             lambda: hostile.limits(32, "1", of=10),
             "spec.containers.0.resources.requests: more than 32 names, with those of the",
         ),
+        (lambda: hostile.limits(25, "1"), "requests and limits: more than 1024 in all containers, with those of the"),
     ],
-    ids=["of tolerations", "of names"],
+    ids=["of tolerations", "of names", "of amounts"],
 )
 def test_a_pod_that_has_no_room_for_what_the_rules_add_is_refused_for_good(make: Callable[[], Data], what: str) -> None:
     found = response(hostile.review(make()))

@@ -63,7 +63,7 @@ class World:
 
 @dataclass
 class Watching:
-    """A informer at work."""
+    """An informer at work."""
 
     informer: Informer
     server: FakeApiServer
@@ -182,6 +182,15 @@ async def test_what_stays_wrong_is_tried_ever_more_rarely_and_told_once(
         assert warnings(capsys.readouterr().err) == [(verb, reason)]
         assert seen.informer.problems == {verb: reason}
         assert seen.exposed("flyte_admission_quota_read_errors_total") == {f'{{read="{verb}"}}': len(sleeps)}
+
+
+async def test_of_a_list_without_an_end_only_so_many_quotas_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "MOST_QUOTAS", 1)
+    async with watching([page(quota("a"), more="a"), page(quota("b"), more="b"), page(quota("c"))], [OPEN]) as seen:
+        await seen.until_watching(1)
+        assert warnings(capsys.readouterr().err) == [("list", "more than 1 ResourceQuotas")]
 
 
 NEWS = event("MODIFIED", "11", used="2")

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -120,6 +121,16 @@ def test_the_heads_that_clients_send_are_within_the_bounds(plain: Threaded) -> N
         for _ in range(3):
             sock.sendall(START + fields + b"\r\n")
             assert head(sock) == OK
+
+
+def test_a_body_in_tiny_chunks_gets_400_and_one_in_a_few_is_read(plain: Threaded) -> None:
+    few = CHUNK + b"1\r\nx\r\n" * 100 + b"0\r\n\r\n"
+    with connect(plain) as sock:
+        sock.sendall(few)
+        assert head(sock) == OK
+    answer = sent(plain, CHUNK + b"1\r\nx\r\n" * (bounded_http.MAX_PIECES + 1))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"chunks of less than 64 bytes\n")
 
 
 @pytest.mark.parametrize("start", [b"GET /0 HT", START, GET % 0 + b"GET"], ids=["a line", "a field", "the second"])
@@ -266,6 +277,21 @@ def rest_of(sock: socket.socket) -> bytes:
     return bytes(received)
 
 
+def test_of_slow_bodies_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_SLOW", 3)
+    monkeypatch.setattr(connections, "SLOW_SECONDS", 0)
+    half = b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx"
+    with threaded(echo) as server, three(server) as socks:
+        for sock in socks:
+            sock.sendall(half)
+            with connect(server) as other:  # the last of these is one too many
+                assert asked(other) == OK
+        assert rest(socks[0]) == b""
+        for sock in socks[1:]:
+            sock.sendall(b"x")
+            assert head(sock) == OK
+
+
 @contextmanager
 def three(server: Threaded) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
@@ -346,6 +372,26 @@ def test_a_request_that_is_under_way_when_the_server_ends_is_answered() -> None:
         assert b"connection: close" in rest(sock)
 
 
+def test_a_body_that_is_not_read_yet_when_the_server_ends_is_read_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 1)
+    wait, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        loops.append(asyncio.get_running_loop())
+        await wait.wait()
+        await echo(scope, receive, send)
+
+    size = 4 * KIB * KIB
+    with threaded(patient) as server, connect(server) as sock, connect(server) as idle, ThreadPoolExecutor() as pool:
+        length = b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+        sending = pool.submit(sock.sendall, length + b"x" * size)
+        end(server)
+        assert rest(idle) == b""
+        loops[0].call_soon_threadsafe(wait.set)
+        sending.result(PATIENCE)
+        assert b"connection: close" in rest(sock)
+
+
 def test_a_request_that_is_not_answered_in_time_does_not_keep_the_server_from_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -387,10 +433,10 @@ def deny(_: Request, __: Policy, ___: Sequence[ResourceQuota], ____: str) -> Dec
 class Sender:
     """A request whose body is sent in the pieces that the test gives; what is answered."""
 
-    def __init__(self, endpoint: app.Endpoint) -> None:
+    def __init__(self, endpoint: app.Endpoint, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self.pieces: asyncio.Queue[Message] = asyncio.Queue()
         self.answers: list[Message] = []
-        scope = {"type": "http", "headers": JSON_FIELDS}
+        scope = {"type": "http", "headers": [*JSON_FIELDS, *fields]}
         self.task = asyncio.create_task(endpoint(scope, self._receive, self._send))
 
     async def _receive(self) -> Message:
@@ -461,6 +507,44 @@ async def test_the_budget_is_given_back_when_a_client_goes() -> None:
     second.give(PADDED)
     first.pieces.put_nowait({"type": "http.disconnect"})
     assert (await first.status, await second.status) == (400, 200)
+
+
+async def test_a_slow_body_makes_room_for_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "FRESH_SECONDS", 0)
+    one = endpoint(len(REVIEW))
+    slow, prompt = Sender(one), Sender(one)
+    slow.give(PADDED, more=True)
+    await slow.taken()
+    prompt.give(PADDED)
+    assert (await slow.status, await prompt.status) == (503, 200)
+    assert b"the body was slow" in slow.answers[1]["body"]
+
+
+@pytest.mark.parametrize("fields", [[(b"content-length", b"201")], []], ids=["in its length", "as it comes"])
+async def test_of_a_body_without_an_end_only_so_much_is_read(
+    monkeypatch: pytest.MonkeyPatch, fields: Sequence[tuple[bytes, bytes]]
+) -> None:
+    monkeypatch.setattr(body, "MAX_BODY", 100)
+    monkeypatch.setattr(body, "LARGEST_IGNORED", 200)
+    sender = Sender(endpoint(0), fields)
+    sender.give(b"x" * 101, more=True)
+    sender.give(b"x" * 100, more=True)
+    assert await sender.status == 413
+
+
+async def test_turns_go_to_the_smallest_that_still_waits() -> None:
+    turns, taken = Turns(), list[int]()
+
+    async def work(size: int) -> None:
+        await turns.wait(size)
+        taken.append(size)
+
+    tasks = [asyncio.create_task(work(size)) for size in (5, 4, 1, 3, 2)]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    await asyncio.wait(tasks)
+    await work(6)
+    assert taken == [5, 2, 3, 4, 6]
 
 
 async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_that(
