@@ -187,7 +187,7 @@ def peak(act: Callable[[], object]) -> int:
 CALLS_A_BYTE = 4  # of a Pod that is all resources; one of arguments and environment takes 0.1
 MEMORY_A_BYTE = 3  # of a Pod of any size; beyond the fixed part, a copy or two
 FIXED = 2_000_000  # calls, whatever the Pod: 100 containers are filled and recorded
-FIXED_MEMORY = 48_000_000  # for 100,000 values that are counted and decoded
+FIXED_MEMORY = 24_000_000  # for 100,000 values that are decoded
 
 
 @settings(max_examples=25, deadline=None, print_blob=False)

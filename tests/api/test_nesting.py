@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.api.nesting import TooManyError, prune
+from webhook.api.nesting import TooManyError, prune, weigh
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -42,3 +42,19 @@ def test_ninety_nine_thousand_levels_are_no_problem() -> None:
 def test_more_brackets_than_anybody_looks_through_are_an_error() -> None:
     with pytest.raises(TooManyError, match="more than 100000 objects, lists, and values"):
         prune(b"[" + b"[]," * 100_000 + b"1]", 1)
+
+
+UNENDING = {
+    "quotes": b'"' * 1_000_000,
+    "a string without an end": b"x" * 1_000_000 + b'"' + b"y" * 1_000_000,
+    "a backslash at the end": b"x" * 1_000_000 + b'"' + b"\\" * 1_000_001,
+    "escaped quotes": b"x" * 1_000_000 + b'"' + b'\\"' * 1_000_000 + b'"',
+    "nothing that is looked for": b"x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("text", UNENDING.values(), ids=UNENDING.keys())
+def test_what_has_no_end_is_looked_through_once(text: bytes) -> None:
+    """In milliseconds, where a search that starts again at each character would take hours."""
+    assert prune(b"[" + text) == b"[" + text
+    weigh(text)

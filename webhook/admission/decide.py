@@ -18,7 +18,7 @@ from webhook.flyte.task import Task, identify, task_of_namespace
 from webhook.policy.model import Policy
 from webhook.policy.settings import Settings
 from webhook.rules import apply_rules, denial_reason
-from webhook.rules.defaulting import default
+from webhook.rules.defaulting import default, without_sums
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
 from webhook.rules.quota import check_quotas, cost_of
@@ -77,9 +77,15 @@ def _earlier(subject: Subject) -> tuple[Change, ...]:
     """Return what an earlier review has changed: what the rules would do again to the Pod as it was before that."""
     if not (claimed := earlier.claims(subject.pod)):
         return ()
-    before, claimed = earlier.undone(subject.pod, claimed)
-    made = applied(workload_of(before, subject.task, subject.settings))
-    return earlier.confirmed(claimed, by_name(before, made.changes))
+    pod, claimed = earlier.undone(subject.pod, claimed)
+    before = workload_of(pod, subject.task, subject.settings)
+    return max(
+        (
+            earlier.confirmed(claimed, by_name(pod, applied(workload).changes))
+            for workload in (before, without_sums(before, after=subject.workload))
+        ),
+        key=len,
+    )
 
 
 def _resized(subject: Subject) -> Allowed | Denied:

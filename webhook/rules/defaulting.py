@@ -4,14 +4,20 @@ Source: SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/cor
 server sums up missing `spec.resources` only after /mutate (PodLevelResourcesFixDefaulting); quotas count the same.
 """
 
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from webhook.api.pod import POD_LEVEL
+from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES
-from webhook.api.resources import Resources
+from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.effective import aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
 
+SUMMED = ("cpu", "memory")
 COPIED = "the API server copies a limit into a missing request"
 ROUNDED = "the API server rounds up to thousandths"
 
@@ -23,6 +29,27 @@ def default(workload: Workload) -> tuple[Workload, list[Change]]:
         return workload, changes
     workload, level = apply_edits(workload, [_pod_level(workload)])
     return workload, changes + level
+
+
+def without_sums(workload: Workload, after: Workload) -> Workload:
+    """Return the Workload without what the API server summed up in `spec.resources` once it had become `after`."""
+    level = workload.pod_level
+    if level is None:
+        return workload
+    requests = {name: value for name, value in (level.requests or {}).items() if name not in SUMMED}
+    limits = {name: value for name, value in (level.limits or {}).items() if not name.startswith(HUGEPAGES)}
+    summed = default(replace(after, pod_level=Resources(requests, limits)))[0].pod_level or NO_RESOURCES
+    kept = Resources(
+        _differing(level.requests, requests, summed.requests), _differing(level.limits, limits, summed.limits)
+    )
+    return replace(workload, pod_level=kept)
+
+
+def _differing(
+    found: Mapping[str, Quantity] | None, stated: Mapping[str, Quantity], summed: Mapping[str, Quantity] | None
+) -> Mapping[str, Quantity]:
+    """Return those that are stated, or are not what they are summed up to."""
+    return {name: value for name, value in (found or {}).items() if name in stated or (summed or {}).get(name) != value}
 
 
 def _default(pointer: str, resources: Resources | None) -> EditedBlock:
@@ -55,7 +82,7 @@ def _pod_level(workload: Workload) -> EditedBlock:
                 edit.set_limit(name, value, "the API server sums up the containers' hugepages")
     if edit.limits:
         for name, value in aggregate(workload, requests_of).items():
-            if name in ("cpu", "memory") and name not in edit.requests:
+            if name in SUMMED and name not in edit.requests:
                 edit.set_request(name, value, "the API server sums up the containers' requests")
         _copy_limits(edit)
     return edit.result()
