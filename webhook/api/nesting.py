@@ -10,8 +10,8 @@ from typing import Final
 
 from webhook.api import bounds
 
-# What is skipped (whole strings, and anything else but the characters that are looked for), and one of these, or the end:
-# a search that found nothing would be tried again from each place.
+# What is skipped (whole strings, and anything else but the characters that are looked for), and one of these, or the
+# end: a search that finds nothing would be tried again from each place.
 _STRING: Final = rb'"(?:[^"\\]++|\\.)*+"?'
 _BRACKETS: Final = re.compile(rb'(?:[^"\[\]{}]++|%b)*+(?:([\[\]{}])|\Z)' % _STRING, re.DOTALL)
 _SEPARATORS: Final = re.compile(rb'(?:[^"\[{,]++|%b)*+(?:[\[{,]|\Z)' % _STRING, re.DOTALL)
