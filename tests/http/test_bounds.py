@@ -292,6 +292,19 @@ def test_of_slow_bodies_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) 
             assert head(sock) == OK
 
 
+def test_many_bodies_that_come_at_once_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_SLOW", 1)
+    monkeypatch.setattr(connections, "SLOW_SECONDS", PATIENCE)
+    with threaded(echo) as server, three(server) as socks:
+        for sock in socks:
+            sock.sendall(b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+            with connect(server) as other:  # once this is answered, what was sent before has been read
+                assert asked(other) == OK
+        for sock in socks:
+            sock.sendall(b"x")
+            assert head(sock) == OK
+
+
 @contextmanager
 def three(server: Threaded) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:

@@ -34,8 +34,8 @@ def prune(text: bytes | bytearray, levels: int = bounds.NESTING) -> bytes:
         if number >= 2 * bounds.VALUES:
             raise TooManyError(TOO_MANY)
         place = bracket.start(1)
-        if place < 0:
-            break
+        if place < 0:  # the end
+            continue
         if text[place] in _OPENING:
             if depth == levels:
                 kept += (bytes(text[start:place]), b"null")

@@ -85,7 +85,7 @@ class Share:
         self.is_evicted = False
         self.whole = False  # whether all of the body has come
         self.began = asyncio.get_running_loop().time()
-        self.limit: asyncio.Timeout | None = None  # on the time for the body
+        self.limit = asyncio.timeout(BODY_SECONDS)  # for the body
         self._budget = budget
         self._taken = 0
 
@@ -103,9 +103,8 @@ class Share:
 
     def evict(self) -> None:
         """Have the body end that it is for."""
-        if self.limit:
-            self.is_evicted = True
-            self.limit.reschedule(0)
+        self.is_evicted = True
+        self.limit.reschedule(0)
 
     async def grow(self, size: int) -> None:
         """Take what a body of this size needs in all; RejectedError if the budget has too little for too long."""
@@ -130,7 +129,7 @@ async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearra
     if length.isdigit() and int(length) > LARGEST_IGNORED:
         raise RejectedError(413, f"a body of {int(length)} bytes; at most {MAX_BODY} are accepted")
     try:
-        async with asyncio.timeout(BODY_SECONDS) as share.limit:
+        async with share.limit:
             return await _collect(receive, share, int(length) if length.isdigit() else 0)
     except TimeoutError:
         if share.is_evicted:
