@@ -4,14 +4,11 @@ Source: SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/cor
 server sums up missing `spec.resources` only after /mutate (PodLevelResourcesFixDefaulting); quotas count the same.
 """
 
-from collections.abc import Mapping
-
 from msgspec.structs import replace
 
 from webhook.api.pod import POD_LEVEL
-from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES
-from webhook.api.resources import NO_RESOURCES, Resources
+from webhook.api.resources import Resources
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.effective import aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
@@ -32,24 +29,23 @@ def default(workload: Workload) -> tuple[Workload, list[Change]]:
 
 
 def without_sums(workload: Workload, after: Workload) -> Workload:
-    """Return the Workload without what the API server summed up in `spec.resources` once it had become `after`."""
-    level = workload.pod_level
-    if level is None:
+    """Return the Workload without what the API server summed up in `spec.resources` once it had become `after`.
+
+    What it sums up for both alike is kept.
+    """
+    level, now = workload.pod_level, after.pod_level
+    if level is None or now is None:
         return workload
-    requests = {name: value for name, value in (level.requests or {}).items() if name not in SUMMED}
-    limits = {name: value for name, value in (level.limits or {}).items() if not name.startswith(HUGEPAGES)}
-    summed = default(replace(after, pod_level=Resources(requests, limits)))[0].pod_level or NO_RESOURCES
-    kept = Resources(
-        _differing(level.requests, requests, summed.requests), _differing(level.limits, limits, summed.limits)
-    )
-    return replace(workload, pod_level=kept)
-
-
-def _differing(
-    found: Mapping[str, Quantity] | None, stated: Mapping[str, Quantity], summed: Mapping[str, Quantity] | None
-) -> Mapping[str, Quantity]:
-    """Return those that are stated, or are not what they are summed up to."""
-    return {name: value for name, value in (found or {}).items() if name in stated or (summed or {}).get(name) != value}
+    requests = {name: value for name, value in (now.requests or {}).items() if name not in SUMMED}
+    bare = Resources(requests, now.limits)
+    summed, before = (default(replace(each, pod_level=bare))[0].pod_level for each in (after, workload))
+    new = {
+        name: value
+        for name, value in ((summed and summed.requests) or {}).items()
+        if name not in requests and ((before and before.requests) or {}).get(name) != value
+    }
+    kept = {name: value for name, value in (level.requests or {}).items() if new.get(name) != value}
+    return replace(workload, pod_level=Resources(kept, level.limits))
 
 
 def _default(pointer: str, resources: Resources | None) -> EditedBlock:
