@@ -8,7 +8,7 @@ BENCHMARKS := request_path throughput through_api_server scale quota hostile sta
 
 .PHONY: help setup run serve test e2e check lint format schema lock image bench clean
 
-help: ## Say what the targets do
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## Put the program and its tools into .venv
@@ -48,10 +48,10 @@ format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-schema: $(SETUP) ## Write the JSON Schema of the policy, and the copy of it that the chart has, anew
+schema: $(SETUP) ## Write the JSON Schema of the policy, and its copy in the chart
 	$(BIN)/python -m tests.manifests.policy_schema
 
-lock: ## Choose versions anew: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything
+lock: ## Update the locked versions: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything
 	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
 	$(LOCK) --upgrade --constraint requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
 	$(LOCK) --upgrade --constraint requirements-dev.txt --group build --output-file requirements-build.txt

@@ -1,4 +1,4 @@
-"""What Pods cost that are made to be slow, against decoding as much plain JSON."""
+"""Measure Pods that are built to be slow, against decoding the same amount of plain JSON."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

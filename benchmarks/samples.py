@@ -47,7 +47,7 @@ def review(number: int, namespace: str = NAMESPACE, shapes: int = SHAPES) -> byt
 
 
 def _memory(number: int, shapes: int) -> str:
-    """What tells the shapes apart; it is never over the maximum, so that all make the same work."""
+    """Return an amount that differs by shape and stays below the maximum, so that all shapes take the same work."""
     return f"{GIBIBYTE + number % shapes}Ki"
 
 

@@ -174,7 +174,7 @@ def _state(options: Options) -> "State":
     return State(loaded.policy, informer, metrics, digest=loaded.policy.digest, cluster=informer)
 
 
-@main.command(short_help="Tell what would happen to Pods of a file.")
+@main.command(short_help="Show what would happen to the Pods of a file.")
 @policy_option
 @quotas_option
 @click.option("-f", "--filename", required=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
@@ -183,7 +183,7 @@ def _state(options: Options) -> "State":
               help="yaml and json have the whole resulting Pod.")  # fmt: skip
 @click.pass_context
 def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filename: str, output: str) -> None:
-    """Tell what the webhook would do with the Pods of a file, without a server.
+    """Show what the webhook would do with the Pods of a file, without a server.
 
     Shown are each change (path, from, to, why), the refusal, and the resulting Pod. A manifest gets the API
     server's own defaults first; an AdmissionReview is taken as it is.

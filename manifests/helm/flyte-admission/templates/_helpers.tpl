@@ -31,7 +31,7 @@ selfSigned
 {{- regexFind "[0-9]+" . | int64 | mul (get (dict "d" 86400 "h" 3600 "m" 60 "s" 1) (regexFind "[dhms]" .)) -}}
 {{- end }}
 
-{{/* What certs demands of its lifetimes, told before it is installed. */}}
+{{/* Check the lifetimes as certs does, before it is installed. */}}
 {{- define "flyte-admission.checkLifetimes" -}}
 {{- $leaf := include "flyte-admission.seconds" .leafLifetime | int64 -}}
 {{- if gt $leaf (include "flyte-admission.seconds" .caLifetime | int64) -}}
@@ -62,7 +62,7 @@ selfSigned
 {{- end -}}
 {{- end }}
 
-{{/* Who may read metrics, as a rule of a NetworkPolicy; no rule where nobody may, for an empty `from` is anybody. */}}
+{{/* The NetworkPolicy rule for clients that read metrics. Without clients there is no rule, because an empty `from` allows everyone. */}}
 {{- define "flyte-admission.metricsIngress" -}}
 {{- with .Values.networkPolicy.metricsFrom }}
 - from: {{- toYaml . | nindent 4 }}
