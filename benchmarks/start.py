@@ -10,7 +10,7 @@ from benchmarks.load import closed
 from benchmarks.turns import Figure, Found, against, in_turns, run
 
 ROUNDS = 7
-OURS = "import webhook.server.run, webhook.server.certificate, webhook.cluster.informer, webhook.__main__"
+OURS = "import webhook.server.run, webhook.server.certificate, webhook.cluster.informer, webhook.cli.serve"
 CONTROL = "import uvicorn, uvloop, httptools, starlette.applications, ssl"
 
 

@@ -20,5 +20,5 @@
 Beside that, cluster.informer lists and watches the ResourceQuotas, and keeps the Snapshot for the quota checks.
 server.reload follows the policy and the certificates, and server.supervise restarts a follower after an error.
 
-offline.review does the same for files, and `__main__` is the command line of all.
+offline.review does the same for files, and `cli` is the command line of all.
 """

@@ -30,7 +30,7 @@ from certs.server import once as make_one
 from tests import x509
 from tests.certs.apiserver import MUTATING, NAMESPACE, SECRET, SECRET_PATH, SECRETS, VALIDATING, ApiServer, refusal
 from tests.x509 import DAY, NOW
-from webhook.__main__ import main as webhook
+from webhook.cli.main import main as webhook
 from webhook.shared.pem import certificates
 
 PATIENCE = 20
@@ -484,7 +484,7 @@ def test_both_commands_make_the_same_pass_and_take_the_same_environment(
 
 def test_the_webhook_imports_certs_for_nothing_else() -> None:
     code = (
-        "import sys; from webhook.__main__ import main; main(['policy', 'schema'], standalone_mode=False); "
+        "import sys; from webhook.cli.main import main; main(['policy', 'schema'], standalone_mode=False); "
         "sys.exit('certs' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=PATIENCE, check=False)

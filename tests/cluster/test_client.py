@@ -350,7 +350,7 @@ def test_outside_a_cluster_what_is_missing_is_named(monkeypatch: pytest.MonkeyPa
 
 def test_only_who_reads_a_cluster_pays_for_its_client() -> None:
     code = (
-        "import sys, webhook.__main__, webhook.server.run, webhook.offline.review; print('kubernetes' in sys.modules)"
+        "import sys, webhook.cli.serve, webhook.server.run, webhook.offline.review; print('kubernetes' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -8,7 +8,7 @@ import sys
 from click.testing import CliRunner
 
 from tests.process import EXAMPLES, PATIENCE, examples, running
-from webhook.__main__ import main
+from webhook.cli.main import main
 
 OUTCOMES = {
     "flytesnacks-development/a4k7h2-n0-0": "allowed, with a patch of 2 operations",

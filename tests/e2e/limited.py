@@ -49,7 +49,7 @@ def _group(size: int) -> Path | None:
 
 def _address_space(program: Sequence[str]) -> int:
     """Bytes that it takes of the address space, and not of memory, once it has read its modules."""
-    code = "import webhook.server.run, webhook.__main__, resource as r; print(open('/proc/self/statm').read())"
+    code = "import webhook.server.run, webhook.cli.serve, resource as r; print(open('/proc/self/statm').read())"
     found = subprocess.run([program[0], "-c", code], check=True, capture_output=True, text=True).stdout
     total, resident, *_ = map(int, found.split())
     return (total - resident) * resource.getpagesize() + THREADS + REVIEW_CONNECTIONS * TLS_BUFFER

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tests.manifests import BASE, COMPONENTS, Json, documents, named, objects
-from webhook.__main__ import main
 from webhook.api.pod import ObjectMeta, Pod
+from webhook.cli.main import main
 from webhook.flyte.task import Identification, identify
 from webhook.http.listener import GRACE
 from webhook.policy.file import load

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tests.process import EXAMPLES, PATIENCE, PROGRAM
-from webhook.__main__ import main
+from webhook.cli.main import main
 
 POLICY = """
 task_resources:

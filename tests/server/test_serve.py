@@ -25,7 +25,7 @@ from tests.process import (
     examples,
     running,
 )
-from webhook.__main__ import main
+from webhook.cli.main import main
 from webhook.http.listener import listen
 from webhook.server import tls
 from webhook.shared.address import Address

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from tests.golden import Case, cases, readable
 from tests.process import PATIENCE, Client, serving, trusting
-from webhook.__main__ import main
+from webhook.cli.main import main
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.policy.file import load

@@ -24,6 +24,10 @@ class LoadedPolicy:
     policy: Policy
     warnings: tuple[str, ...] = ()
 
+    def warnings_on(self, day: str) -> tuple[str, ...]:
+        """Return the warnings, and those about exemptions that have ended on that day, YYYY-MM-DD."""
+        return (*self.warnings, *self.policy.expired(day))
+
 
 def load(text: str, file: str) -> LoadedPolicy:
     """Return the policy in `text`, or raise ProblemsError with all its errors; `file` is for messages only.

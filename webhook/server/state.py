@@ -64,8 +64,7 @@ class State:
         """Use this policy from now on; log and count it."""
         self.policy, self.digest, self.policy_problem = loaded.policy, loaded.policy.digest, ""
         self.metrics.policy_read(loaded.policy.digest)
-        warnings = (*loaded.warnings, *loaded.policy.expired(today()))
-        logs.info("policy in use", digest=loaded.policy.digest, warnings=warnings)
+        logs.info("policy in use", digest=loaded.policy.digest, warnings=loaded.warnings_on(today()))
 
     def keep_policy(self, problem: str) -> None:
         """Keep the last good policy; log and count each new problem once."""

@@ -1,0 +1,45 @@
+"""The program: its commands, each imported only when it, or the list of all, is used."""
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "certs": "certs.__main__:main",
+    "policy": "webhook.cli.policy:policy",
+    "review": "webhook.cli.review:review",
+    "serve": "webhook.cli.serve:serve",
+}
+
+
+class Commands(click.Group):
+    """The commands of the program, by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of the help."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return the command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(
+    cls=Commands, context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION", "help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="flyte-admission")
+def main() -> None:
+    """Complete, cap and check the Pods of Flyte tasks as a Kubernetes admission webhook.
+
+    Each option can also be given in the environment: FLYTE_ADMISSION_SERVE_POLICY is --policy of serve.
+    """
+
+
+def kubectl_plugin() -> None:
+    """Run as `kubectl flyte-admission`."""
+    main(prog_name="kubectl flyte-admission")

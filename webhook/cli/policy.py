@@ -1,0 +1,69 @@
+"""`flyte-admission policy`: check, show, schema."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from webhook.cli.inputs import read_policy
+from webhook.policy.file import json_schema
+from webhook.policy.model import TaskScope
+from webhook.policy.show import render
+from webhook.shared.clock import today
+from webhook.shared.option_types import FILE
+
+
+@click.group(short_help="Check, show or describe policy files.")
+def policy() -> None:
+    """Check a policy file, show what it amounts to, print its JSON Schema."""
+
+
+def policy_file(command: Callable[..., None]) -> Callable[..., None]:
+    """Take the file as an argument, or by --policy as the other commands do."""
+
+    @click.argument("file", type=FILE, required=False)
+    @click.option("--policy", "option", type=FILE, metavar="FILE", help="The same as the argument FILE.")
+    @functools.wraps(command)
+    def wrapped(file: Path | None, option: Path | None, **others: str) -> None:
+        chosen = file or option
+        if chosen is None or (file and option):
+            raise click.UsageError("one policy file is needed: FILE, or --policy FILE")
+        command(chosen, **others)
+
+    return wrapped
+
+
+@policy.command()
+@policy_file
+def check(file: Path) -> None:
+    """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0.
+
+    Exemptions that have ended are among the warnings.
+    """
+    loaded = read_policy(file)
+    count = len(loaded.warnings_on(today()))
+    click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
+
+
+@policy.command()
+@policy_file
+@click.option("-p", "--project", default="", metavar="PROJECT", help="A project of Flyte's.")
+@click.option("-d", "--domain", default="", metavar="DOMAIN", help="One of its domains.")
+@click.option(
+    "-w", "--workflow", default="", metavar="WORKFLOW", help="The full name; only Pods of Flyte 1 say theirs."
+)
+@click.option("-t", "--task", default="", metavar="TASK", help="The full name, as in Flyte.")
+def show(file: Path, **names: str) -> None:
+    """Print what FILE amounts to for the tasks of a project, a domain, a workflow, a task, or for all tasks.
+
+    Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
+    """
+    click.echo(render(read_policy(file).policy, TaskScope(**names), today()))
+
+
+@policy.command()
+def schema() -> None:
+    """Print the JSON Schema of policy files, for editors and CI."""
+    click.echo(json.dumps(json_schema(), indent=2))
