@@ -8,6 +8,7 @@ from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from tests import hostile
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.policy.file import load
 from webhook.policy.model import Policy
@@ -40,7 +41,7 @@ def deciding(policy: Policy, body: bytes) -> Callable[[], Found]:
 
     def decide(_: int) -> None:
         request = wire.decode(body)
-        encode(request, mutate(request, policy, (), TODAY))
+        encode(request, mutate(request, policy, Constraints(), TODAY))
 
     return lambda: {"us": microseconds(decide, 3)["us"] * BYTES / max(len(body), LEAST)}
 

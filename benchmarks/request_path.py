@@ -11,6 +11,7 @@ from benchmarks.turns import Figure, Found, against, in_turns, microseconds, run
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.applied import applied
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.admission.decision import Allowed
 from webhook.admission.wire import Request
@@ -75,7 +76,7 @@ def some_quotas(count: int = 1) -> list[ResourceQuota]:
 def whole(body: bytes, policy: Policy, quotas: Sequence[ResourceQuota]) -> bytes:
     """From the body to the answer."""
     request = wire.decode(body)
-    decision = mutate(request, policy, quotas, TODAY)
+    decision = mutate(request, policy, Constraints(quotas), TODAY)
     if not isinstance(decision, Allowed) or not decision.changes:
         raise SystemExit(f"the Pod was meant to be changed: {decision}")
     return encode(request, decision)
@@ -113,7 +114,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
     settings = [policy.settings(task, samples.NAMESPACE, TODAY) for task in tasks]
     workloads = [workload_of(pod_of(r), t, s) for r, t, s in zip(requests, tasks, settings, strict=True)]
     made = [applied(workload) for workload in workloads]
-    decisions = [d for r in requests if isinstance(d := mutate(r, policy, quotas, TODAY), Allowed)]
+    decisions = [d for r in requests if isinstance(d := mutate(r, policy, Constraints(quotas), TODAY), Allowed)]
 
     answers = [whole(body, policy, quotas) for body in bodies]
 

@@ -21,10 +21,12 @@ class Context(NamedTuple):
     task: Task = Task(1)
     settings: Settings = Settings()
     old: Pod | None = None
+    counted: frozenset[str] = frozenset()  # the resources whose limits a quota counts
 
 
 def workload(pod: Pod, context: Context = Context()) -> Workload:  # noqa: B008 - it is immutable
-    return workload_of(pod, *context)
+    found = workload_of(pod, context.task, context.settings, context.old)
+    return replace(found, counted_limits=context.counted)
 
 
 def with_changes(pod: Pod, after: Workload) -> Pod:

@@ -17,6 +17,7 @@ from tests.workloads import workload
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.applied import absent
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Task
@@ -58,7 +59,7 @@ def answered(spec: Data, name: str = "a", **metadata: Any) -> tuple[Data, Data]:
     request = {"uid": "u", "operation": "CREATE", "resource": resource, "namespace": NAMESPACE, "object": pod}
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
     decoded = wire.decode(json.dumps(review).encode())
-    decision = mutate(decoded, POLICY, (), TODAY)
+    decision = mutate(decoded, POLICY, Constraints(), TODAY)
     response = readable(encode(decoded, decision))["response"]
     changed: Data = jsonpatch.apply_patch(pod, response.get("patch", []))
     told = response.get("auditAnnotations", {}).get("changes", {})

@@ -17,6 +17,7 @@ from tests import hostile
 from tests.vectors import Data
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision
 from webhook.policy.file import load
@@ -26,12 +27,12 @@ TODAY = "2026-11-25"
 TEXT = "task_resources: {defaults: {cpu: 500m, memory: 500Mi}, limits: {cpu: 4, memory: 8Gi, gpu: 2}}"
 POLICY = load(TEXT, "policy.yaml").policy
 MIB = 2**20
-Decide = Callable[[wire.Request, Policy, tuple[()], str], Decision]
+Decide = Callable[[wire.Request, Policy, Constraints, str], Decision]
 
 
 def answer(body: bytes, policy: Policy = POLICY, decide: Decide = mutate) -> bytes:
     request = wire.decode(body)
-    return encode(request, decide(request, policy, (), TODAY))
+    return encode(request, decide(request, policy, Constraints(), TODAY))
 
 
 def response(body: bytes, policy: Policy = POLICY, decide: Decide = mutate) -> Data:

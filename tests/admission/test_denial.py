@@ -26,6 +26,7 @@ from tests.golden import readable
 from tests.vectors import Data, amounts, cases, params, quota_of, regexes
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.api.quantity import QuantityError
 from webhook.policy.file import load
@@ -169,7 +170,7 @@ def request_of(metadata: Data, spec: list[Data]) -> wire.Request:
 def answered(metadata: Data, spec: list[Data], found: list[Data], policy: str = "{}") -> Refusal | None:
     """The error that the client gets of the API server; None where the Pod is created."""
     request = request_of(metadata, spec)
-    decision = mutate(request, load(policy, "policy.yaml").policy, [*map(quota_of, found)], TODAY)
+    decision = mutate(request, load(policy, "policy.yaml").policy, Constraints([*map(quota_of, found)]), TODAY)
     response = readable(encode(request, decision))["response"]
     if response["allowed"]:
         return None
@@ -581,7 +582,7 @@ def test_flytes_own_owner_says_which_flyte_gets_the_answer_whatever_the_labels(
 
 def test_the_retry_after_is_where_the_api_server_takes_it_from() -> None:
     request = request_of(FLYTE_2[0], spec_of(cpu="2"))
-    decision = mutate(request, load("{}", "policy.yaml").policy, [quota_of(CPU_3_OF_4)], TODAY)
+    decision = mutate(request, load("{}", "policy.yaml").policy, Constraints([quota_of(CPU_3_OF_4)]), TODAY)
     status = msgspec.json.decode(encode(request, decision))["response"]["status"]
     assert status["details"] == {"retryAfterSeconds": 30}
 
@@ -627,6 +628,6 @@ def test_a_pod_that_cannot_grow_is_told_by_how_much_it_can(cpu: str, used: str, 
     }
     request = wire.decode(json.dumps(review).encode())
     found = quota_of(quota_named("q", of={"limits.cpu": (used, "8")}))
-    decision = mutate(request, load("{}", "policy.yaml").policy, [found], TODAY)
+    decision = mutate(request, load("{}", "policy.yaml").policy, Constraints([found]), TODAY)
     status = readable(encode(request, decision))["response"]["status"]
     assert (status["code"], status["message"]) == (403, f'pods "p" is forbidden: {message}')

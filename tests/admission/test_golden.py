@@ -8,6 +8,7 @@ import pytest
 from tests.golden import FILES, Case, cases, readable
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
@@ -22,7 +23,7 @@ def answer(case: Case) -> bytes:
     request = wire.decode(case.text("review.json").encode())
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
     policy = load(case.text("policy.yaml"), "policy.yaml").policy
-    return encode(request, DECIDE[case.endpoint](request, policy, quotas, TODAY))
+    return encode(request, DECIDE[case.endpoint](request, policy, Constraints(quotas), TODAY))
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)

@@ -12,6 +12,7 @@ from tests.golden import readable
 from tests.vectors import Data, quota_of
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
 from webhook.policy.file import load
 
@@ -55,7 +56,9 @@ def review_of(pod: Data, old: Data | None = None, namespace: str = "flytesnacks-
 def response_to(pod: Data, policy: Data, *quotas: Data, endpoint: str = "mutate", **how: Any) -> Data:
     request = wire.decode(review_of(pod, **how))
     decide = validate if endpoint == "validate" else mutate
-    decision = decide(request, load(json.dumps(policy), "policy.yaml").policy, [*map(quota_of, quotas)], TODAY)
+    decision = decide(
+        request, load(json.dumps(policy), "policy.yaml").policy, Constraints([*map(quota_of, quotas)]), TODAY
+    )
     response: Data = readable(encode(request, decision))["response"]
     return response
 

@@ -36,6 +36,7 @@ from tests.workloads import RULES, Context
 from webhook.admission import record as trace
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Allowed, Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
@@ -212,6 +213,22 @@ def flyte_amounts(*names: str) -> st.SearchStrategy[Json]:
     return st.fixed_dictionaries({}, optional={KEYS.get(name, name): QUANTITIES[name] for name in names})
 
 
+def flyte_defaults(*names: str) -> st.SearchStrategy[Json]:
+    """The same, half of those that may differ with a request and a limit."""
+    return flyte_amounts(*names).flatmap(
+        lambda plain: st.fixed_dictionaries({key: defaults_of(key, value) for key, value in plain.items()})
+    )
+
+
+def defaults_of(key: str, value: Any) -> st.SearchStrategy[Any]:
+    if key == "gpu" or not amount(value):
+        return st.just(value)
+    limits = QUANTITIES["cpu" if key == "cpu" else "memory"]
+    return st.just(value) | limits.filter(lambda limit: amount(limit) >= amount(value)).map(
+        lambda limit: {"request": value, "limit": limit}
+    )
+
+
 def room_for_each(maxima: Json) -> Json:
     """The maxima of a Pod, but none that has no room for one thousandth, or one byte, of each container."""
     least = {"cpu": "10m", "memory": "10", "ephemeralStorage": "10"}
@@ -221,11 +238,11 @@ def room_for_each(maxima: Json) -> Json:
 MAXIMA = ("cpu", "memory", "ephemeral-storage", "gpu", "example.com/fpga", "hugepages-2Mi")
 POLICIES = merged(
     merged(
-        maybe("defaults", flyte_amounts("cpu", "memory", "ephemeral-storage", "gpu")),
+        maybe("defaults", flyte_defaults("cpu", "memory", "ephemeral-storage", "gpu")),
         maybe("limits", flyte_amounts(*MAXIMA)),
     ).map(lambda block: {"task_resources": block}),
     maybe("pod_limits", flyte_amounts(*MAXIMA).map(lambda maxima: {**maxima, **room_for_each(maxima)})),
-    maybe("secondary_defaults", flyte_amounts("cpu", "memory")),
+    maybe("secondary_defaults", flyte_defaults("cpu", "memory")),
     st.fixed_dictionaries(
         {},
         optional={
@@ -267,7 +284,7 @@ def decoded(pod: Json) -> Request:
 def mutated(pod: Json, policy: Policy) -> tuple[Json, Decision]:
     """The Pod after /mutate, patched by the independent library from the bytes of the answer, and the decision."""
     request = decoded(pod)
-    decision = mutate(request, policy, (), TODAY)
+    decision = mutate(request, policy, Constraints(), TODAY)
     return patched(pod, encode(request, decision)), decision
 
 
@@ -310,7 +327,7 @@ def test_a_mutated_pod_gets_no_patch_whether_defaulted_in_between_or_not(pod: Js
 def test_a_mutated_pod_passes_validate(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
     for after in (defaulted, stored):
-        assert isinstance(validate(decoded(after(result)), policy, (), TODAY), Allowed)
+        assert isinstance(validate(decoded(after(result)), policy, Constraints(), TODAY), Allowed)
 
 
 @thorough
@@ -346,7 +363,7 @@ def test_a_pod_that_states_something_as_a_whole_is_without_no_limit_that_has_a_m
     result, _ = mutated(pod, policy_of(content))
     stated = result["spec"].get("resources") or {}
     for name in {*amounts(stated, "requests"), *amounts(stated, "limits")}:
-        if name in maxima_of(content["task_resources"].get("limits")):
+        if name in maxima_of(content["task_resources"].get("limits")) and not is_hugepages(name):
             each = [amounts(it.get("resources"), "limits").get(name) for it in containers(result)]
             assert amounts(stated, "limits").get(name) or all(each)
 
@@ -383,6 +400,41 @@ def test_only_what_is_missing_is_filled_and_nothing_grows_else(pod: Json, conten
                 assert is_now[name] <= value or value == 0
                 if name not in maxima:
                     assert is_now[name] == value or value == 0
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES)
+def test_no_limit_that_is_filled_is_under_the_default_unless_its_author_or_a_maximum_says_so(
+    pod: Json, content: Json
+) -> None:
+    result, _ = mutated(pod, policy_of(content))
+    stated, of_pod = pod["spec"].get("resources") or {}, maxima_of(content.get("pod_limits"))
+    maxima = maxima_of(content["task_resources"].get("limits"))
+    for index, (before, after) in enumerate(zip(containers(pod), containers(result), strict=True)):
+        is_primary = index == primary_of(pod)
+        requests, limits = (amounts(before.get("resources"), side) for side in ("requests", "limits"))
+        is_now = amounts(after.get("resources"), "limits")
+        for name, default in default_limits(content, is_primary).items():
+            said = limits.get(name) or (is_primary and requests.get(name))
+            if said or name in of_pod or name in {*amounts(stated, "requests"), *amounts(stated, "limits")}:
+                continue
+            assert is_now[name] >= min(default, maxima.get(name, default))
+
+
+def primary_of(pod: Json) -> int:
+    """Which of the containers runs the task."""
+    name = (pod["metadata"].get("annotations") or {}).get("primary_container_name")
+    names = [container["name"] for container in pod["spec"]["containers"]]
+    return names.index(name) if name in names else 0
+
+
+def default_limits(content: Json, is_primary: bool) -> dict[str, Fraction]:  # noqa: FBT001
+    """The limits above zero that the policy gives where nothing is stated, read independently of the policy module."""
+    own, platform = content.get("secondary_defaults"), content["task_resources"].get("defaults") or {}
+    stated = platform if is_primary or own is None else own
+    limits = {key: value["limit"] if isinstance(value, dict) else value for key, value in stated.items()}
+    found = {key: amount(text(amount(limits[key]))) for key in ("cpu", "memory") if limits.get(key)}
+    return {key: value for key, value in found.items() if value}
 
 
 @thorough
@@ -496,7 +548,7 @@ def test_pods_are_admitted_as_long_as_they_fit_into_the_quota(found: list[Json],
     for index, pod in enumerate(found):
         pod["metadata"]["name"] = f"pod-{index}"
         request = decoded(pod)
-        decision = mutate(request, policy, ledger.quotas("n", request.meta), TODAY)
+        decision = mutate(request, policy, Constraints(ledger.quotas("n", request.meta)), TODAY)
         if isinstance(decision, Denied) and "must specify" in decision.message:
             continue
         stored = defaulted(mutated(pod, policy)[0])
@@ -592,7 +644,7 @@ def goes_through(body: bytes) -> None:
     ledger = Ledger(QUOTAS)
     for decide in (mutate, validate):
         quotas = ledger.quotas("default", request.meta, resize=request.resize)
-        decision = decide(request, FUZZED, quotas, TODAY)
+        decision = decide(request, FUZZED, Constraints(quotas), TODAY)
         answer = encode(request, decision)
         assert json.loads(answer)["response"]["uid"] == request.uid
         if isinstance(decision, Allowed):

@@ -17,6 +17,7 @@ from tests.vectors import Data
 from webhook.admission import record as trace
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.policy.file import load
 from webhook.rules.findings import Change
@@ -51,7 +52,7 @@ def review_of(pod: Data) -> bytes:
 
 def response_to(pod: Data, policy: str = POLICY) -> Data:
     request = wire.decode(review_of(pod))
-    decision = mutate(request, load(policy, "policy.yaml").policy, (), TODAY)
+    decision = mutate(request, load(policy, "policy.yaml").policy, Constraints(), TODAY)
     response: Data = json.loads(encode(request, decision))["response"]
     return response
 
@@ -279,7 +280,7 @@ def test_a_resize_notes_nothing_on_the_pod_but_in_the_audit_log() -> None:
     review = json.loads(review_of(containers_of(1)))
     review["request"] |= {"operation": "UPDATE", "subResource": "resize", "oldObject": old}
     request = wire.decode(json.dumps(review).encode())
-    decision = mutate(request, load(POLICY, "policy.yaml").policy, (), TODAY)
+    decision = mutate(request, load(POLICY, "policy.yaml").policy, Constraints(), TODAY)
     response = json.loads(encode(request, decision))["response"]
     assert [it["path"] for it in json.loads(base64.b64decode(response["patch"]))] == [
         "/spec/containers/0/resources/limits/cpu"

@@ -14,6 +14,7 @@ from tests.golden import readable
 from tests.vectors import Data, cases, params
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
@@ -54,7 +55,7 @@ def answer(example: Data, made_by: str = "flyte1") -> tuple[Data, Data]:
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": sent}
     request = wire.decode(json.dumps(review).encode())
     policy = load(json.dumps(example.get("policy", POLICY)), "policy.yaml").policy
-    decision = mutate(request, policy, quotas(example, namespace), "2026-11-25")
+    decision = mutate(request, policy, Constraints(quotas(example, namespace)), "2026-11-25")
     response: Data = readable(encode(request, decision))["response"]
     return response, jsonpatch.apply_patch(pod, response.get("patch", []))
 

@@ -20,6 +20,7 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.process import EXAMPLES, PATIENCE, Threaded, threaded, trusting
+from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
@@ -441,7 +442,7 @@ REVIEW = (EXAMPLES / "review.json").read_bytes()
 JSON_FIELDS = [(b"content-type", b"application/json")]
 
 
-def deny(_: Request, __: Policy, ___: Sequence[ResourceQuota], ____: str) -> Decision:
+def deny(_: Request, __: Policy, ___: Constraints, ____: str) -> Decision:
     return Denied(403, "Forbidden", "no", outlook="fits-later")
 
 
@@ -594,9 +595,9 @@ class Live:
 async def test_a_refusal_is_decided_on_the_cache_and_once_more_on_live_quotas() -> None:
     decided: list[str] = []
 
-    def decide(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
+    def decide(request: Request, policy: Policy, constraints: Constraints, today: str) -> Decision:
         decided.append(request.uid)
-        return deny(request, policy, quotas, today)
+        return deny(request, policy, constraints, today)
 
     state = State(Policy(), Ledger([]), Metrics(), cluster=Live())
     sender = Sender(endpoint(0, state, decide))

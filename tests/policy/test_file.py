@@ -25,8 +25,8 @@ def settings(text: str) -> Data:
     assert [warning for warning in loaded.warnings if not re.search("no default|read as", warning)] == []
     found = loaded.policy.settings(TASK, "flytesnacks-development", "2026-11-25")
     data = {
-        "defaults": texts(found.defaults.amounts),
-        "secondary_defaults": texts(found.secondary_defaults.amounts),
+        "defaults": texts(found.defaults.requests),
+        "secondary_defaults": texts(found.secondary_defaults.requests),
         "limits": texts(found.limits.exact),
         "resource-tolerations": msgspec.to_builtins(found.tolerations.by_resource),
     }
@@ -395,6 +395,47 @@ NO_VALUE = "is not a valid taint value; write at most 63 letters, digits and -_.
 NO_KEY = "must be Exists where there is no key; write operator: Exists, or a key"
 NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule', 'NoExecute' or ''"
 NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds"
+
+
+BOTH = "give a request and a limit above 0, or one amount for both"
+
+
+@pytest.mark.parametrize(
+    ("section", "expect"),
+    [
+        (
+            "{cpu: {request: 1, limit: 500m}}",
+            ["1:44: task_resources.defaults.cpu.request: 1 is over the limit 500m; write at most the limit"],
+        ),
+        ("{cpu: {request: 1}}", [f"1:34: task_resources.defaults.cpu: {BOTH}"]),
+        ("{cpu: {limit: 1, request: 0}}", [f"1:34: task_resources.defaults.cpu: {BOTH}"]),
+        ("{memory: {}}", [f"1:37: task_resources.defaults.memory: {BOTH}"]),
+        (
+            "{cpu: {request: 1x, limit: -1, most: 2}, memory: {request: 1Gi, limit: 1Gi, least: 1}}",
+            [
+                f"1:44: task_resources.defaults.cpu.request: '1x' {NO_QUANTITY}",
+                "1:55: task_resources.defaults.cpu.limit: -1 is negative; write 0 for none",
+                "1:59: task_resources.defaults.cpu.most: unknown key; accepted: request, limit",
+                "1:104: task_resources.defaults.memory.least: unknown key; accepted: request, limit",
+            ],
+        ),
+        (
+            "{gpu: {request: 1, limit: 2}}",
+            ["1:34: task_resources.defaults.gpu: request and limit of a device are always equal; write one amount"],
+        ),
+    ],
+)
+def test_a_request_and_a_limit_that_no_container_can_have_are_errors(section: str, expect: list[str]) -> None:
+    assert problems(f"task_resources: {{defaults: {section}}}") == [f"p.yaml:{line}" for line in expect]
+
+
+def test_a_request_and_a_limit_are_what_a_container_gets_that_states_nothing() -> None:
+    platform = "task_resources: {defaults: {cpu: {request: 0.5, limit: 2}, memory: 1Gi, gpu: 1}}"
+    secondary = "secondary_defaults: {mem: {request: 1Mi, limit: 2Mi}}"
+    found = load(f"{platform}\n{secondary}", "p.yaml").policy.settings(TASK, "n", "2026-11-25")
+    assert texts(found.defaults.requests) == {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": "1"}
+    assert texts(found.defaults.limits) == {"cpu": "2", "memory": "1Gi", "nvidia.com/gpu": "1"}
+    assert texts(found.secondary_defaults.limits) == {"memory": "2Mi"}
 
 
 @pytest.mark.parametrize(

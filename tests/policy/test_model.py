@@ -106,7 +106,7 @@ PARTIAL = [
 
 def test_overrides_are_merged_resource_by_resource_and_zero_is_none() -> None:
     found = settings(policy_text({**PLATFORM, "overrides": PARTIAL}), LABELLED)
-    assert texts(found.defaults.amounts) == {"cpu": "1", "memory": "2Gi"}
+    assert texts(found.defaults.requests) == {"cpu": "1", "memory": "2Gi"}
     names = ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu")
     assert [str(found.limits.get(name)) for name in names] == ["20", "None", "5Gi", "1"]
 
@@ -114,7 +114,7 @@ def test_overrides_are_merged_resource_by_resource_and_zero_is_none() -> None:
 def test_a_null_in_an_override_says_nothing() -> None:
     override = {**SNACKS, "defaults": {"cpu": None, "memory": ""}, "limits": {"cpu": None, "gpu": ""}}
     found = settings(policy_text({**PLATFORM, "overrides": [override]}), LABELLED)
-    assert texts(found.defaults.amounts) == {"cpu": "100m", "memory": "1Gi"}
+    assert texts(found.defaults.requests) == {"cpu": "100m", "memory": "1Gi"}
     assert [str(found.limits.get(name)) for name in ("cpu", "nvidia.com/gpu")] == ["10", "1"]
 
 
@@ -122,13 +122,13 @@ def test_replace_all_resources_does_as_flyte_does() -> None:
     """GetTaskResources of flyteadmin: what the most specific record does not name is zero."""
     content = {**PLATFORM, "overrides": PARTIAL, "override_strategy": "replace-all-resources"}
     found = settings(policy_text(content), LABELLED)
-    assert texts(found.defaults.amounts) == {"cpu": "1"}
+    assert texts(found.defaults.requests) == {"cpu": "1"}
     names = ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu", "amd.com/gpu")
     assert [found.limits.get(name) for name in names] == [None] * 5
     found = settings(policy_text(content), {**LABELLED, "workflow": "other"})
-    assert (texts(found.defaults.amounts), str(found.limits.get("cpu"))) == ({}, "20")
+    assert (texts(found.defaults.requests), str(found.limits.get("cpu"))) == ({}, "20")
     found = settings(policy_text(content), {"project": "elsewhere"})
-    assert (texts(found.defaults.amounts), str(found.limits.get("cpu"))) == ({"cpu": "100m", "memory": "1Gi"}, "10")
+    assert (texts(found.defaults.requests), str(found.limits.get("cpu"))) == ({"cpu": "100m", "memory": "1Gi"}, "10")
 
 
 @pytest.mark.parametrize(("given", "expect"), params(cases("flyte_v1.json", "flyteadmin.GetTaskResources")))
@@ -144,7 +144,7 @@ def test_replacing_gives_what_flyteadmin_gives(given: Data, expect: Data) -> Non
         }
         content |= {"overrides": [{**SNACKS, **record}], "override_strategy": "replace-all-resources"}
     found = settings(policy_text(content), SNACKS)
-    for side, amounts_of in (("defaults", found.defaults.amounts.get), ("limits", found.limits.get)):
+    for side, amounts_of in (("defaults", found.defaults.requests.get), ("limits", found.limits.get)):
         for name, value in expect["exact"][side].items():
             if name != "storage":
                 assert (amounts_of(name) or parse("0")) == parse(value), (side, name)
@@ -191,7 +191,7 @@ TRA_OF_A_WORKFLOW = (
 )
 def test_documents_of_flytectl_are_read_as_they_are(text: str) -> None:
     found = settings(text, SNACKS)
-    assert texts(found.defaults.amounts) == {"cpu": "1", "memory": "150Mi"}
+    assert texts(found.defaults.requests) == {"cpu": "1", "memory": "150Mi"}
     names = ("cpu", "memory", "nvidia.com/gpu")
     assert [str(found.limits.get(name)) for name in names] == ["2", "450Mi", "1"]
     assert str(settings(text, {"project": "other", "domain": "development"}).limits.get("cpu")) == "10"
@@ -200,7 +200,7 @@ def test_documents_of_flytectl_are_read_as_they_are(text: str) -> None:
 def test_a_document_of_flytectl_for_a_workflow_is_for_that_workflow() -> None:
     text = policy_text(PLATFORM, TRA_JSON, TRA_OF_A_WORKFLOW)
     found = settings(text, {**SNACKS, "workflow": "core-control-flow-merge-sort-merge-sort"})
-    assert texts(found.defaults.amounts) == {"cpu": "3", "memory": "150Mi"}
+    assert texts(found.defaults.requests) == {"cpu": "3", "memory": "150Mi"}
     names = ("cpu", "memory", "nvidia.com/gpu", "ephemeral-storage")
     assert [str(found.limits.get(name)) for name in names] == ["4", "450Mi", "8", "7Gi"]
 

@@ -239,12 +239,20 @@ def test_what_is_shown_is_what_holds() -> None:
     policy = load(POLICY, "policy.yaml").policy
     holds = policy.settings_of(policy.matching(scope))
     data = yaml.safe_load(show(scope))
-    assert data["defaults"] == {name: str(value) for name, value in holds.defaults.amounts.items()}
+    assert data["defaults"] == {name: str(value) for name, value in holds.defaults.requests.items()}
     assert data["mode"] == holds.mode
     assert data["verdicts"]["fits_later"] == dict(holds.denial_codes.fits_later)
     for name, value in data["limits"].items():
         if "*" not in name and name != "gpu":
             assert str(holds.limits.get(name) or 0) == str(value)
+
+
+def test_a_default_is_shown_as_one_amount_or_as_request_and_limit() -> None:
+    text = "task_resources: {defaults: {cpu: {request: 500m, limit: 2}, memory: {request: 1Gi, limit: 1Gi}}}"
+    assert yaml.safe_load(show(TaskScope(), text))["defaults"] == {
+        "cpu": {"request": "500m", "limit": 2},
+        "memory": "1Gi",
+    }
 
 
 def test_an_empty_policy_is_all_built_in() -> None:

@@ -9,6 +9,7 @@ from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
 from webhook.policy.file import load
 
@@ -35,7 +36,7 @@ def response_to(claims: object, policy: str, metadata: Data, endpoint: str = "mu
     review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
     decoded = wire.decode(json.dumps(review).encode())
     decide = validate if endpoint == "validate" else mutate
-    decision = decide(decoded, load(policy, "policy.yaml").policy, (), TODAY)
+    decision = decide(decoded, load(policy, "policy.yaml").policy, Constraints(), TODAY)
     response: Data = readable(encode(decoded, decision))["response"]
     return response
 

@@ -150,7 +150,7 @@ MEMORY_OF_LOG = "/spec/containers/1/resources/limits/memory: unset -> 1Gi (not s
             "task_resources: {defaults: {cpu: 2, memory: 3Gi, gpu: 1}}",
             [
                 *both("/spec/containers/1", "cpu", "2"),
-                MEMORY_OF_LOG,
+                "/spec/containers/1/resources/limits/memory: unset -> 3Gi (not set; the default)",
                 *both("/spec/initContainers/0", "cpu", "2"),
                 *both("/spec/initContainers/0", "memory", "3Gi"),
                 GPU_OF_INIT,
@@ -171,7 +171,7 @@ MEMORY_OF_LOG = "/spec/containers/1/resources/limits/memory: unset -> 1Gi (not s
         ),
         # none: nothing is filled there, but a device, whose request must equal its limit
         ("task_resources: {defaults: {cpu: 2, memory: 3Gi}}\nsecondary_defaults: {}", [GPU_OF_INIT]),
-        ("", [MEMORY_OF_LOG, GPU_OF_INIT]),
+        ("", [GPU_OF_INIT]),
     ],
     ids=["absent", "own", "none", "no policy"],
 )
@@ -179,6 +179,55 @@ def test_other_containers_have_defaults_of_their_own(policy: str, changes: list[
     pod = a_task_with_others()
     found = [change for change in filled(pod, policy) if not change.startswith("/spec/containers/0/")]
     assert found == changes
+
+
+ISTIO = {"cpu": "10m", "memory": "40Mi"}
+LIMITS_OF_ISTIO = "/spec/containers/1/resources/limits"
+
+
+@pytest.mark.parametrize(
+    ("policy", "counted", "limits"),
+    [
+        (PLATFORM, (), {"cpu": "500m (not set; the default)", "memory": "500Mi (not set; the default)"}),
+        (
+            "secondary_defaults: {cpu: 5m, memory: {request: 10Mi, limit: 1Gi}}",
+            (),
+            {"cpu": "10m (not set; same as the request)", "memory": "1Gi (not set; the default)"},
+        ),
+        (
+            "task_resources: {limits: {memory: 8Gi}}",
+            (),
+            {"memory": "8Gi (not set, and there is no default; the maximum)"},
+        ),
+        ("{}", (), {}),
+        ("{}", ("cpu", "ephemeral-storage"), {"cpu": "10m (not set; same as the request)"}),
+        ("secondary_defaults: {}", ("cpu",), {}),
+        ("{task_resources: {defaults: {cpu: 0}}}", ("memory",), {"memory": "40Mi (not set; same as the request)"}),
+    ],
+    ids=["default", "request over the default", "maximum", "nothing", "quota", "told to fill nothing", "default 0"],
+)
+def test_a_sidecar_that_states_requests_alone_gets_the_default_limit(
+    policy: str, counted: tuple[str, ...], limits: dict[str, str]
+) -> None:
+    pod = task_pod(spec(container(FULL, FULL), container(ISTIO, None)))
+    with_quota = context(policy, pod)._replace(counted=frozenset(counted))
+    _, changes = fill(pod, with_quota)
+    found = [str(change) for change in changes if "ephemeral" not in change.path]
+    assert found == [f"{LIMITS_OF_ISTIO}/{name}: unset -> {after}" for name, after in limits.items()]
+
+
+def test_a_task_that_states_requests_alone_gets_them_as_limits_whatever_the_default() -> None:
+    policy = "task_resources: {defaults: {cpu: {request: 1, limit: 2}, memory: 1Gi}, limits: {cpu: 4}}"
+    assert filled(task_pod(spec(container(ISTIO, None))), policy) == [
+        "/spec/containers/0/resources/limits/cpu: unset -> 10m (not set; same as the request)",
+        "/spec/containers/0/resources/limits/memory: unset -> 40Mi (not set; same as the request)",
+    ]
+    assert filled(task_pod(spec({})), policy) == [
+        "/spec/containers/0/resources/requests/cpu: unset -> 1 (not set; the default)",
+        "/spec/containers/0/resources/limits/cpu: unset -> 2 (not set; the default)",
+        "/spec/containers/0/resources/requests/memory: unset -> 1Gi (not set; the default)",
+        "/spec/containers/0/resources/limits/memory: unset -> 1Gi (not set; same as the request)",
+    ]
 
 
 def test_a_device_by_default_goes_to_the_task() -> None:

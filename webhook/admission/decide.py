@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from webhook.admission import denial as refusal
 from webhook.admission import earlier
 from webhook.admission.applied import applied, operations, standing
+from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly
 from webhook.admission.record import by_name, merged
 from webhook.admission.wire import Request
 from webhook.api import patch
 from webhook.api.pod import Pod
-from webhook.api.resource_quota import ResourceQuota
 from webhook.flyte.task import Task, identify, task_of_namespace
 from webhook.policy.model import Policy
 from webhook.policy.settings import Settings
@@ -21,7 +21,7 @@ from webhook.rules import apply_rules, denial_reason
 from webhook.rules.defaulting import default, without_sums
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
-from webhook.rules.quota import check_quotas, cost_of
+from webhook.rules.quota import check_quotas, cost_of, counted_limits
 from webhook.rules.resize import unclampable
 from webhook.rules.workload import Workload, workload_of
 
@@ -35,7 +35,7 @@ class Subject(NamedTuple):
     pod: Pod
     task: Task
     workload: Workload
-    quotas: Sequence[ResourceQuota]
+    constraints: Constraints
 
     @property
     def settings(self) -> Settings:
@@ -49,14 +49,14 @@ class Subject(NamedTuple):
         return [container.name or "" for container in (*spec.containers, *(spec.init_containers or ()))]
 
 
-def mutate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
+def mutate(request: Request, policy: Policy, constraints: Constraints, today: str) -> Decision:
     """Fill, clamp, tolerate; refuse what would break a quota even so.
 
-    `quotas` are those of the namespace; `today` is YYYY-MM-DD in UTC, for exemptions end.
+    `constraints` are those of the namespace; `today` is YYYY-MM-DD in UTC, for exemptions end.
     """
     if request.problem:
         return _unreadable(request, policy, today)
-    subject = _subject(request, policy, quotas, today)
+    subject = _subject(request, policy, constraints, today)
     if subject is None:
         return Allowed()
     return _in_its_mode(subject, _resized(subject) if request.resize else _created(subject))
@@ -68,7 +68,7 @@ def _created(subject: Subject) -> Allowed | Denied:
     made = applied(subject.workload)
     if made.outgrown and "clamp" not in subject.settings.skips:
         return _too_large(subject.request, made.outgrown, subject.settings)
-    verdict = check_quotas(made.workload, made.cost, subject.quotas, subject.names)
+    verdict = check_quotas(made.workload, made.cost, subject.constraints.quotas, subject.names)
     decided, found = _judged(subject, verdict, made.changes, made.patch), _earlier(subject)
     return replace(decided, earlier=found, is_noted=True) if isinstance(decided, Allowed) else decided
 
@@ -78,7 +78,7 @@ def _earlier(subject: Subject) -> tuple[Change, ...]:
     if not (claimed := earlier.claims(subject.pod)):
         return ()
     pod, claimed = earlier.undone(subject.pod, claimed)
-    before = workload_of(pod, subject.task, subject.settings)
+    before = replace(workload_of(pod, subject.task, subject.settings), counted_limits=subject.workload.counted_limits)
     return max(
         (
             earlier.confirmed(claimed, by_name(pod, applied(workload).changes))
@@ -93,15 +93,15 @@ def _resized(subject: Subject) -> Allowed | Denied:
     changes = merged(made)
     if why := _unresizable(subject, clamped, changes):
         return _forbidden(subject, why)
-    verdict = check_quotas(clamped, cost_of(default(clamped)[0]), subject.quotas, subject.names)
+    verdict = check_quotas(clamped, cost_of(default(clamped)[0]), subject.constraints.quotas, subject.names)
     return _judged(subject, verdict, changes, operations(subject.workload, changes))
 
 
-def validate(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Decision:
+def validate(request: Request, policy: Policy, constraints: Constraints, today: str) -> Decision:
     """Refuse what came in after /mutate: anything over a maximum, or over a quota."""
     if request.problem:
         return _unreadable(request, policy, today)
-    subject = _subject(request, policy, quotas, today)
+    subject = _subject(request, policy, constraints, today)
     if subject is None:
         return Allowed()
     if subject.settings.mode == "enforce":
@@ -122,17 +122,19 @@ def _validated(subject: Subject) -> Allowed | Denied:
         over, asks = (*merged(apply_rules(workload)[1]), *_unclampable(workload)), cost_of(default(workload)[0])
     if over:
         return _forbidden(subject, _over(over))
-    return _judged(subject, check_quotas(workload, asks, subject.quotas, subject.names))
+    return _judged(subject, check_quotas(workload, asks, subject.constraints.quotas, subject.names))
 
 
-def _subject(request: Request, policy: Policy, quotas: Sequence[ResourceQuota], today: str) -> Subject | None:
+def _subject(request: Request, policy: Policy, constraints: Constraints, today: str) -> Subject | None:
     """Return None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
     pod, stored = request.pod, request.old or request.pod  # a resize changes no label, whatever labels it brings
     task = identify(stored, request.namespace, policy.identification) if stored else None
     if pod is None or task is None:
         return None
     settings = policy.settings(task, request.namespace, today)
-    return Subject(request, pod, task, workload_of(pod, task, settings, request.old), quotas)
+    workload = workload_of(pod, task, settings, request.old)
+    counted = counted_limits(workload, constraints.quotas)
+    return Subject(request, pod, task, replace(workload, counted_limits=counted), constraints)
 
 
 def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
@@ -141,7 +143,8 @@ def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
         return decision
     workload = subject.workload
     return ReportOnly(
-        decision, check_quotas(workload, cost_of(default(workload)[0]), subject.quotas, subject.names).charges
+        decision,
+        check_quotas(workload, cost_of(default(workload)[0]), subject.constraints.quotas, subject.names).charges,
     )
 
 
@@ -205,7 +208,7 @@ def _judged(
 ) -> Allowed | Denied:
     """Return Allowed or Denied, by what the API server would charge for the Pod after the changes."""
     settings = subject.settings
-    if not verdict.refuses or "quota" in settings.skips:
+    if not verdict.refuses or "quota" in settings.skips or not subject.constraints.may_deny:
         return Allowed(changes, verdict.charges, settings, operations)
     # No Flyte resizes Pods: whoever does is answered as the API server would.
     resize = subject.request.resize

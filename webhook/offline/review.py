@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from webhook.admission import wire
 from webhook.admission.answer import patch_of
 from webhook.admission.applied import operations
+from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import BadReviewError, Request
@@ -64,7 +65,7 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
     except BadReviewError as error:
         raise manifest.problem(str(error)) from error
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
-    decision = mutate(request, policy, quotas, today)
+    decision = mutate(request, policy, Constraints(quotas), today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
     if not request.dry_run:

@@ -7,10 +7,10 @@ from webhook.api import pod
 from webhook.api.resource_list import DEVICE_CLASS
 from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
-from webhook.policy.model import GPU, Amount, Devices, Exemption, Layer, Policy, TaskScope
+from webhook.policy.model import GPU, Amount, DefaultAmount, Devices, Exemption, Layer, Policy, TaskScope
 from webhook.policy.schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
 from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, TolerationSettings
-from webhook.policy.values import SPELLINGS, AmountsField, Toleration
+from webhook.policy.values import SPELLINGS, DefaultsField, MaximaField, Toleration
 from webhook.policy.yaml_text import Document, Path
 
 # Accelerators of Flyte 2 (flytek8s/config/config.go), other names that device plugins give a GPU, and the device
@@ -34,10 +34,6 @@ DEVICE_CLASSES: Final = frozenset(
 # MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which do not count GPUs.
 GPU_PREFIXES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.", "nvidia.com/gpu-")
 
-# The keys of a block whose values are amounts.
-DEFAULT_KEYS: Final = ("defaults", "secondary_defaults")
-MAXIMUM_KEYS: Final = ("limits", "pod_limits")
-
 
 class PolicyBlock(NamedTuple):
     """Resources that the file states for some tasks or, as the platform's, for all, with their places in the file."""
@@ -46,11 +42,15 @@ class PolicyBlock(NamedTuple):
     content: Override
     paths: Mapping[str, Path]  # of its keys
 
-    def amounts(self) -> Iterator[tuple[str, AmountsField]]:
-        """Yield the parts that hold amounts, with their keys."""
-        for key in (*DEFAULT_KEYS, *MAXIMUM_KEYS):
-            if amounts := getattr(self.content, key):
-                yield key, amounts
+    def defaults(self) -> Iterator[tuple[str, DefaultsField]]:
+        """Yield the parts that hold defaults, with their keys."""
+        for key in ("defaults", "secondary_defaults"):
+            yield key, getattr(self.content, key) or {}
+
+    def maxima(self) -> Iterator[tuple[str, MaximaField]]:
+        """Yield the parts that hold maxima, with their keys."""
+        for key in ("limits", "pod_limits"):
+            yield key, getattr(self.content, key) or {}
 
     def origin(self, key: str, *steps: str) -> str:
         """Return `file:line` of a part, or of a key in it."""
@@ -139,28 +139,34 @@ def kubernetes_name(key: str, gpu: Devices) -> str:
 
 
 def _layer(block: PolicyBlock, gpu: Devices) -> Layer:
-    amounts = {key: _amounts(block, key, stated, gpu) for key, stated in block.amounts()}
-    for key, stated in block.amounts():
-        if key in MAXIMUM_KEYS and (every_gpu := stated.get(GPU)) is not None:
-            amounts[key][GPU] = Amount(every_gpu, block.origin(key, GPU))
-    mode, claims = block.content.mode, block.content.resource_claims
+    content = block.content
+    mode, claims = content.mode, content.resource_claims
     return Layer(
-        defaults=amounts.get("defaults", {}),
-        secondary_defaults=None if block.content.secondary_defaults is None else amounts.get("secondary_defaults", {}),
-        limits=amounts.get("limits", {}),
-        pod_limits=amounts.get("pod_limits", {}),
+        defaults=_defaults(block, "defaults", gpu),
+        secondary_defaults=None if content.secondary_defaults is None else _defaults(block, "secondary_defaults", gpu),
+        limits=_maxima(block, "limits", gpu),
+        pod_limits=_maxima(block, "pod_limits", gpu),
         claims=(claims, block.origin("resource_claims")) if claims else None,
         mode=(mode, block.origin("mode")) if mode else None,
     )
 
 
-def _amounts(block: PolicyBlock, key: str, stated: AmountsField, gpu: Devices) -> dict[str, Amount]:
-    """Return the stated amounts by Kubernetes' names."""
+def _defaults(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, DefaultAmount]:
+    """Return the stated defaults by Kubernetes' names."""
+    stated: DefaultsField = getattr(block.content, key) or {}
     return {
-        kubernetes_name(name, gpu): Amount(value, block.origin(key, name))
+        kubernetes_name(name, gpu): DefaultAmount(*value, block.origin(key, name))
         for name, value in stated.items()
         if value is not None
     }
+
+
+def _maxima(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, Amount]:
+    """Return the stated maxima by Kubernetes' names; that of every GPU is there by its key too."""
+    stated: MaximaField = getattr(block.content, key) or {}
+    amounts = {name: Amount(value, block.origin(key, name)) for name, value in stated.items() if value is not None}
+    named = {kubernetes_name(name, gpu): amount for name, amount in amounts.items()}
+    return named | {GPU: amounts[GPU]} if GPU in amounts else named
 
 
 def _identification(content: PolicyFile) -> Identification:

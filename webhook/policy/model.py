@@ -38,7 +38,16 @@ class Amount(NamedTuple):
     origin: str
 
 
+class DefaultAmount(NamedTuple):
+    """A default that the policy states, and where: `file:line`."""
+
+    request: Quantity
+    limit: Quantity
+    origin: str
+
+
 Amounts: TypeAlias = Mapping[str, Amount]
+DefaultAmounts: TypeAlias = Mapping[str, DefaultAmount]
 
 
 class TaskScope(NamedTuple):
@@ -70,8 +79,8 @@ class TaskScope(NamedTuple):
 class Layer:
     """What the policy states for all tasks or for one scope; zero means none, an absent name is not stated."""
 
-    defaults: Amounts = field(default_factory=dict)
-    secondary_defaults: Amounts | None = None
+    defaults: DefaultAmounts = field(default_factory=dict)
+    secondary_defaults: DefaultAmounts | None = None
     limits: Amounts = field(default_factory=dict)
     pod_limits: Amounts = field(default_factory=dict)
     claims: tuple[Claims, str] | None = None  # with its origin
@@ -161,12 +170,11 @@ class Policy:
     def _compile(self, scopes: tuple[TaskScope, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
         layer = self.effective(scopes)
         maxima, of_pod = self._maxima(layer.limits), self._maxima(layer.pod_limits)
-        defaults = _nonzero(layer.defaults)
         bounded = {name: most for name in BOUNDED if (most := lowest_maximum(name, maxima, of_pod))}
         claims, claims_origin = layer.claims or ("allow", "")
         return Settings(
-            defaults=_defaults(defaults, bounded),
-            secondary_defaults=_secondary(defaults, bounded, layer.secondary_defaults),
+            defaults=_defaults(layer.defaults, bounded),
+            secondary_defaults=_secondary(layer.defaults, bounded, layer.secondary_defaults),
             limits=maxima,
             pod_limits=of_pod,
             claims_refused_by=claims_origin if claims == "refuse" else "",
@@ -236,27 +244,28 @@ class Policy:
         )
 
 
-def _merged(amounts: Iterable[Amounts]) -> Amounts:
-    merged: dict[str, Amount] = {}
+def _merged(amounts: Iterable[DefaultAmounts]) -> DefaultAmounts:
+    merged: dict[str, DefaultAmount] = {}
     for stated in amounts:
         merged.update(stated)
     return merged
 
 
-def _nonzero(amounts: Amounts) -> dict[str, Quantity]:
-    return {name: amount.value for name, amount in amounts.items() if amount.value}
+def _defaults(amounts: DefaultAmounts, bounded: ResourceList) -> Defaults:
+    """Return the amounts above zero, and bounds for the names that have none."""
+    stated = {name: amount for name, amount in amounts.items() if amount.request}
+    return Defaults(
+        requests={name: amount.request for name, amount in stated.items()},
+        limits={name: amount.limit for name, amount in stated.items()},
+        bounds={name: most for name, most in bounded.items() if name not in stated},
+    )
 
 
-def _defaults(amounts: ResourceList, bounded: ResourceList) -> Defaults:
-    """Return the amounts, and bounds for the names that have none."""
-    return Defaults(amounts, bounds={name: most for name, most in bounded.items() if name not in amounts})
-
-
-def _secondary(defaults: ResourceList, bounded: ResourceList, own: Amounts | None) -> Defaults:
+def _secondary(defaults: DefaultAmounts, bounded: ResourceList, own: DefaultAmounts | None) -> Defaults:
     """Return the defaults of secondary containers: their own, else the platform's without its devices.
 
     With an empty map of their own nothing is filled, as in Flyte.
     """
     if own is None:
         return _defaults({name: value for name, value in defaults.items() if not is_extended(name)}, bounded)
-    return _defaults(_nonzero(own), bounded) if own else Defaults(completes=frozenset())
+    return _defaults(own, bounded) if own else Defaults(completes=frozenset())

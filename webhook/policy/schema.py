@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Wi
 
 from webhook.flyte.task import label_value
 from webhook.policy.values import (
-    AmountsField,
+    DefaultsField,
     ExtendedResource,
     MaximaField,
     OneToleration,
@@ -156,7 +156,7 @@ class Plugins(Section):
 class TaskResources(Section):
     """flyteadmin's `task_resources`: defaults for tasks that state nothing, and maxima."""
 
-    defaults: AmountsField | None = None
+    defaults: DefaultsField | None = None
     limits: MaximaField | None = None
 
 
@@ -201,7 +201,7 @@ class Override(TaskResources):
     domain: Name | None = None
     workflow: FullName | None = Field(default=None, description="The name as in Flyte; only Pods of Flyte 1 have it.")
     task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
-    secondary_defaults: AmountsField | None = None
+    secondary_defaults: DefaultsField | None = None
     pod_limits: PodMaximaField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
@@ -245,7 +245,7 @@ class PolicyFile(Section):
 
     task_resources: TaskResources | None = None
     task_resource_defaults: TaskResourceDefaults | None = None
-    secondary_defaults: AmountsField | None = Field(
+    secondary_defaults: DefaultsField | None = Field(
         None,
         description="Defaults of containers other than the primary one; {} fills nothing there. "
         "Absent, they get the platform's defaults but for devices.",

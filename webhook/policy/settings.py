@@ -22,7 +22,8 @@ class Defaults:
     The missing half of an extended resource is always filled: its request must equal its limit.
     """
 
-    amounts: ResourceList = field(default_factory=dict)
+    requests: ResourceList = field(default_factory=dict)
+    limits: ResourceList = field(default_factory=dict)  # of the same resources
     completes: frozenset[str] = NATIVE
     bounds: ResourceList = field(default_factory=dict)  # maxima that replace a missing default
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES, NATIVE
-from webhook.policy.model import GPU, Amounts, Layer, Policy, TaskScope
+from webhook.policy.model import GPU, Amount, Amounts, DefaultAmount, DefaultAmounts, Layer, Policy, TaskScope
 
 BUILT_IN = "built in"
 
@@ -70,14 +71,26 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode().replace(",", ", ")
 
 
-def _amounts(key: str, amounts: Amounts) -> Iterator[str]:
+def _amounts(key: str, amounts: Amounts | DefaultAmounts) -> Iterator[str]:
     yield f"{key}:" if amounts else f"{key}: {{}}"
-    for name, amount in sorted(amounts.items()):
-        value = str(amount.value) if amount.value else "0"
-        yield _line(_json(name) if "*" in name else name, value, amount.origin, "  ")
+    for name in sorted(amounts):
+        amount = amounts[name]
+        yield _line(_json(name) if "*" in name else name, _amount(amount), amount.origin, "  ")
 
 
-def _secondary(own: Amounts | None) -> Iterator[str]:
+def _amount(amount: Amount | DefaultAmount) -> str:
+    if isinstance(amount, Amount):
+        return _text(amount.value)
+    if amount.request == amount.limit:
+        return _text(amount.request)
+    return f"{{request: {_text(amount.request)}, limit: {_text(amount.limit)}}}"
+
+
+def _text(value: Quantity) -> str:
+    return str(value) if value else "0"
+
+
+def _secondary(own: DefaultAmounts | None) -> Iterator[str]:
     if own is None:
         yield "# secondary_defaults: not given; the same as defaults, but for devices"
     else:

@@ -1,7 +1,7 @@
 """The values of a policy file: amounts and tolerations, with the checks that pydantic does not do."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     PlainValidator,
     Tag,
     ValidationError,
@@ -72,9 +73,14 @@ def _amount(value: object) -> Quantity | None:
     return amount.round_up(-3)
 
 
-def _amounts_problems(amounts: Any) -> Iterator[PathProblem]:
+def _defaults_problems(amounts: Any) -> Iterator[PathProblem]:
     """Report keys that are not a resource, resources named twice, and fractions of devices."""
     yield from _key_problems(amounts, is_device, "the full name of an extended resource")
+    for key, value in amounts.items() if isinstance(amounts, dict) else ():
+        if isinstance(value, dict):
+            yield from (((key, *path), what) for path, what in _pair_problems(value))
+            if SPELLINGS.get(key, key) not in NATIVE:
+                yield (key,), "request and limit of a device are always equal; write one amount"
 
 
 def _maxima_problems(amounts: Any) -> Iterator[PathProblem]:
@@ -163,12 +169,61 @@ AmountField = Annotated[
     PlainValidator(_amount),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}, {"type": "null"}]}),
 ]
-AmountsField = Annotated[
-    dict[str, AmountField],
-    with_check(_amounts_problems),
+
+
+class Default(NamedTuple):
+    """What a container gets of a resource that it does not state."""
+
+    request: Quantity
+    limit: Quantity
+
+
+def _default(value: object) -> Default | None:
+    """Return one amount as request and limit, or a map that has both; None for null or an empty text."""
+    if isinstance(value, dict) and any(_pair_problems(value)):
+        return None  # they are reported with those of the section
+    both = [value[side] for side in Default._fields] if isinstance(value, dict) else [value, value]
+    request, limit = map(_amount, both)
+    return None if request is None or limit is None else Default(request, limit)
+
+
+def _pair_problems(pair: dict[str, Any]) -> Iterator[PathProblem]:
+    amounts: dict[str, Quantity | None] = {}
+    for side, value in {"request": None, "limit": None, **pair}.items():
+        if side not in Default._fields:
+            yield (side, "[key]"), f"unknown key; accepted: {', '.join(Default._fields)}"
+            continue
+        try:
+            amounts[side] = _amount(value)
+        except ValueError as error:
+            yield (side,), str(error)
+    if len(amounts) == len(Default._fields):
+        request, limit = amounts["request"], amounts["limit"]
+        if not (request and limit):
+            yield (), "give a request and a limit above 0, or one amount for both"
+        elif request > limit:
+            yield ("request",), f"{request} is over the limit {limit}; write at most the limit"
+
+
+AMOUNT: Final[list[JsonValue]] = [{"type": "string"}, {"type": "number", "minimum": 0}]
+PAIR: Final[JsonValue] = {
+    "type": "object",
+    "properties": {side: {"anyOf": AMOUNT} for side in Default._fields},
+    "required": [*Default._fields],
+    "additionalProperties": False,
+}
+DefaultsField = Annotated[
+    dict[
+        str,
+        Annotated[
+            Default | None, PlainValidator(_default), WithJsonSchema({"anyOf": [*AMOUNT, PAIR, {"type": "null"}]})
+        ],
+    ],
+    with_check(_defaults_problems),
     Field(
         description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
-        "0 is none. Nobody gets hugepages by default."
+        "0 is none. An amount is request and limit; {request: 500m, limit: 2} has them differ. "
+        "Nobody gets hugepages by default."
     ),
 ]
 MaximaField = Annotated[

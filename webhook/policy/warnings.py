@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from webhook.policy.compile import DEFAULT_KEYS, MAXIMUM_KEYS, PolicyBlock, kubernetes_name
+from webhook.policy.compile import PolicyBlock, kubernetes_name
 from webhook.policy.model import Policy
 from webhook.policy.settings import Maxima, Settings
 from webhook.policy.yaml_text import Path, Problem
@@ -21,11 +21,11 @@ def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Pro
 
 def _defaults_over_limits(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
     """Warn of defaults over a maximum; Flyte clamps them too."""
-    for key, amounts in block.amounts():
-        for name, amount in amounts.items() if key in DEFAULT_KEYS else ():
+    for key, defaults in block.defaults():
+        for name, default in defaults.items():
             most = settings.pod_maximum(kubernetes_name(name, policy.devices))
-            if amount and most and amount > most:
-                what = f"warning: {amount} is over the limit {most}, which is what tasks get"
+            if default and most and default.limit > most:
+                what = f"warning: {default.limit} is over the limit {most}, which is what tasks get"
                 yield block.document.problem((*block.paths[key], name), what)
 
 
@@ -33,7 +33,7 @@ def _limits_under_defaults(block: PolicyBlock, policy: Policy, settings: Setting
     """Warn of maxima under the default of a less specific block."""
     own = {kubernetes_name(name, policy.devices) for name in block.content.defaults or ()}
     for path, name, maxima in _maxima(block, policy, settings):
-        default, most = settings.defaults.amounts.get(name), maxima.get(name)
+        default, most = settings.defaults.limits.get(name), maxima.get(name)
         if name not in own and default and most and default > most:
             what = f"warning: the default {default} is over this limit {most}, which is what tasks get"
             yield block.document.problem(path, what)
@@ -52,14 +52,14 @@ def _without_default(block: PolicyBlock, policy: Policy, settings: Settings) -> 
 def _maxima(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[tuple[Path, str, Maxima]]:
     """Yield the path and resource of each maximum in the block, with all maxima of that section."""
     effective = {"limits": settings.limits, "pod_limits": settings.pod_limits}
-    for section, amounts in block.amounts():
-        for key in amounts if section in MAXIMUM_KEYS else ():
+    for section, amounts in block.maxima():
+        for key in amounts:
             yield (*block.paths[section], key), kubernetes_name(key, policy.devices), effective[section]
 
 
 def _misspelled(block: PolicyBlock) -> Iterator[Problem]:
     """Warn of `storage`: here it means ephemeral storage, flyteadmin ignores it silently (flyteorg/flyte#4965)."""
-    for key, amounts in block.amounts():
+    for key, amounts in (*block.defaults(), *block.maxima()):
         if "storage" in amounts:
             what = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
             yield block.document.problem((*block.paths[key], "storage"), what, at_key=True)

@@ -1,55 +1,64 @@
-"""Fills missing requests and limits of containers from the defaults.
+"""Fills missing requests and limits of containers from the defaults. Zero counts as missing, as in Flyte.
 
-This is one half of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go, applied to every container: fill a
-request from its limit, else from the default, and a limit from its request. Zero counts as missing, as in Flyte. Where
-cpu or memory has a maximum and no default, the maximum is the default, as in a LimitRange: without a limit the
+In the primary container this is one half of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go: fill a
+request from its limit, else from the default, and a limit from its request. Flyte has no rule for the others, which
+state a request alone to say what they use at least: their limit becomes the default, unless the request is larger.
+
+Where cpu or memory has a maximum and no default, the maximum is the default, as in a LimitRange: without a limit the
 container would be unbounded.
 """
 
 from webhook.api.resource_list import is_device
-from webhook.api.resources import Resources
-from webhook.policy.settings import Defaults
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.findings import Change
-from webhook.rules.workload import Workload
+from webhook.rules.workload import Block, Workload
+
+DEFAULT = "not set; the default"
+MAXIMUM = "not set, and there is no default; the maximum"
+SAME = "not set; same as the request"
 
 
 def fill(workload: Workload) -> tuple[Workload, list[Change]]:
     """Fill all containers, except for resources that `spec.resources` states for the Pod as a whole."""
-    settings, level = workload.settings, workload.pod_resources
-    return apply_edits(
-        workload,
-        (
-            _fill(
-                block.pointer,
-                block.resources,
-                settings.defaults if block.pointer == workload.primary else settings.secondary_defaults,
-                level,
-            )
-            for block in workload.blocks
-        ),
-    )
+    return apply_edits(workload, (_fill(block, workload) for block in workload.blocks))
 
 
-def _fill(pointer: str, resources: Resources | None, defaults: Defaults, level: Resources) -> EditedBlock:
-    edit = Edit(pointer, resources, "fill")
+def _fill(block: Block, workload: Workload) -> EditedBlock:
+    edit = Edit(block.pointer, block.resources, "fill")
     if edit.is_negative:
         return edit.result()
+    defaults, level = workload.defaults_of(block), workload.pod_resources
     governed = {*(level.requests or ()), *(level.limits or ())}
-    for name in sorted({*edit.requests, *edit.limits, *defaults.amounts, *defaults.bounds} - governed):
+    for name in sorted({*edit.requests, *edit.limits, *defaults.requests, *defaults.bounds} - governed):
         if name in defaults.completes or is_device(name):
-            _complete(edit, name, defaults)
+            _complete(edit, name, block, workload)
     return edit.result()
 
 
-def _complete(edit: Edit, name: str, defaults: Defaults) -> None:
+def _complete(edit: Edit, name: str, block: Block, workload: Workload) -> None:
     """Fill the request and the limit of one resource where they are missing or zero."""
-    request, limit = edit.requests.get(name), edit.limits.get(name)
-    if not request and limit:
-        request = edit.set_request(name, limit, "not set; same as the limit")
-    elif not request and (default := defaults.amounts.get(name)):
-        request = edit.set_request(name, default, "not set; the default")
-    elif not request and (most := defaults.bounds.get(name)):
-        request = edit.set_request(name, most, "not set, and there is no default; the maximum")
-    if not limit and request:
-        edit.set_limit(name, request, "not set; same as the request")
+    request, limit, defaults = edit.requests.get(name), edit.limits.get(name), workload.defaults_of(block)
+    if limit and not request:
+        edit.set_request(name, limit, "not set; same as the limit")
+    elif not limit and request:
+        _limit(edit, name, block, workload)
+    elif not limit and (default := defaults.requests.get(name)):
+        edit.set_request(name, default, DEFAULT)
+        edit.set_limit(name, defaults.limits[name], SAME if defaults.limits[name] == default else DEFAULT)
+    elif not limit and (most := defaults.bounds.get(name)):
+        edit.set_limit(name, edit.set_request(name, most, MAXIMUM), SAME)
+
+
+def _limit(edit: Edit, name: str, block: Block, workload: Workload) -> None:
+    """Fill the limit of a container that states a request alone.
+
+    A secondary container gets none where no default says how much, unless a ResourceQuota counts it.
+    """
+    request, defaults = edit.requests[name], workload.defaults_of(block)
+    default, bound = defaults.limits.get(name), defaults.bounds.get(name)
+    if block.pointer == workload.primary or is_device(name):
+        edit.set_limit(name, request, SAME)
+    elif most := default or bound:
+        edit.set_limit(name, max(request, most), SAME if request >= most else DEFAULT if default else MAXIMUM)
+    elif name in workload.counted_limits:
+        edit.set_limit(name, request, SAME)

@@ -58,8 +58,10 @@ def _complete_request(edit: Edit, name: str, defaults: Defaults, total: Quantity
         edit.set_request(name, total, "not set; what its containers request together")
     elif limit := edit.limits.get(name):
         edit.set_request(name, limit, "not set; same as the limit")
-    elif default := defaults.amounts.get(name):
+    elif default := defaults.requests.get(name):
         edit.set_request(name, default, "not set; the default")
+        if (limit := defaults.limits[name]) != default:
+            edit.set_limit(name, limit, "not set; the default")
     elif most := defaults.bounds.get(name):
         edit.set_request(name, most, "not set, and there is no default; the maximum")
 

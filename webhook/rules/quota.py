@@ -17,7 +17,7 @@ from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.api.resource_quota import Charges, ResourceQuota
 from webhook.api.resources import NO_RESOURCES, Resources
-from webhook.rules.effective import effective_limits, effective_requests, has_pod_level_resources, qos
+from webhook.rules.effective import BURSTABLE, effective_limits, effective_requests, has_pod_level_resources, qos
 from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.rules.quota_scopes import in_scopes
 from webhook.rules.workload import Workload
@@ -192,6 +192,20 @@ def is_charged(name: str) -> bool:
 def _stated(resources: Resources) -> frozenset[str]:
     """Return the quota names that the block states; zero counts as stated."""
     return frozenset(_charged(resources.requests or EMPTY, resources.limits or EMPTY))
+
+
+def counted_limits(workload: Workload, quotas: Iterable[ResourceQuota]) -> frozenset[str]:
+    """Return the resources whose limits a quota counts, of which it demands cpu and memory of every container.
+
+    No quota of BestEffort Pods counts limits.
+    """
+    counted = {
+        name.removeprefix("limits.")
+        for quota in quotas
+        for name in quota.hard
+        if name in CHARGED_NAMES and name.startswith("limits.") and in_scopes(quota.scopes, workload, BURSTABLE)
+    }
+    return frozenset(counted)
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from webhook.api.pod import POD_LEVEL, Affinity, Container, ContainerStatus, Pod
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.flyte.task import Task
-from webhook.policy.settings import Settings
+from webhook.policy.settings import Defaults, Settings
 
 
 class Block(Struct, frozen=True, gc=False):
@@ -47,6 +47,7 @@ class Workload(Struct, frozen=True, gc=False):
     tolerations: tuple[Toleration, ...] | None = None
     primary: str = "/spec/containers/0"  # the pointer of the container that runs the task
     is_interruptible: bool = False
+    counted_limits: frozenset[str] = frozenset()  # the resources whose limits a ResourceQuota counts
     has_claims: bool = False  # `spec.resourceClaims`
     # For the scopes of a ResourceQuota.
     is_terminating: bool = False
@@ -64,6 +65,10 @@ class Workload(Struct, frozen=True, gc=False):
     def pod_resources(self) -> Resources:
         """`spec.resources`, empty when absent."""
         return self.pod_level or NO_RESOURCES
+
+    def defaults_of(self, block: Block) -> Defaults:
+        """Return what that container gets where it states nothing."""
+        return self.settings.defaults if block.pointer == self.primary else self.settings.secondary_defaults
 
     def all_blocks(self) -> Iterator[tuple[str, Resources | None]]:
         """Yield the pointer and resources of each container, and of the Pod as a whole."""

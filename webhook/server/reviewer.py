@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from webhook.admission import wire
 from webhook.admission.answer import encode
+from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
@@ -17,7 +18,7 @@ from webhook.shared.clock import today
 from webhook.telemetry import logs
 
 # The last argument is the date in UTC, YYYY-MM-DD.
-Decide: TypeAlias = Callable[[Request, Policy, Sequence[ResourceQuota], str], Decision]
+Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
 
 
 class Answer(NamedTuple):
@@ -59,16 +60,17 @@ class Reviewer:
         """Decide, and charge what is admitted; without an await between the two."""
         day = today()
         if request.pod is None:
-            return self._decide(request, self._state.policy, (), day)
-        source = self._state.quota_source
-        quotas = source.quotas(request.namespace, request.meta, resize=request.resize)
-        decision = self._decide(request, self._state.policy, quotas, day)
+            return self._decide(request, self._state.policy, Constraints(), day)
+        decision = self._decide(request, self._state.policy, Constraints(self._quotas(request)), day)
         if not isinstance(decision, Denied) and not request.dry_run:
-            source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+            self._state.quota_source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
         return decision
 
+    def _quotas(self, request: Request) -> Sequence[ResourceQuota]:
+        return self._state.quota_source.quotas(request.namespace, request.meta, resize=request.resize)
+
     def _confirm(self, request: Request, denied: Denied, quotas: Sequence[ResourceQuota] | None) -> Decision:
-        """Decide by live quotas; without them, by none.
+        """Decide by live quotas; without them, by the cached ones, but deny nothing.
 
         A stale cache must not deny a Pod. The API server's own quota check still sees each Pod that passes here.
         """
@@ -77,8 +79,8 @@ class Reviewer:
             self._state.metrics.denial_rechecked("failed")
             logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,
                          pod=request.pod_name, refusal=denied.message)  # fmt: skip
-            return self._decide(request, policy, (), today())
-        decision = self._decide(request, policy, quotas, today())
+            return self._decide(request, policy, Constraints(self._quotas(request), may_deny=False), today())
+        decision = self._decide(request, policy, Constraints(quotas), today())
         self._state.metrics.denial_rechecked("confirmed" if isinstance(decision, Denied) else "overturned")
         return decision
 
