@@ -1,6 +1,6 @@
 """Compiles the checked content of a policy file into a Policy: Kubernetes' names, and values with their line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from webhook.api import pod
@@ -51,6 +51,11 @@ class PolicyBlock(NamedTuple):
         """Yield the parts that hold maxima, with their keys."""
         for key in ("limits", "pod_limits"):
             yield key, getattr(self.content, key) or {}
+
+    def names(self) -> Iterator[tuple[str, Collection[str]]]:
+        """Yield the keys of resources in each of these parts."""
+        yield from self.defaults()
+        yield from self.maxima()
 
     def origin(self, key: str, *steps: str) -> str:
         """Return `file:line` of a part, or of a key in it."""

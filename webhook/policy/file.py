@@ -135,8 +135,8 @@ def _platform_twice(document: Document) -> list[Problem]:
 def _gpu_twice(blocks: Iterable[PolicyBlock], gpu: Devices) -> Iterator[Problem]:
     """Report blocks that name both `gpu` and the resource that it stands for."""
     for block in blocks:
-        for key, amounts in (*block.defaults(), *block.maxima()):
-            if "gpu" in amounts and gpu.name in amounts:
+        for key, names in block.names():
+            if "gpu" in names and gpu.name in names:
                 what = "the same resource as gpu; keep one of them"
                 yield block.document.problem((*block.paths[key], gpu.name), what, at_key=True)
 

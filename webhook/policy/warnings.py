@@ -59,8 +59,8 @@ def _maxima(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[
 
 def _misspelled(block: PolicyBlock) -> Iterator[Problem]:
     """Warn of `storage`: here it means ephemeral storage, flyteadmin ignores it silently (flyteorg/flyte#4965)."""
-    for key, amounts in (*block.defaults(), *block.maxima()):
-        if "storage" in amounts:
+    for key, names in block.names():
+        if "storage" in names:
             what = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
             yield block.document.problem((*block.paths[key], "storage"), what, at_key=True)
 
