@@ -1,20 +1,17 @@
-"""The client of the API server: get, patch, create and update of objects, as plain JSON.
+"""The client of the API server: get, patch, create and update of objects, as plain JSON."""
 
-It uses the client library for the configuration and the connection only: its models drop fields that they do not know.
-"""
-
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-import yaml
 from aiohttp import ClientError, ClientTimeout
 from aiohttp.http import HttpProcessingError
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.config import ConfigException
+
+from webhook.shared.kubeconfig import ConfigError, api_client
 
 Json: TypeAlias = dict[str, Any]
 Method: TypeAlias = Literal["GET", "PATCH", "POST", "PUT"]
@@ -100,31 +97,9 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[ObjectClient]:
 
     Tokens, keys and the cluster's CA are read each time, so that none is stale.
     """
-    configuration = Configuration()
-    # As in client-go: chain, names and dates are checked, but not that each CA conforms to RFC 5280 in every detail.
-    configuration.disable_strict_ssl_verification = True
-    place = str(kubeconfig or NO_CLUSTER)
     try:
-        if kubeconfig:
-            await _load_kubeconfig(kubeconfig, configuration)
-        else:
-            load_incluster_config(configuration)
-        client = ApiClient(configuration)
-    except ssl.SSLError as error:
-        raise ApiError("config", f"{place}: its certificates or keys cannot be used: {error.reason}") from error
-    except (OSError, ConfigException) as error:
-        raise ApiError("config", f"{place}: {error}") from error
+        client = await api_client(kubeconfig, NO_CLUSTER)
+    except ConfigError as error:
+        raise ApiError("config", str(error)) from error
     async with client:
         yield ObjectClient(client)
-
-
-async def _load_kubeconfig(kubeconfig: Path, configuration: Configuration) -> None:
-    """Take over what the file says; this runs its exec plugin and reads its token file."""
-    try:
-        await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
-    except yaml.YAMLError as error:
-        raise ApiError("config", f"{kubeconfig}: not YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # the loader raises these for unexpected content
-        raise ApiError("config", f"{kubeconfig}: not a kubeconfig: {error}") from error
-    for name, token in configuration.api_key.items():
-        configuration.api_key[name] = token.strip()  # a file ends in a line break, a header must not

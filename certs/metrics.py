@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 CERTIFICATES: Final = ("ca", "leaf")
 
@@ -77,7 +77,3 @@ class Metrics:
     def failed(self, error: str) -> None:
         """Count a failed pass by its error."""
         self._errors.labels(error).inc()
-
-    def text(self) -> bytes:
-        """Return the text that /metrics answers with."""
-        return generate_latest(self.registry)

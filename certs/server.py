@@ -8,16 +8,12 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Final
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-
 from certs import cluster
 from certs.cluster import ApiError
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
 from webhook.http.listener import PROBE_CONNECTIONS, bounded_server
+from webhook.http.probes import probes
 from webhook.shared import clock
 from webhook.shared.address import Address
 from webhook.telemetry import logs
@@ -28,7 +24,7 @@ LAST_RUN_FAILED: Final = "the last pass failed, see the log"
 
 @dataclass(slots=True)
 class ReconcileLoop:
-    """The loop of loop. Each reads the clock and the cluster; only the metrics and the last problem stay."""
+    """The loop of passes. Each reads the clock and the cluster; only the metrics and the last problem stay."""
 
     plan: Plan
     kubeconfig: Path | None
@@ -60,29 +56,17 @@ class ReconcileLoop:
         self.metrics.succeeded(now)
         return True
 
+    def readiness(self) -> tuple[str, int]:
+        """Return the text and the status of /readyz; anybody may read it, so it does not say what is wrong."""
+        if self.problem:
+            return f"{NOT_RUN_YET if self.problem == NOT_RUN_YET else LAST_RUN_FAILED}\n", 503
+        return "ok\n", 200
+
     async def run(self, interval: float) -> None:
         """Run one pass after the other until cancelled, which may end a pass between any two steps."""
         while True:
             await self.run_once()
             await asyncio.sleep(interval)
-
-
-def health(loop: ReconcileLoop) -> Starlette:
-    """Return the application for /livez, /readyz and /metrics."""
-
-    async def livez(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: Request) -> Response:
-        problem = loop.problem and (NOT_RUN_YET if loop.problem == NOT_RUN_YET else LAST_RUN_FAILED)
-        return PlainTextResponse(f"{problem or 'ok'}\n", 503 if problem else 200)
-
-    async def metrics(_: Request) -> Response:
-        return Response(loop.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    app = Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
-    app.router.redirect_slashes = False  # a redirect would name the host that the client names
-    return app
 
 
 def check(loop: ReconcileLoop) -> None:
@@ -104,13 +88,13 @@ async def _run(loop: ReconcileLoop, interval: float, listener: socket.socket) ->
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    probes = bounded_server(health(loop), PROBE_CONNECTIONS)
+    server = bounded_server(probes(loop.readiness, loop.metrics.registry), PROBE_CONNECTIONS)
     place = Address(*listener.getsockname()[:2])
     logs.info("started", health=f"http://{place}", secret=f"{loop.plan.namespace}/{loop.plan.secret}")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(probes.serve([listener]))
+        tasks.create_task(server.serve([listener]))
         running = tasks.create_task(loop.run(interval))
         await stop.wait()
         running.cancel()
-        probes.should_exit = True
+        server.should_exit = True
     logs.info("stopped")

@@ -30,9 +30,10 @@ from tests.fake_apiserver import (
 from tests.process import EXAMPLES, Server, running
 from tests.server.test_app import counted, review
 from webhook.cluster import client as cluster
-from webhook.cluster.client import ClusterError
 from webhook.cluster.quota_answers import ReadError
 from webhook.server import tls
+from webhook.shared import kubeconfig as shared_kubeconfig
+from webhook.shared.kubeconfig import ConfigError
 
 OPEN = stream(end=SILENCE)
 FITS, FULL = quota(used="2", hard="6"), quota(used="3", hard="6")  # a Pod of 4 cpu into what is left
@@ -271,7 +272,7 @@ def test_a_kubeconfig_says_where_and_who(
 def test_a_token_file_is_read_again(
     server: FakeApiServer, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "TOKEN_SECONDS", 0.0)
+    monkeypatch.setattr(shared_kubeconfig, "TOKEN_SECONDS", 0.0)
     token = tmp_path / "token"
     token.write_text("old")
     file = kubeconfig(tmp_path, server.url, {"certificate-authority": str(certificate[0])}, {"tokenFile": "token"})
@@ -335,7 +336,7 @@ def test_an_authority_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, pa
 
 
 def assert_unusable(file: Path, said: str) -> None:
-    with pytest.raises(ClusterError) as error:
+    with pytest.raises(ConfigError) as error:
         cluster.connect(file)
     assert str(error.value).startswith(f"{file}: ")
     assert said in str(error.value)
@@ -344,7 +345,7 @@ def assert_unusable(file: Path, said: str) -> None:
 
 def test_outside_a_cluster_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(ClusterError, match=r"none of --kubeconfig, .* is given, .*: Service host/port is not set\."):
+    with pytest.raises(ConfigError, match=r"none of --kubeconfig, .* is given, .*: Service host/port is not set\."):
         cluster.connect(None)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
+from prometheus_client import generate_latest
 
 from tests.fake_apiserver import (
     CUT,
@@ -93,7 +94,8 @@ class Watching:
 
     def exposed(self, name: str) -> dict[str, float]:
         """The samples of a metric by their labels."""
-        lines = [line.removeprefix(name) for line in self.metrics.text().decode().splitlines() if line.startswith(name)]
+        text = generate_latest(self.metrics.registry).decode()
+        lines = [line.removeprefix(name) for line in text.splitlines() if line.startswith(name)]
         return {labels: float(value) for labels, _, value in (line.rpartition(" ") for line in lines)}
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvloop
+from prometheus_client import generate_latest
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.process import EXAMPLES, PATIENCE, Threaded, threaded, trusting
@@ -572,7 +573,9 @@ async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_t
     sender.give(PADDED)
     assert await sender.status == 503
     assert json.loads(capsys.readouterr().err)["event"] == "overloaded"
-    assert b'flyte_admission_requests_total{decision="overloaded",endpoint="/mutate"} 1.0' in state.metrics.text()
+    assert b'flyte_admission_requests_total{decision="overloaded",endpoint="/mutate"} 1.0' in generate_latest(
+        state.metrics.registry
+    )
 
 
 class Live:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import generate_latest
 
 from tests.manifests import COMPONENTS, documents
 from webhook.telemetry.metrics import Metrics
@@ -32,7 +33,8 @@ def test_what_is_asked_for_is_what_the_programs_expose() -> None:
     metrics = Metrics()
     metrics.observe_cache(lambda: 0.0, lambda: True, lambda: 0)
     asked = {name for expression in expressions() for name in OURS.findall(expression)}
-    assert asked - exposed((metrics.text() + certs.Metrics().text()).decode()) == set()
+    exposition = b"".join(generate_latest(each.registry) for each in (metrics, certs.Metrics()))
+    assert asked - exposed(exposition.decode()) == set()
 
 
 def test_every_alert_says_how_bad_it_is_what_is_wrong_and_what_that_means() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate, CertificateBuilder
+from prometheus_client import generate_latest
 
 from tests import x509
 from tests.process import EXAMPLES, PATIENCE
@@ -93,7 +94,8 @@ def looked(current: ServingCertificate, times: int = 2) -> bytes:
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
-    lines = [line.rsplit(" ", 1) for line in metrics.text().decode().splitlines() if not line.startswith("#")]
+    text = generate_latest(metrics.registry).decode()
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
     found = {name: float(value) for name, value in lines if name.startswith("flyte_admission_certificate_")}
     return {name: value for name, value in found.items() if not name.split("{")[0].endswith("_created")}
 

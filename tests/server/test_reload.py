@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from starlette.types import Message
 
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task
+from webhook.http.probes import probes
 from webhook.policy.file import LoadedPolicy, load
 from webhook.server import reload
-from webhook.server.health import health
 from webhook.server.state import State
 
 GOOD, BETTER = "task_resources: {limits: {cpu: 4}}", "task_resources: {limits: {cpu: 8}}"
@@ -74,7 +75,7 @@ async def readyz(state: State) -> tuple[int, str]:
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/readyz", "headers": [], "query_string": b""}
-    await health(state)(scope, receive, send)
+    await probes(state.readiness, state.metrics.registry)(scope, receive, send)
     return sent[0]["status"], sent[1]["body"].decode()
 
 
@@ -83,7 +84,8 @@ def limit(state: State) -> str:
 
 
 def metrics(state: State) -> list[str]:
-    return [line for line in state.metrics.text().decode().splitlines() if line.startswith("flyte_admission_policy_")]
+    text = generate_latest(state.metrics.registry).decode()
+    return [line for line in text.splitlines() if line.startswith("flyte_admission_policy_")]
 
 
 async def test_a_new_content_is_used(volume: Volume, state: State) -> None:

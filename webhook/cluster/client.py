@@ -1,27 +1,21 @@
-"""The client of the API server: it lists ResourceQuotas page by page, and watches them line by line.
-
-It uses the client library for the configuration and the connection only: the library's models drop fields that they do
-not know, and its watches have no timeouts and no backoff.
-"""
+"""The client of the API server: it lists ResourceQuotas page by page, and watches them line by line."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Final
 from urllib.parse import quote
 
-import yaml
 from aiohttp import ClientError, ClientResponse, ClientTimeout
 from aiohttp.http import HttpProcessingError
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.config import ConfigException
 
 from webhook.cluster import quota_answers
 from webhook.cluster.quota_answers import Event, Page, ReadError, Verb
+from webhook.shared.kubeconfig import ConfigError, api_client
 
 PAGE_LIMIT: Final = 500  # objects in one page of a LIST, as in client-go
 # Bytes. The largest object that etcd takes has some 1.5 MB; as JSON it can be six times as large.
@@ -30,13 +24,8 @@ LARGEST_LINE: Final = 10 * 2**20  # of a watch; it has one object
 LONG_LINE: Final = 64 * 2**10  # longer lines are decoded in a thread
 LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; where a page is larger, the client asks for smaller ones
 LARGEST_ERROR: Final = 64 * 2**10  # the body of an HTTP error
-TOKEN_SECONDS: Final = 60.0  # how long a token from the kubeconfig is used before it is read again
 NO_CLUSTER: Final = "none of --kubeconfig, --quotas, --no-quotas is given, and this is not a Pod with a service account"
 RESOURCE_QUOTAS: Final = "/api/v1/resourcequotas"
-
-
-class ClusterError(Exception):
-    """An error in how to reach the cluster; the message names the file, or what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +116,7 @@ class QuotaClient:
                 yield response
         except TimeoutError as error:
             raise ReadError(f"nothing came in time: {str(error) or 'the whole took too long'}") from error
-        except (ClientError, HttpProcessingError, OSError, ConfigException, ClusterError) as error:
+        except (ClientError, HttpProcessingError, OSError, ConfigException, ConfigError) as error:
             raise ReadError(f"{type(error).__name__}: {error}") from error
 
 
@@ -152,56 +141,8 @@ async def _events(response: ClientResponse) -> AsyncIterator[Event]:
 
 
 def connect(kubeconfig: Path | None) -> QuotaClient:
-    """Return a client for the kubeconfig's current context, else for the cluster of this Pod; ClusterError if neither.
+    """Return a client for the kubeconfig's current context, else for the cluster of this Pod; ConfigError if neither.
 
     Nothing is sent yet.
     """
-    configuration = Configuration()
-    # As in client-go: chain, names and dates are checked, but not that each CA conforms to RFC 5280 in every detail.
-    configuration.disable_strict_ssl_verification = True
-    try:
-        if kubeconfig:
-            asyncio.run(_load_kubeconfig(kubeconfig, configuration))
-        else:
-            load_incluster_config(configuration)
-        return QuotaClient(ApiClient(configuration))
-    except ssl.SSLError as error:
-        raise ClusterError(
-            f"{kubeconfig or NO_CLUSTER}: its certificates or keys cannot be used: {error.reason}"
-        ) from error
-    except (OSError, ConfigException) as error:
-        raise ClusterError(f"{kubeconfig or NO_CLUSTER}: {error}") from error
-
-
-async def _load_kubeconfig(kubeconfig: Path, configuration: Configuration) -> None:
-    """Take over what the file says, and read expiring tokens again; the library does so only in a Pod."""
-    with _kubeconfig_errors(kubeconfig):
-        loader = await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
-    _strip(configuration)
-    read = monotonic()
-
-    async def refresh(configuration: Configuration) -> None:
-        nonlocal read
-        if monotonic() - read > TOKEN_SECONDS:
-            with _kubeconfig_errors(kubeconfig):
-                await loader.load_and_set(configuration)  # the token file again, and the exec plugin when it is time
-            _strip(configuration)
-            read = monotonic()
-
-    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]  # it is untyped
-
-
-@contextmanager
-def _kubeconfig_errors(kubeconfig: Path) -> Iterator[None]:
-    """Turn the loader's errors about the content of the file into ClusterError."""
-    try:
-        yield
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{kubeconfig}: not YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterError(f"{kubeconfig}: not a kubeconfig: {error}") from error
-
-
-def _strip(configuration: Configuration) -> None:
-    """Remove the line break at the end of a token file, which a header must not have."""
-    configuration.api_key = {name: token.strip() for name, token in configuration.api_key.items()}
+    return QuotaClient(asyncio.run(api_client(kubeconfig, NO_CLUSTER)))

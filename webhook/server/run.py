@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import uvloop
 
 from webhook.http.listener import PROBE_CONNECTIONS, REVIEW_CONNECTIONS, bounded_server
+from webhook.http.probes import probes
 from webhook.server.app import Webhook
 from webhook.server.certificate import ServingCertificate
-from webhook.server.health import health
 from webhook.server.options import Options
 from webhook.server.reload import run_followers
 from webhook.server.state import State
@@ -52,14 +52,14 @@ async def _serve(state: State, listeners: Listeners, shutdown_delay: float) -> N
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    main = bounded_server(Webhook(state), REVIEW_CONNECTIONS, listeners.serving.context, lambda: state.draining)
-    probes = bounded_server(health(state), PROBE_CONNECTIONS)
+    reviews = bounded_server(Webhook(state), REVIEW_CONNECTIONS, listeners.serving.context, lambda: state.draining)
+    health = bounded_server(probes(state.readiness, state.metrics.registry), PROBE_CONNECTIONS)
     async with asyncio.TaskGroup() as serving:
-        serving.create_task(main.serve([listeners.webhook]))
-        serving.create_task(probes.serve([listeners.health]))
+        serving.create_task(reviews.serve([listeners.webhook]))
+        serving.create_task(health.serve([listeners.health]))
         logs.info("listening", **listeners.fields(), policy=state.digest)
         await stop.wait()
         state.draining = True
         logs.info("draining", seconds=shutdown_delay)
         await asyncio.sleep(shutdown_delay)
-        main.should_exit = probes.should_exit = True
+        reviews.should_exit = health.should_exit = True

@@ -52,10 +52,11 @@ def _state(options: Options, loaded: LoadedPolicy, ledger: Ledger | None) -> Sta
         return State(loaded.policy, ledger, digest=loaded.policy.digest)
     from webhook.cluster import client as cluster
     from webhook.cluster.informer import Informer
+    from webhook.shared.kubeconfig import ConfigError
 
     metrics = Metrics()
     try:
         informer = Informer(cluster.connect(options.kubeconfig), metrics)
-    except cluster.ClusterError as error:
+    except ConfigError as error:
         raise StartError(str(error)) from error
     return State(loaded.policy, informer, metrics, digest=loaded.policy.digest, cluster=informer)

@@ -1,1 +1,1 @@
-"""The parts that the webhook and `certs` share: addresses, certificates in PEM, and the time."""
+"""The parts that the webhook and `certs` share: addresses, kubeconfigs, certificates in PEM, and the time."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from webhook.admission.decision import Allowed, Decision, Denied
 
@@ -168,7 +168,3 @@ class Metrics:
     def follower_failed(self, name: str) -> None:
         """Count an unexpected error of a follower."""
         self._failures.labels(name).inc()
-
-    def text(self) -> bytes:
-        """Return the text that /metrics answers with."""
-        return generate_latest(self.registry)

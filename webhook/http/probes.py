@@ -1,24 +1,25 @@
 """The endpoints for the kubelet and Prometheus, over plain HTTP on a port of their own."""
 
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from webhook.server.state import State
 
-
-def health(state: State) -> Starlette:
-    """Return the application for /livez, /readyz and /metrics."""
+def probes(readiness: Callable[[], tuple[str, int]], registry: CollectorRegistry) -> Starlette:
+    """Return the application for /livez, /readyz and /metrics; `readiness` returns a text and an HTTP status."""
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        return PlainTextResponse(*state.readiness())
+        return PlainTextResponse(*readiness())
 
     async def metrics(_: Request) -> Response:
-        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     app = Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
     app.router.redirect_slashes = False  # a redirect would name the host that the client names
