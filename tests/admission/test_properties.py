@@ -346,6 +346,29 @@ def test_nothing_is_over_a_maximum_and_no_request_over_its_limit(pod: Json, cont
 
 @thorough
 @given(LEGAL_PODS, POLICIES)
+def test_a_pod_is_refused_where_it_asks_for_more_devices_than_may_be_lowered_and_only_there(
+    pod: Json, content: Json
+) -> None:
+    refused = {"gpu": "refuse", "example.com/*": "refuse"}
+    _, decision = mutated(pod, policy_of({**content, "over_limit": refused}))
+    of_each, of_all = (
+        maxima_of(maxima) for maxima in (content["task_resources"].get("limits"), content.get("pod_limits"))
+    )
+    asked = [amounts(block, side) for block in blocks(pod) for side in ("requests", "limits")]
+    over = [each[name] > of_each.get(name, each[name]) for each in asked for name in filter(is_extended, each)]
+    for side in ("requests", "limits"):
+        total = aggregate(pod, side)
+        over += [total[name] > of_all.get(name, total[name]) for name in filter(is_extended, total)]
+    assert isinstance(decision, Denied) == any(over)
+    if isinstance(decision, Denied):
+        assert decision.code == 413
+        assert re.search(
+            r"over the maximum \d+; ask for at most \d+, the policy says over_limit: refuse", decision.message
+        )
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES)
 def test_a_pod_as_a_whole_has_no_more_than_it_may(pod: Json, content: Json) -> None:
     result, _ = mutated(pod, policy_of(content))
     maxima = maxima_of(content.get("pod_limits"))
@@ -407,11 +430,14 @@ def test_only_what_is_missing_is_filled_and_nothing_grows_else(pod: Json, conten
 def test_no_limit_that_is_filled_is_under_the_default_unless_its_author_or_a_maximum_says_so(
     pod: Json, content: Json
 ) -> None:
-    result, _ = mutated(pod, policy_of(content))
+    policy, found = policy_of(content), decoded(pod).pod
+    task = identify(found, "n", policy.identification) if found else None
+    assert task is not None
+    result, _ = mutated(pod, policy)
     stated, of_pod = pod["spec"].get("resources") or {}, maxima_of(content.get("pod_limits"))
     maxima = maxima_of(content["task_resources"].get("limits"))
     for index, (before, after) in enumerate(zip(containers(pod), containers(result), strict=True)):
-        is_primary = index == primary_of(pod)
+        is_primary = task.primary == f"/spec/containers/{index}"
         requests, limits = (amounts(before.get("resources"), side) for side in ("requests", "limits"))
         is_now = amounts(after.get("resources"), "limits")
         for name, default in default_limits(content, is_primary).items():
@@ -419,13 +445,6 @@ def test_no_limit_that_is_filled_is_under_the_default_unless_its_author_or_a_max
             if said or name in of_pod or name in {*amounts(stated, "requests"), *amounts(stated, "limits")}:
                 continue
             assert is_now[name] >= min(default, maxima.get(name, default))
-
-
-def primary_of(pod: Json) -> int:
-    """Which of the containers runs the task."""
-    name = (pod["metadata"].get("annotations") or {}).get("primary_container_name")
-    names = [container["name"] for container in pod["spec"]["containers"]]
-    return names.index(name) if name in names else 0
 
 
 def default_limits(content: Json, is_primary: bool) -> dict[str, Fraction]:  # noqa: FBT001

@@ -208,7 +208,7 @@ RESOURCES = (
     "cpu, memory, mem, ephemeralStorage, ephemeral_storage, storage, gpu, or the full name of an extended resource"
 )
 SECTIONS = (
-    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, resource_claims, overrides, "
+    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, over_limit, resource_claims, overrides, "
     "override_strategy, namespace_mapping, domains, project_domain_labels, mode, warnings, exemptions, verdicts, "
     "plugins"
 )
@@ -509,6 +509,7 @@ def test_tolerations_that_the_api_server_would_refuse_are_told(section: str, exp
 
 STORAGE = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
 NO_DOMAIN = "no namespace is read as this domain; add it to domains, which are development, staging, production"
+NOTHING_REFUSED = "nothing is refused, for there is no maximum; give one in limits or pod_limits"
 GETS_ALL = "that states none gets all of 8Gi, as request and limit"
 OVER_500 = "is over the limit 500Mi, which is what tasks get"
 OVER_1 = "is over this limit 1, which is what tasks get"
@@ -583,11 +584,15 @@ overrides: [{domain: production, pod_limits: {cpu: 1}}]
             "task_resources: {defaults: {cpu: 1, memory: 1Gi}, limits: {memory: 8Gi}}\nsecondary_defaults: {cpu: 1}",
             [f"1:60: task_resources.limits.memory: warning: no default; a secondary container {GETS_ALL}"],
         ),
+        (
+            "task_resources: {limits: {gpu: 2}}\nover_limit: {gpu: refuse, example.com/*: refuse, cpu: clamp}",
+            [f"2:27: over_limit[example.com/*]: warning: {NOTHING_REFUSED}"],
+        ),
     ],
     ids=[
         *("left to Flyte", "over the limit", "helm", "documentation"),
         *("an override's limit under the default", "the Pod as a whole under a default", "the Pod's bound"),
-        *("a domain that no namespace has", "a secondary container's bound"),
+        *("a domain that no namespace has", "a secondary container's bound", "nothing to refuse"),
     ],
 )
 def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warnings: list[str]) -> None:

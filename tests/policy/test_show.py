@@ -98,6 +98,7 @@ override_strategy: merge-per-resource  # built in
 """
 EVERY_GPU = """\
 pod_limits: {{}}
+over_limit: {{}}
 # gpu holds for each of amd.com/gpu, aws.amazon.com/neuron, aws.amazon.com/neuroncore, aws.amazon.com/neurondevice, \
 deviceclass.resource.kubernetes.io/gaudi.intel.com, deviceclass.resource.kubernetes.io/gpu.amd.com, \
 deviceclass.resource.kubernetes.io/gpu.amd.com-spx, deviceclass.resource.kubernetes.io/gpu.intel.com, \
@@ -227,6 +228,21 @@ def test_the_maxima_of_the_pod_as_a_whole_and_whether_it_may_claim_devices_are_s
     assert "resource_claims: refuse  # policy.yaml:3" in found.splitlines()
     assert "  gpu: 4  # policy.yaml:3" in found.splitlines()
     assert "# gpu holds for each of amd.com/gpu, " in found
+
+
+def test_what_is_refused_is_shown_and_a_project_may_have_it_lowered() -> None:
+    text = """\
+task_resources: {limits: {gpu: 2}}
+over_limit: {nvidia.com/mig-*: refuse, nvidia.com/gpu: refuse}
+overrides:
+  - {project: p, over_limit: {gpu: clamp, cpu: refuse}, limits: {cpu: 1}}
+"""
+    assert yaml.safe_load(show(TaskScope(), text))["over_limit"] == {
+        "nvidia.com/mig-*": "refuse",
+        "nvidia.com/gpu": "refuse",
+    }
+    assert yaml.safe_load(show(TaskScope(project="p"), text))["over_limit"] == {"cpu": "refuse", "gpu": "clamp"}
+    assert '  "nvidia.com/mig-*": refuse  # policy.yaml:2' in show(TaskScope(), text).splitlines()
 
 
 def test_an_exemption_that_has_ended_is_not_shown() -> None:

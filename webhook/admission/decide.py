@@ -16,11 +16,12 @@ from webhook.api import patch
 from webhook.api.pod import Pod
 from webhook.flyte.task import Task, identify, task_of_namespace
 from webhook.policy.model import Policy
-from webhook.policy.settings import Settings
+from webhook.policy.settings import Creator, Settings
 from webhook.rules import apply_rules, denial_reason
 from webhook.rules.defaulting import default, without_sums
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
+from webhook.rules.over_limit import deny_over_limit
 from webhook.rules.quota import check_quotas, cost_of, counted_limits
 from webhook.rules.resize import unclampable
 from webhook.rules.workload import Workload, workload_of
@@ -43,6 +44,11 @@ class Subject(NamedTuple):
         return self.workload.settings
 
     @property
+    def asked_by(self) -> Creator:
+        """Who reads the answer. No Flyte resizes Pods: whoever does is answered as the API server would."""
+        return "operator" if self.request.resize else refusal.creator(self.task)
+
+    @property
     def names(self) -> list[str]:
         """The names of its containers, app containers first."""
         spec = self.pod.spec
@@ -63,8 +69,8 @@ def mutate(request: Request, policy: Policy, constraints: Constraints, today: st
 
 
 def _created(subject: Subject) -> Allowed | Denied:
-    if why := denial_reason(subject.workload):
-        return _not_allowed(subject, why)
+    if denied := _denied_by_policy(subject):
+        return denied
     made = applied(subject.workload)
     if made.outgrown and "clamp" not in subject.settings.skips:
         return _too_large(subject.request, made.outgrown, subject.settings)
@@ -89,6 +95,8 @@ def _earlier(subject: Subject) -> tuple[Change, ...]:
 
 
 def _resized(subject: Subject) -> Allowed | Denied:
+    if denied := _denied_by_policy(subject):
+        return denied
     clamped, made = apply_rules(subject.workload)
     changes = merged(made)
     if why := _unresizable(subject, clamped, changes):
@@ -113,9 +121,9 @@ def validate(request: Request, policy: Policy, constraints: Constraints, today: 
 
 def _validated(subject: Subject) -> Allowed | Denied:
     workload = subject.workload
+    if denied := _denied_by_policy(subject):
+        return denied
     if not subject.request.resize:
-        if why := denial_reason(workload):
-            return _not_allowed(subject, why)
         stands = standing(workload)
         over, asks = stands.over, stands.cost
     else:
@@ -193,14 +201,19 @@ def _over(changes: Sequence[Change]) -> str:
     return "; ".join([*found, *([f"and {left_out} more"] if left_out else [])])
 
 
-def _forbidden(subject: Subject, why: str) -> Denied:
-    """Refuse as the API server's own plugins do."""
+def _forbidden(subject: Subject, why: str, code: int = 403) -> Denied:
+    """Refuse in the words of the API server's own plugins."""
     message = f'pods "{subject.request.pod_name}" is forbidden: {why}'
-    return Denied(403, "Forbidden", message, settings=subject.settings)
+    return Denied(code, refusal.REASONS[code], message, settings=subject.settings)
 
 
-def _not_allowed(subject: Subject, why: str) -> Denied:
-    return refusal.not_allowed(subject.request.pod_name, refusal.creator(subject.task), subject.settings, why)
+def _denied_by_policy(subject: Subject) -> Denied | None:
+    """Return the denial of what the policy does not allow, however much is free."""
+    if not subject.request.resize and (why := denial_reason(subject.workload)):
+        return _forbidden(subject, why, refusal.NOT_ALLOWED[subject.asked_by])
+    if why := deny_over_limit(subject.workload):
+        return _forbidden(subject, why, subject.settings.denial_codes.never_fits[subject.asked_by])
+    return None
 
 
 def _judged(
@@ -210,8 +223,6 @@ def _judged(
     settings = subject.settings
     if not verdict.refuses or "quota" in settings.skips or not subject.constraints.may_deny:
         return Allowed(changes, verdict.charges, settings, operations)
-    # No Flyte resizes Pods: whoever does is answered as the API server would.
     resize = subject.request.resize
-    asked_by = "operator" if resize else refusal.creator(subject.task)
-    denied = refusal.refused(subject.request.pod_name, asked_by, settings, verdict, grows=resize)
+    denied = refusal.refused(subject.request.pod_name, subject.asked_by, settings, verdict, grows=resize)
     return replace(denied, changes=changes)

@@ -54,12 +54,6 @@ def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *
     )
 
 
-def not_allowed(who: str, asked_by: Creator, settings: Settings, why: str) -> Denied:
-    """Deny the Pod `who` for something that the policy does not allow, however much is free."""
-    code = NOT_ALLOWED[asked_by]
-    return Denied(code, REASONS[code], f'pods "{who}" is forbidden: {why}', settings=settings)
-
-
 def _outlook(verdict: Verdict) -> Outlook:
     """Return "never-fits" for a Pod that would be refused in an empty namespace too."""
     never = any(

@@ -9,7 +9,7 @@ from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
 from webhook.policy.model import GPU, Amount, DefaultAmount, Devices, Exemption, Layer, Policy, TaskScope
 from webhook.policy.schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
-from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, TolerationSettings
+from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, OverLimit, TolerationSettings
 from webhook.policy.values import SPELLINGS, DefaultsField, MaximaField, Toleration
 from webhook.policy.yaml_text import Document, Path
 
@@ -56,6 +56,7 @@ class PolicyBlock(NamedTuple):
         """Yield the keys of resources in each of these parts."""
         yield from self.defaults()
         yield from self.maxima()
+        yield "over_limit", self.content.over_limit or {}
 
     def origin(self, key: str, *steps: str) -> str:
         """Return `file:line` of a part, or of a key in it."""
@@ -81,11 +82,12 @@ def platform_block(document: Document, content: PolicyFile) -> PolicyBlock:
         limits=resources.limits,
         secondary_defaults=content.secondary_defaults,
         pod_limits=content.pod_limits,
+        over_limit=content.over_limit,
         resource_claims=content.resource_claims,
         mode=content.mode,
     )
     paths = {"defaults": (*path, "defaults"), "limits": (*path, "limits")}
-    ours = ("secondary_defaults", "pod_limits", "resource_claims", "mode")
+    ours = ("secondary_defaults", "pod_limits", "over_limit", "resource_claims", "mode")
     return PolicyBlock(document, block, {**paths, **{key: (key,) for key in ours}})
 
 
@@ -151,6 +153,7 @@ def _layer(block: PolicyBlock, gpu: Devices) -> Layer:
         secondary_defaults=None if content.secondary_defaults is None else _defaults(block, "secondary_defaults", gpu),
         limits=_maxima(block, "limits", gpu),
         pod_limits=_maxima(block, "pod_limits", gpu),
+        over_limit=_over_limit(block, gpu),
         claims=(claims, block.origin("resource_claims")) if claims else None,
         mode=(mode, block.origin("mode")) if mode else None,
     )
@@ -172,6 +175,11 @@ def _maxima(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, Amount]:
     amounts = {name: Amount(value, block.origin(key, name)) for name, value in stated.items() if value is not None}
     named = {kubernetes_name(name, gpu): amount for name, amount in amounts.items()}
     return named | {GPU: amounts[GPU]} if GPU in amounts else named
+
+
+def _over_limit(block: PolicyBlock, gpu: Devices) -> dict[str, tuple[OverLimit, str]]:
+    stated = {name: (how, block.origin("over_limit", name)) for name, how in (block.content.over_limit or {}).items()}
+    return {name if name == GPU else kubernetes_name(name, gpu): value for name, value in stated.items()}
 
 
 def _identification(content: PolicyFile) -> Identification:
@@ -244,7 +252,8 @@ def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
 
 # Sections whose values carry their own place.
 SECTIONS_WITHOUT_ORIGINS: Final = (
-    "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "overrides", "exemptions",
+    "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "over_limit", "overrides",
+    "exemptions",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 from weakref import proxy
 
 from webhook.api.quantity import Quantity
@@ -11,17 +11,21 @@ from webhook.api.resource_list import ResourceList, is_extended
 from webhook.flyte.task import Generation, Identification, Task, label_value
 from webhook.policy.settings import (
     DEFAULT_DENIAL_CODES,
+    ByResource,
     Claims,
     Defaults,
     DenialCodes,
     Maxima,
     Mode,
+    OverLimit,
     Settings,
     SkippableRule,
     TolerationSettings,
     lowest_maximum,
 )
 
+V = TypeVar("V")
+B = TypeVar("B")
 GPU: Final = "gpu"  # Flyte's key for any kind of device
 MAX_MEMOISED: Final = 4096  # tasks whose settings are kept
 MAX_LABEL_LENGTH: Final = 63  # characters
@@ -84,6 +88,7 @@ class Layer:
     limits: Amounts = field(default_factory=dict)
     pod_limits: Amounts = field(default_factory=dict)
     claims: tuple[Claims, str] | None = None  # with its origin
+    over_limit: Mapping[str, tuple[OverLimit, str]] = field(default_factory=dict)  # with their origins
     mode: tuple[Mode, str] | None = None  # with its origin
 
 
@@ -169,7 +174,11 @@ class Policy:
 
     def _compile(self, scopes: tuple[TaskScope, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
         layer = self.effective(scopes)
-        maxima, of_pod = self._maxima(layer.limits), self._maxima(layer.pod_limits)
+        maxima, of_pod = (
+            self._by_resource(Maxima, {name: amount.value for name, amount in limits.items()})
+            for limits in (layer.limits, layer.pod_limits)
+        )
+        refused_by = {name: origin if how == "refuse" else "" for name, (how, origin) in layer.over_limit.items()}
         bounded = {name: most for name in BOUNDED if (most := lowest_maximum(name, maxima, of_pod))}
         claims, claims_origin = layer.claims or ("allow", "")
         return Settings(
@@ -177,6 +186,7 @@ class Policy:
             secondary_defaults=_secondary(layer.defaults, bounded, layer.secondary_defaults),
             limits=maxima,
             pod_limits=of_pod,
+            over_limit_refused_by=self._by_resource(ByResource, refused_by),
             claims_refused_by=claims_origin if claims == "refuse" else "",
             tolerations=self.tolerations,
             mode=layer.mode[0] if layer.mode else "enforce",
@@ -186,14 +196,13 @@ class Policy:
             policy=self.digest,
         )
 
-    def _maxima(self, limits: Amounts) -> Maxima:
-        stated = {name: amount.value for name, amount in limits.items()}
-        devices = stated.pop(GPU, None)
-        patterns = {name.removesuffix("*"): most for name, most in stated.items() if name.endswith("*")}
-        return Maxima(
-            exact={name: most for name, most in stated.items() if not name.endswith("*")},
+    def _by_resource(self, kind: Callable[..., B], stated: Mapping[str, V]) -> B:
+        """Return the values by resource, for keys that are names, beginnings of names with a *, or `gpu`."""
+        patterns = {name.removesuffix("*"): value for name, value in stated.items() if name.endswith("*")}
+        return kind(
+            exact={name: value for name, value in stated.items() if name != GPU and not name.endswith("*")},
             patterns=tuple(sorted(patterns.items(), key=lambda pattern: len(pattern[0]), reverse=True)),
-            devices=devices,
+            devices=stated.get(GPU),
             device_names=self.devices.names,
             device_prefixes=self.devices.prefixes,
         )
@@ -208,18 +217,19 @@ class Policy:
         return Layer(
             defaults=_merged(layer.defaults for layer in counted),
             secondary_defaults=_merged(secondary) if secondary else None,
-            limits=self._merged_maxima(layer.limits for layer in counted),
-            pod_limits=self._merged_maxima(layer.pod_limits for layer in stated),
+            limits=self._merged_by_kind(layer.limits for layer in counted),
+            pod_limits=self._merged_by_kind(layer.pod_limits for layer in stated),
+            over_limit=self._merged_by_kind(layer.over_limit for layer in stated),
             claims=next((layer.claims for layer in reversed(stated) if layer.claims), None),
             mode=next((layer.mode for layer in reversed(stated) if layer.mode), None),
         )
 
-    def _merged_maxima(self, limits: Iterable[Amounts]) -> Amounts:
+    def _merged_by_kind(self, layers: Iterable[Mapping[str, V]]) -> Mapping[str, V]:
         """Merge so that `gpu` of a more specific layer overrides every device that a less specific one names."""
-        merged: dict[str, Amount] = {}
-        for stated in limits:
+        merged: dict[str, V] = {}
+        for stated in layers:
             if GPU in stated:
-                merged = {name: amount for name, amount in merged.items() if not self.devices.has(name)}
+                merged = {name: value for name, value in merged.items() if not self.devices.has(name)}
             merged.update(stated)
         return merged
 

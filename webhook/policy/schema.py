@@ -18,6 +18,7 @@ from webhook.policy.values import (
     ResourceTolerations,
     Section,
     is_label_value,
+    maxima_problems,
     with_check,
 )
 
@@ -194,6 +195,16 @@ ClaimsField = Annotated[
 ]
 
 
+OverLimitField = Annotated[
+    dict[str, Literal["clamp", "refuse"]],
+    with_check(maxima_problems),
+    Field(
+        description="What becomes of an amount over its maximum: clamp lowers it, refuse refuses the Pod for good. "
+        "Keys as in limits; what is not named is lowered."
+    ),
+]
+
+
 class Override(TaskResources):
     """Values for some tasks: a flytectl task-resource-attribute document, with additional keys."""
 
@@ -203,6 +214,7 @@ class Override(TaskResources):
     task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
     secondary_defaults: DefaultsField | None = None
     pod_limits: PodMaximaField | None = None
+    over_limit: OverLimitField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
 
@@ -251,6 +263,7 @@ class PolicyFile(Section):
         "Absent, they get the platform's defaults but for devices.",
     )
     pod_limits: PodMaximaField | None = None
+    over_limit: OverLimitField | None = None
     resource_claims: ClaimsField | None = None
     overrides: list[Override] | None = Field(
         None, description="Values for some tasks, merged resource by resource; the most specific wins."

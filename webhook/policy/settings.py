@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from webhook.api.pod import Toleration
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES, NATIVE, ResourceList, round_down
 
+V = TypeVar("V")
 Mode: TypeAlias = Literal["enforce", "warn", "audit"]
 Claims: TypeAlias = Literal["allow", "refuse"]
+OverLimit: TypeAlias = Literal["clamp", "refuse"]
 SkippableRule: TypeAlias = Literal["fill", "clamp", "tolerate", "quota"]
 Outlook: TypeAlias = Literal["fits-later", "never-fits"]
 Creator: TypeAlias = Literal["flyte1", "flyte2", "operator"]
@@ -29,26 +31,36 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Maxima:
-    """The most that a container, or a Pod as a whole, may have, by resource."""
+class ByResource(Generic[V]):
+    """Values by resource: by its name, by the beginning of its name, and one for every GPU."""
 
-    exact: ResourceList = field(default_factory=dict)
-    patterns: tuple[tuple[str, Quantity], ...] = ()  # by the beginning of a name, longest first
-    devices: Quantity | None = None  # of each resource that is a GPU under another name
+    exact: Mapping[str, V] = field(default_factory=dict)
+    patterns: tuple[tuple[str, V], ...] = ()  # by the beginning of a name, longest first
+    devices: V | None = None  # of each resource that is a GPU under another name
     device_names: frozenset[str] = frozenset()
     device_prefixes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return whether there is any maximum."""
+        """Return whether there is any value."""
         return bool(self.exact or self.patterns or self.devices)
 
-    def get(self, name: str) -> Quantity | None:
-        """Return the maximum of the resource, or None; a more specific key wins."""
+    def find(self, name: str) -> V | None:
+        """Return the value of the resource, or None; a more specific key wins."""
         found = self.exact.get(name)
         if found is None:
-            found = next((most for prefix, most in self.patterns if name.startswith(prefix)), None)
+            found = next((value for prefix, value in self.patterns if name.startswith(prefix)), None)
         if found is None and (name in self.device_names or name.startswith(self.device_prefixes)):
             found = self.devices
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maxima(ByResource[Quantity]):
+    """The most that a container, or a Pod as a whole, may have, by resource."""
+
+    def get(self, name: str) -> Quantity | None:
+        """Return the maximum of the resource, or None."""
+        found = self.find(name)
         if found and name.startswith(HUGEPAGES):  # from a pattern, which applies to pages of every size
             return Quantity(round_down(name, found.nano), found.format)
         return found or None
@@ -95,6 +107,8 @@ class Settings:
     secondary_defaults: Defaults = Defaults()
     limits: Maxima = Maxima()
     pod_limits: Maxima = Maxima()
+    # `file:line` where the policy refuses what is over the maximum; empty where it is lowered.
+    over_limit_refused_by: ByResource[str] = ByResource()
     claims_refused_by: str = ""  # `file:line` where the policy refuses resource claims; empty if it allows them
     tolerations: TolerationSettings = TolerationSettings()
     mode: Mode = "enforce"

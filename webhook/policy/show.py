@@ -23,6 +23,7 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         *_secondary(layer.secondary_defaults),
         *_amounts("limits", layer.limits),
         *_amounts("pod_limits", layer.pod_limits),
+        *_over_limit(layer),
         *_every_gpu(policy, layer),
         _line("resource_claims", *(layer.claims or ("allow", BUILT_IN))),
         *_unbounded(policy, layer),
@@ -33,6 +34,12 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         *_exemptions(policy, scope, today),
     ]
     return "\n".join(lines)
+
+
+def _over_limit(layer: Layer) -> Iterator[str]:
+    yield "over_limit:" if layer.over_limit else "over_limit: {}"
+    for name, (how, origin) in sorted(layer.over_limit.items()):
+        yield _line(_json(name) if "*" in name else name, how, origin, "  ")
 
 
 def _every_gpu(policy: Policy, layer: Layer) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _defaults_problems(amounts: Any) -> Iterator[PathProblem]:
                 yield (key,), "request and limit of a device are always equal; write one amount"
 
 
-def _maxima_problems(amounts: Any) -> Iterator[PathProblem]:
+def maxima_problems(amounts: Any) -> Iterator[PathProblem]:
     """Report the same problems, but accept prefixes of names too."""
     yield from _key_problems(
         amounts,
@@ -228,7 +228,7 @@ DefaultsField = Annotated[
 ]
 MaximaField = Annotated[
     dict[str, AmountField],
-    with_check(_maxima_problems),
+    with_check(maxima_problems),
     Field(
         description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, and the beginnings "
         "of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* or hugepages-*. gpu is the maximum "
@@ -237,7 +237,7 @@ MaximaField = Annotated[
 ]
 PodMaximaField = Annotated[
     dict[str, AmountField],
-    with_check(_maxima_problems),
+    with_check(maxima_problems),
     Field(
         description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
         "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."

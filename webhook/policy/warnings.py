@@ -15,6 +15,7 @@ def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Pro
         yield from _defaults_over_limits(block, policy, settings)
         yield from _limits_under_defaults(block, policy, settings)
         yield from _without_default(block, policy, settings)
+        yield from _nothing_to_refuse(block, policy, settings)
         yield from _misspelled(block)
     yield from _unknown_domains(blocks[1:], policy)
 
@@ -47,6 +48,14 @@ def _without_default(block: PolicyBlock, policy: Policy, settings: Settings) -> 
         for who in [who for who, defaults in containers.items() if most and defaults.bounds.get(name) == most][:1]:
             what = f"warning: no default; {who} that states none gets all of {most}, as request and limit"
             yield block.document.problem(path, what, at_key=True)
+
+
+def _nothing_to_refuse(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
+    """Warn of `over_limit: refuse` for what has no maximum."""
+    for key, how in (block.content.over_limit or {}).items():
+        if how == "refuse" and not settings.pod_maximum(kubernetes_name(key, policy.devices)):
+            what = "warning: nothing is refused, for there is no maximum; give one in limits or pod_limits"
+            yield block.document.problem((*block.paths["over_limit"], key), what, at_key=True)
 
 
 def _maxima(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[tuple[Path, str, Maxima]]:
