@@ -25,13 +25,16 @@ def blocks(kind: str) -> list[tuple[str, str]]:
     ]
 
 
-def run(command: str) -> str:
+def executed(command: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S602 - the documents' own commands, as a reader's shell runs them
+    return subprocess.run(  # noqa: S602 - the documents' own commands, as a reader's shell runs them
         command, shell=True, cwd=ROOT, env=os.environ | {"PATH": path, "MAKEFLAGS": "-s"}, text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", done.stdout)
+
+
+def run(command: str) -> str:
+    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", executed(command).stdout)
 
 
 @pytest.mark.parametrize("block", [pytest.param(text, id=name) for name, text in blocks("console")])
@@ -39,6 +42,21 @@ def test_a_command_prints_what_the_document_shows(block: str) -> None:
     for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, expected = session.partition("\n")
         assert run(command).rstrip() == expected.rstrip()
+
+
+def test_what_the_readme_offers_to_try_works() -> None:
+    readme = DOCUMENTS[0].read_text()
+    (block,) = re.findall(r"^## Try it$.*?^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    commands = [line.partition("#")[0].strip() for line in block.splitlines()]
+    assert len(commands) == 3
+    for command in commands:
+        if not command.startswith("make setup"):
+            done = executed(command)
+            assert done.returncode == 0, done.stdout
+
+
+def test_the_readme_is_short() -> None:
+    assert len(DOCUMENTS[0].read_text().splitlines()) <= 120
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import yaml
 
 from tests.manifests import BASE, COMPONENTS, Json, documents, named, objects
 from webhook.api.pod import ObjectMeta, Pod
-from webhook.cli.main import main
+from webhook.cli.serve import serve
 from webhook.flyte.task import Identification, identify
 from webhook.http.listener import GRACE
 from webhook.policy.file import load
@@ -128,7 +128,7 @@ def test_the_webhook_gets_the_time_that_it_takes_to_drain() -> None:
 
 def test_serve_knows_every_argument() -> None:
     (container,) = pod_of("flyte-admission")["spec"]["containers"]
-    known = {option for param in main.commands["serve"].params for option in param.opts}
+    known = {option for param in serve.params for option in param.opts}
     (added,) = (
         operation["value"]
         for patch in documents(COMPONENTS / "client-ca" / "kustomization.yaml")[0]["patches"]
