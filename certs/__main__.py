@@ -36,6 +36,9 @@ class DurationType(click.ParamType[timedelta]):
 @click.option("--secret", default="flyte-admission-tls", show_default=True, metavar="NAME",
               help="The Secret with ca.crt, tls.crt and tls.key. It is made where there is none; one without the "
               "label flyte-admission.io/managed-by=flyte-admission-certs is left alone.")  # fmt: skip
+@click.option("--from-secret", metavar="NAME",
+              help="Take the certificate from this Secret, such as one of cert-manager, instead of issuing one. It has "
+              "ca.crt, tls.crt and tls.key, and is only read.")  # fmt: skip
 @click.option("--service", default="flyte-admission", show_default=True, metavar="NAME",
               help="The webhook's Service, which the certificate is for.")  # fmt: skip
 @click.option("--dns-name", multiple=True, metavar="NAME",
@@ -63,8 +66,10 @@ def main(**options: Any) -> None:
     """Issue, rotate and publish the webhook's certificate, until SIGTERM.
 
     Looks once a minute at the Secret and the webhook configurations. Where the certificate is missing, damaged, for
-    other names or about to expire, a new CA signs a new one: first every caBundle trusts it, beside those before, then
-    the Secret has it. A caBundle that differs from the Secret is mended. Logs go to stderr, one JSON object a change.
+    other names or about to expire, a new CA signs a new one. With --from-secret, another Secret's certificate is taken
+    when it changes. Either way, every caBundle trusts the new CA first, beside those before, then the Secret has the
+    certificate. A caBundle that lacks a CA is repaired; CAs that others have added to it stay. Logs go to stderr, one
+    JSON object a change.
 
     Each option can also be given in the environment: FLYTE_ADMISSION_CERTS_NAMESPACE is --namespace.
 
@@ -80,6 +85,8 @@ def main(**options: Any) -> None:
         raise click.UsageError("--leaf-lifetime is over --ca-lifetime; a certificate does not outlive its CA")
     if lifetimes.renew_before >= lifetimes.leaf:
         raise click.UsageError("--renew-before is not under --leaf-lifetime; it would be replaced in each pass")
+    if options["from_secret"] == options["secret"]:
+        raise click.UsageError("--from-secret is the Secret that certs writes; name another one")
     _start(lifetimes, options)
 
 
@@ -101,6 +108,7 @@ def _start(lifetimes: Lifetimes, options: dict[str, Any]) -> None:
         validating=options["validating_webhook_configuration"],
         lifetimes=lifetimes,
         settle=options["settle"],
+        source=options["from_secret"],
     )
     loop = server.ReconcileLoop(plan, options["kubeconfig"])
     try:

@@ -27,7 +27,7 @@ class Metrics:
         )
         self._rotations = Counter(
             "flyte_admission_certs_rotations",
-            "Certificates issued and written, by the reason for it.",
+            "Certificates written to the Secret, by the reason for it.",
             ["reason"],
             registry=self.registry,
         )
@@ -38,14 +38,14 @@ class Metrics:
         )
         self._trusting = Gauge(
             "flyte_admission_certs_trusted",
-            "1 if the caBundles of a configuration hold just the CAs that they should, 0 until that is mended.",
+            "1 if the caBundles of a configuration hold the CAs that they should, 0 until that is repaired.",
             ["configuration"],
             registry=self.registry,
         )
         self._errors = Counter(
             "flyte_admission_certs_errors",
             "Passes that did not end well, by error: config, unreachable, forbidden, not_found, conflict, refused, "
-            "foreign_secret, unexpected.",
+            "foreign_secret, source, unexpected.",
             ["error"],
             registry=self.registry,
         )

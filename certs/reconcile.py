@@ -1,7 +1,7 @@
 """One pass: read the Secret and the webhook configurations, and repair them where they drift.
 
 Each step leaves the webhook trusted: a CA is in every caBundle before its leaf is in the Secret, and the CA before it
-stays there.
+stays there. That holds for a certificate that was issued here as for one that is taken from another Secret.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ from cryptography.x509 import Certificate
 from certs import pki, rotation
 from certs.cluster import ApiError, Json, ObjectClient
 from certs.metrics import Metrics
-from certs.pki import Issued
-from certs.rotation import Bundle, Lifetimes, Reason
+from certs.rotation import OVERLAP, Bundle, Lifetimes, Reason, Trust
 from webhook.shared.pem import certificates
 from webhook.telemetry import logs
 
 MANAGED_BY: Final = "flyte-admission.io/managed-by"  # Helm overwrites app.kubernetes.io/managed-by
 OURS: Final = "flyte-admission-certs"  # the value of that label on a Secret that certs may write
+REPLACED: Final = "flyte-admission.io/replaced"  # the annotation of the Secret with the time of the last replacement
+CERT_MANAGERS: Final = "cert-manager.io/certificate-name"  # the annotation of a Secret that cert-manager writes
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 
 
@@ -39,11 +40,16 @@ class Plan:
     validating: tuple[str, ...]
     lifetimes: Lifetimes
     settle: float  # seconds for API servers to notice a caBundle, before its leaf is written
+    source: str | None = None  # the Secret that the certificate is taken from; it is issued where this is None
 
     @property
     def secrets(self) -> str:
         """The path of the Secrets of the namespace."""
         return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/secrets"
+
+    def path(self, secret: str) -> str:
+        """Return the path of a Secret of the namespace."""
+        return f"{self.secrets}/{quote(secret, safe='')}"
 
     @property
     def configurations(self) -> list[str]:
@@ -65,16 +71,15 @@ class Configuration:
         configs = [webhook.get("clientConfig") or {} for webhook in self.object.get("webhooks") or ()]
         return [b64decode(config.get("caBundle") or "") for config in configs]
 
-    def patch(self, authorities: tuple[Certificate, ...]) -> list[Json]:
+    def patch(self, trust: Trust) -> list[Json]:
         """Return the JSON Patch that sets every caBundle, unless the configuration has changed since it was read."""
-        value = b64encode(pki.certificates_pem(authorities)).decode()
-        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": _version(self.object)}
-        places = [f"/webhooks/{number}/clientConfig/caBundle" for number in range(len(self.bundles))]
-        return [version, *({"op": "add", "path": place, "value": value} for place in places)]
-
-
-def _version(found: Json) -> Any:
-    return found["metadata"]["resourceVersion"]
+        version: Any = self.object["metadata"]["resourceVersion"]
+        values = [b64encode(trust.ca_bundle(found)).decode() for found in self.bundles]
+        return [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+            *({"op": "add", "path": f"/webhooks/{number}/clientConfig/caBundle", "value": value}
+              for number, value in enumerate(values)),
+        ]  # fmt: skip
 
 
 class Reconciler:
@@ -88,102 +93,141 @@ class Reconciler:
     async def run(self, now: datetime) -> None:
         """Reconcile once; ApiError says what failed, and what was written before that stays."""
         # The configurations come first: if another writer publishes a CA after that, our patch conflicts.
-        configurations, missing = await self._configurations()
+        configurations, problems = await self._configurations()
         secret = await self._secret()
-        bundle = Bundle.read(_data(secret)) if secret else None
-        reason = rotation.why_rotate(bundle, self._plan.names, now, self._plan.lifetimes.renew_before)
-        self._metrics.expires(bundle.ends if bundle else {})  # even if the rotation fails
+        held = Bundle.read(_data(secret)) if secret and _data(secret) else None
+        self._metrics.expires(held.ends if held else {})  # even if the replacement fails
+        names = self._plan.names
+        new: Bundle | None = None
+        reason: Reason | None = None
+        if self._plan.source is None:
+            reason = rotation.why_issue(held, names, now, self._plan.lifetimes.renew_before)
+        else:
+            try:
+                new = await self._offered(self._plan.source, now)
+                reason = rotation.why_take(held, new, names, now)
+            except ApiError as error:  # what is there stays in use, and trusted
+                problems.append(error)
         if reason:
-            bundle = await self._rotate(reason, secret, bundle, configurations, now)
-            self._metrics.expires(bundle.ends)
-            configurations, missing = await self._configurations()
-        assert bundle  # noqa: S101 - there is no reason to rotate it, so it is there
-        await self._publish(configurations, rotation.trusted(bundle.authorities, _published(configurations), now))
-        if missing:
-            raise ApiError("not_found", "; ".join(missing))
+            held = await self._replace(reason, secret, new or self._issued(now), configurations, now)
+            self._metrics.expires(held.ends)
+            configurations, problems = await self._configurations()
+        if held and held.authorities:
+            published = _published(configurations)
+            await self._publish(configurations, Trust(rotation.trusted(held.authorities, published, now)))
+        if problems:
+            raise ApiError(problems[0].kind, "; ".join(map(str, problems)))
 
-    async def _rotate(
-        self, reason: Reason, secret: Json | None, before: Bundle | None, found: list[Configuration], now: datetime
+    def _issued(self, now: datetime) -> Bundle:
+        lifetimes = self._plan.lifetimes
+        return Bundle.of(pki.issue(self._plan.names, now, lifetimes.authority, lifetimes.leaf))
+
+    async def _replace(
+        self, reason: Reason, secret: Json | None, new: Bundle, found: list[Configuration], now: datetime
     ) -> Bundle:
-        """Issue a certificate, publish its CA, and only then write it to the Secret."""
-        lifetimes, published = self._plan.lifetimes, _published(found)
-        issued = pki.issue(self._plan.names, now, lifetimes.authority, lifetimes.leaf)
-        known = before.authorities if before else ()
-        after = rotation.successor(issued, known, published, reason, now)
+        """Publish the CA of the new certificate, and only then write the certificate to the Secret."""
+        known = Bundle.read(_data(secret)).authorities if secret else ()
+        kept = rotation.still_served(known, reason, soon=_replaced_soon(secret, now))
+        dropped = frozenset(known) - frozenset(kept)
+        published = [ca for ca in _published(found) if ca not in dropped]
+        after = rotation.successor(new.authorities, kept, published, reason, now)
+        changed = self._changed(secret, rotation.secret_data(after, new), now)
         # A Secret that cannot be written changes no caBundle, now or in later passes.
         with _with_reason(reason):
-            await self._write(secret, after, issued, dry_run=True)
-        await self._publish(found, after, reason)
-        if len(after) > 1:
+            await self._write(changed, dry_run=True)
+        await self._publish(found, Trust(after, dropped), reason)
+        if known or published:
             await asyncio.sleep(self._plan.settle)
         with _with_reason(reason):
-            await self._write(secret, after, issued, dry_run=False)
+            await self._write(changed, dry_run=False)
         self._metrics.rotated(reason)
+        written = Bundle(after, new.chain, new.key)
         logs.info(
-            "certificate rotated", reason=reason, secret=f"{self._plan.namespace}/{self._plan.secret}",
-            names=self._plan.names, ca_expires=issued.authority.not_valid_after_utc,
-            leaf_expires=issued.leaf.not_valid_after_utc, cas=len(after),
+            "certificate replaced", reason=reason, secret=f"{self._plan.namespace}/{self._plan.secret}",
+            names=self._plan.names, ca_expires=written.ends["ca"], leaf_expires=written.ends["leaf"], cas=len(after),
         )  # fmt: skip
-        return Bundle(after, issued.leaf, issued.key)
+        return written
 
-    async def _publish(
-        self, found: list[Configuration], wanted: tuple[Certificate, ...], reason: Reason | None = None
-    ) -> None:
+    async def _publish(self, found: list[Configuration], trust: Trust, reason: Reason | None = None) -> None:
         for configuration in found:
             name = configuration.path.removeprefix(f"{ADMISSION}/")
-            wrong = [why for pem in configuration.bundles if (why := rotation.ca_bundle_drift(pem, wanted))]
+            wrong = [why for pem in configuration.bundles if (why := trust.drift(pem))]
             self._metrics.trusting(name, trusted=not wrong)
             if wrong:
                 why = reason or wrong[0]
                 with _with_reason(why):
-                    await self._client.patch(configuration.path, configuration.patch(wanted))
+                    await self._client.patch(configuration.path, configuration.patch(trust))
                 self._metrics.trusting(name, trusted=True)
                 self._metrics.published()
-                logs.info("caBundle written", reason=why, path=configuration.path, cas=len(wanted))
+                logs.info("caBundle written", reason=why, path=configuration.path, cas=len(trust.wanted))
 
-    async def _configurations(self) -> tuple[list[Configuration], list[str]]:
+    async def _configurations(self) -> tuple[list[Configuration], list[ApiError]]:
         """Return the configurations that exist, and the errors of the missing ones, which do not end the pass."""
         found: list[Configuration] = []
-        missing: list[str] = []
+        missing: list[ApiError] = []
         for path in self._plan.configurations:
             try:
                 found.append(Configuration(path, await self._client.get(path)))
             except ApiError as error:
                 if error.kind != "not_found":
                     raise
-                missing.append(str(error))
+                missing.append(error)
         return found, missing
 
     async def _secret(self) -> Json | None:
-        """Return the Secret, None if there is none; ApiError if it does not have our label."""
-        path = f"{self._plan.secrets}/{quote(self._plan.secret, safe='')}"
+        """Return the Secret, None if there is none; ApiError if it is not ours to write."""
         try:
-            secret = await self._client.get(path)
+            secret = await self._client.get(self._plan.path(self._plan.secret))
         except ApiError as error:
             if error.kind == "not_found":
                 return None
             raise
-        if (secret["metadata"].get("labels") or {}).get(MANAGED_BY) == OURS:
-            return secret
-        raise ApiError(
-            "foreign_secret",
-            f"Secret {self._plan.namespace}/{self._plan.secret} is not ours and is left alone: it has no label "
-            f"{MANAGED_BY}={OURS}; name another with --secret, or delete it to have one made",
-        )
+        place = f"Secret {self._plan.namespace}/{self._plan.secret}"
+        metadata = secret["metadata"]
+        if (metadata.get("labels") or {}).get(MANAGED_BY) != OURS:
+            raise ApiError(
+                "foreign_secret",
+                f"{place} is not ours and is left alone: it has no label {MANAGED_BY}={OURS}; name another with "
+                "--secret, or delete it to have one made",
+            )
+        if owner := _annotations(secret).get(CERT_MANAGERS):
+            raise ApiError(
+                "foreign_secret",
+                f"{place} is left alone: cert-manager writes it for the Certificate {owner}; give that another "
+                "secretName, and name it with --from-secret",
+            )
+        return secret
 
-    async def _write(
-        self, secret: Json | None, authorities: tuple[Certificate, ...], issued: Issued, *, dry_run: bool
-    ) -> None:
-        """Create the Secret, or replace the three keys of the present one."""
-        data = {key: b64encode(value).decode() for key, value in rotation.secret_data(authorities, issued).items()}
-        if secret is None:
-            metadata = {"name": self._plan.secret, "namespace": self._plan.namespace, "labels": {MANAGED_BY: OURS}}
-            made = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata}
-            await self._client.create(self._plan.secrets, {**made, "data": data}, dry_run=dry_run)
+    async def _offered(self, source: str, now: datetime) -> Bundle:
+        """Return the certificate of the source; ApiError if there is none, or one that cannot be served."""
+        try:
+            offered = Bundle.offered(_data(await self._client.get(self._plan.path(source))), now)
+        except ApiError as error:
+            if error.kind != "not_found":
+                raise
+            raise ApiError("source", f"there is no Secret {self._plan.namespace}/{source} yet") from error
+        if reason := rotation.why_unusable(offered, self._plan.names, now):
+            raise ApiError("source", f"Secret {self._plan.namespace}/{source} cannot be used: {reason}")
+        return offered
+
+    def _changed(self, secret: Json | None, data: dict[str, bytes], now: datetime) -> Json:
+        """Return the Secret with this data; what others have added to the present one stays."""
+        made: Json = {
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": self._plan.secret, "namespace": self._plan.namespace, "labels": {MANAGED_BY: OURS}},
+        }  # fmt: skip
+        found = secret or made
+        annotations = {**_annotations(found), REPLACED: now.isoformat(timespec="seconds")}
+        encoded = {key: b64encode(value).decode() for key, value in data.items()}
+        metadata = {**found["metadata"], "annotations": annotations}
+        return {**found, "metadata": metadata, "data": {**(found.get("data") or {}), **encoded}}
+
+    async def _write(self, secret: Json, *, dry_run: bool) -> None:
+        """Replace the Secret that was read, else create it."""
+        if "resourceVersion" in secret["metadata"]:
+            await self._client.update(self._plan.path(self._plan.secret), secret, dry_run=dry_run)
         else:
-            path = f"{self._plan.secrets}/{quote(self._plan.secret, safe='')}"
-            changed = {**secret, "data": {**(secret.get("data") or {}), **data}}
-            await self._client.update(path, changed, dry_run=dry_run)
+            await self._client.create(self._plan.secrets, secret, dry_run=dry_run)
 
 
 @contextmanager
@@ -201,3 +245,15 @@ def _data(secret: Json) -> dict[str, bytes]:
 
 def _published(configurations: list[Configuration]) -> list[Certificate]:
     return [ca for found in configurations for pem in found.bundles for ca in certificates(pem)]
+
+
+def _annotations(secret: Json) -> Json:
+    return secret["metadata"].get("annotations") or {}
+
+
+def _replaced_soon(secret: Json | None, now: datetime) -> bool:
+    """Return whether the Secret was written within OVERLAP; True if it does not say when."""
+    try:
+        return secret is None or now - datetime.fromisoformat(_annotations(secret)[REPLACED]) < OVERLAP
+    except (KeyError, ValueError, TypeError):
+        return True

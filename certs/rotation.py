@@ -1,7 +1,7 @@
-"""When to rotate the certificate, and which CAs to trust meanwhile. Pure: time is an argument.
+"""When to replace the certificate, and which CAs to trust meanwhile. Pure: time is an argument.
 
 A webhook serves the previous leaf until the kubelet brings the new one, so a replaced CA stays trusted. The previous CA
-is trusted as long as it is valid. Those before it are trusted only while the current one is younger than OVERLAP.
+is trusted as long as it is valid. Those before it are trusted until the previous replacement is OVERLAP ago.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,20 +14,21 @@ from cryptography.x509 import Certificate
 
 from certs import pki
 from certs.pki import Issued, PrivateKey
-from webhook.shared import pem
 from webhook.shared.clock import later
+from webhook.shared.pem import BLOCK, certificate, certificates, trust_anchor
 
 # The kubelet brings a change within its sync period and the TTL of its cache, about two minutes.
 OVERLAP: Final = timedelta(hours=1)
 # CAs in a bundle. A rotation that ends between the caBundle and the Secret leaves one behind, and etcd takes 1.5 MB.
 # 30 of 684 bytes in PEM are 27 KB in base64, in every webhook of a configuration.
 MAX_AUTHORITIES: Final = 30
+MAX_OFFERED: Final = 10  # CAs that are taken from another Secret; its leaf's comes first
 
 
 class Reason(StrEnum):
-    """A reason to rotate, as in the metric and the log."""
+    """A reason to replace the certificate, as in the metric and the log."""
 
-    NO_SECRET = "no_secret"  # noqa: S105 - not a password
+    NO_CERTIFICATE = "no_certificate"
     CA_UNPARSABLE = "ca_unparsable"
     LEAF_UNPARSABLE = "leaf_unparsable"
     KEY_UNPARSABLE = "key_unparsable"
@@ -39,29 +40,50 @@ class Reason(StrEnum):
     CA_EXPIRING = "ca_expiring"
     LEAF_EXPIRING = "leaf_expiring"
     NAMES_NOT_COVERED = "names_not_covered"
+    ISSUED_ELSEWHERE = "issued_elsewhere"  # taken from another Secret, which is not configured any more
+    SOURCE_CHANGED = "source_changed"
 
 
 # For these reasons the Secret is complete, and knows all CAs before.
 _SECRET_COMPLETE: Final = frozenset(
-    {Reason.CA_EXPIRED, Reason.LEAF_EXPIRED, Reason.CA_EXPIRING, Reason.LEAF_EXPIRING, Reason.NAMES_NOT_COVERED}
-)
+    {
+        Reason.CA_EXPIRED, Reason.LEAF_EXPIRED, Reason.CA_EXPIRING, Reason.LEAF_EXPIRING, Reason.NAMES_NOT_COVERED,
+        Reason.ISSUED_ELSEWHERE, Reason.SOURCE_CHANGED,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The content of the Secret: the trusted CAs, the current one first, the leaf and its key."""
+    """The content of a Secret: the trusted CAs, that of the leaf first, the leaf with its chain, and its key."""
 
     authorities: tuple[Certificate, ...] = ()
-    leaf: Certificate | None = None
+    chain: tuple[Certificate, ...] = ()
     key: PrivateKey | None = None
 
     @classmethod
     def read(cls, data: Mapping[str, bytes]) -> "Bundle":
         """Parse ca.crt, tls.crt and tls.key; what is missing or cannot be parsed is left out."""
-        leaf, *_ = (*pem.certificates(data.get("tls.crt", b"")), None)
-        authorities = pem.certificates(data.get("ca.crt", b""))
-        signers = tuple(ca for ca in authorities if leaf and pem.signed(ca, leaf))
-        return cls(tuple(dict.fromkeys(signers + authorities)), leaf, pki.private_key(data.get("tls.key", b"")))
+        chain, authorities = (certificates(data.get(name, b"")) for name in ("tls.crt", "ca.crt"))
+        anchor = trust_anchor(chain, authorities) if chain else None
+        first = (anchor,) if anchor else ()
+        return cls(tuple(dict.fromkeys(first + authorities)), chain, pki.private_key(data.get("tls.key", b"")))
+
+    @classmethod
+    def offered(cls, data: Mapping[str, bytes], now: datetime) -> "Bundle":
+        """Parse another Secret; of its CAs, only those are taken that are still valid."""
+        found = cls.read(data)
+        return cls(_valid(found.authorities, now)[:MAX_OFFERED], found.chain, found.key)
+
+    @classmethod
+    def of(cls, issued: Issued) -> "Bundle":
+        """Return what was issued."""
+        return cls((issued.authority,), (issued.leaf,), issued.key)
+
+    @property
+    def leaf(self) -> Certificate | None:
+        """The serving certificate itself; the rest of the chain leads to its CA."""
+        return self.chain[0] if self.chain else None
 
     @property
     def ends(self) -> dict[str, datetime]:
@@ -79,10 +101,25 @@ class Lifetimes:
     renew_before: timedelta = timedelta(days=30)
 
 
-def why_rotate(bundle: Bundle | None, names: Collection[str], now: datetime, renew_before: timedelta) -> Reason | None:
-    """Return the first reason to rotate, None if there is none; `bundle` is None if there is no Secret."""
-    if bundle is None:
-        return Reason.NO_SECRET
+def why_issue(held: Bundle | None, names: Collection[str], now: datetime, renew_before: timedelta) -> Reason | None:
+    """Return the first reason to issue a certificate, None if there is none; `held` is None if there is none yet."""
+    if held is None or (damage := why_unusable(held, names, now, renew_before)) is not None:
+        return Reason.NO_CERTIFICATE if held is None else damage
+    return None if pki.made_here(held.authorities[0]) else Reason.ISSUED_ELSEWHERE
+
+
+def why_take(held: Bundle | None, offered: Bundle, names: Collection[str], now: datetime) -> Reason | None:
+    """Return the reason to put another Secret's certificate, which is usable, into the Secret; None if it is there."""
+    if held is None or (damage := why_unusable(held, names, now)) is not None:
+        return Reason.NO_CERTIFICATE if held is None else damage
+    same = held.chain == offered.chain and set(offered.authorities) <= set(held.authorities)
+    return None if same else Reason.SOURCE_CHANGED
+
+
+def why_unusable(
+    bundle: Bundle, names: Collection[str], now: datetime, renew_before: timedelta = timedelta()
+) -> Reason | None:
+    """Return the first reason why the webhook cannot serve the certificate, or not for longer than `renew_before`."""
     if not bundle.authorities:
         return Reason.CA_UNPARSABLE
     if bundle.leaf is None:
@@ -91,7 +128,7 @@ def why_rotate(bundle: Bundle | None, names: Collection[str], now: datetime, ren
         return Reason.KEY_UNPARSABLE
     if not pki.belongs(bundle.key, bundle.leaf):
         return Reason.KEY_MISMATCH
-    if not pem.signed(bundle.authorities[0], bundle.leaf):
+    if not trust_anchor(bundle.chain, bundle.authorities):
         return Reason.NOT_SIGNED_BY_CA
     if not pki.names(bundle.leaf).issuperset(names):
         return Reason.NAMES_NOT_COVERED
@@ -112,29 +149,36 @@ def _why_by_time(authority: Certificate, leaf: Certificate, now: datetime, renew
     return None
 
 
+def still_served(known: Sequence[Certificate], reason: Reason, *, soon: bool) -> Sequence[Certificate]:
+    """Return those CAs of the Secret whose leaves may still be served; `soon` is within OVERLAP of its last change."""
+    return known[:1] if reason in _SECRET_COMPLETE and not soon else known
+
+
 def successor(
-    issued: Issued, known: Sequence[Certificate], published: Iterable[Certificate], reason: Reason, now: datetime
+    new: Sequence[Certificate],
+    kept: Sequence[Certificate],
+    published: Iterable[Certificate],
+    reason: Reason,
+    now: datetime,
 ) -> tuple[Certificate, ...]:
-    """Return the CAs of the Secret's next bundle: the new one, and those whose leaves may still be served.
+    """Return the CAs of the Secret's next bundle: the new ones, the kept ones, and published ones of ours.
 
-    Beyond MAX_AUTHORITIES, the newest are left out: they come from rotations that did not reach the Secret.
+    A missing or damaged Secret does not say what its readers have, so all that are published are taken then. Beyond
+    MAX_AUTHORITIES, the newest are left out: they come from rotations that did not reach the Secret.
     """
-    if reason not in _SECRET_COMPLETE:  # a missing or damaged Secret does not say what its readers have
-        kept, others = known, list(published)
-    elif now - known[0].not_valid_before_utc < OVERLAP:
-        kept, others = known, newer_published(known, published)
-    else:
-        kept, others = known[:1], newer_published(known, published)
+    ours = [ca for ca in published if pki.made_here(ca)]
+    others = newer_published(kept, ours) if reason in _SECRET_COMPLETE else ours
     oldest_first = sorted(others, key=lambda ca: ca.not_valid_before_utc)
-    return _valid([issued.authority, *kept, *oldest_first], now)[:MAX_AUTHORITIES]
+    return _valid([*new, *kept, *oldest_first], now)[:MAX_AUTHORITIES]
 
 
-def secret_data(authorities: Sequence[Certificate], issued: Issued) -> dict[str, bytes]:
-    """Return the values of ca.crt, tls.crt and tls.key."""
+def secret_data(authorities: Sequence[Certificate], bundle: Bundle) -> dict[str, bytes]:
+    """Return the values of ca.crt, tls.crt and tls.key; the bundle has a key."""
+    assert bundle.key  # noqa: S101 - it was issued, or was found usable
     return {
         "ca.crt": pki.certificates_pem(authorities),
-        "tls.crt": pki.certificates_pem([issued.leaf]),
-        "tls.key": pki.private_key_pem(issued.key),
+        "tls.crt": pki.certificates_pem(bundle.chain),
+        "tls.key": pki.private_key_pem(bundle.key),
     }
 
 
@@ -159,13 +203,33 @@ def _valid(authorities: Iterable[Certificate], now: datetime) -> tuple[Certifica
     return tuple(ca for ca in dict.fromkeys(authorities) if ca.not_valid_after_utc > now)
 
 
-def ca_bundle_drift(found: bytes, wanted: tuple[Certificate, ...]) -> str | None:
-    """Return the drift of a caBundle (PEM), None if it holds exactly the wanted CAs."""
-    trusts = set(pem.certificates(found))
-    if not trusts:
-        return "caBundle has no certificate"
-    if lacking := len(set(wanted) - trusts):
-        return f"caBundle lacks {lacking} of {len(wanted)} CAs"
-    if extra := len(trusts - set(wanted)):
-        return f"caBundle has {extra} CAs too many"
-    return None
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The CAs that each caBundle should hold, and those that it should not hold any more.
+
+    What is in a caBundle besides was put there by somebody else, such as cainjector, and stays.
+    """
+
+    wanted: tuple[Certificate, ...]
+    dropped: frozenset[Certificate] = frozenset()
+
+    def drift(self, found: bytes) -> str | None:
+        """Return what is wrong with a caBundle (PEM), None if nothing is."""
+        trusts = set(certificates(found))
+        if not trusts:
+            return "caBundle has no certificate"
+        if lacking := len(set(self.wanted) - trusts):
+            return f"caBundle lacks {lacking} of {len(self.wanted)} CAs"
+        if outdated := sum(1 for ca in trusts - set(self.wanted) if self._is_outdated(ca)):
+            return f"caBundle has {outdated} outdated CAs"
+        return None
+
+    def ca_bundle(self, found: bytes) -> bytes:
+        """Return what the caBundle should be."""
+        blocks = [(block, certificate(block)) for block in dict.fromkeys(BLOCK.findall(found))]
+        others = [block for block, ca in blocks if ca is None or not (ca in self.wanted or self._is_outdated(ca))]
+        return pki.certificates_pem(self.wanted) + b"".join(block + b"\n" for block in others)
+
+    def _is_outdated(self, authority: Certificate) -> bool:
+        """Return whether a CA that is not wanted is one of ours, or was dropped."""
+        return authority in self.dropped or pki.made_here(authority)

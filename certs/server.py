@@ -19,6 +19,7 @@ from webhook.shared.address import Address
 from webhook.telemetry import logs
 
 NOT_RUN_YET: Final = "no pass has been made yet"
+FIRST_RETRY: Final = 4.0  # seconds
 LAST_RUN_FAILED: Final = "the last pass failed, see the log"
 
 
@@ -63,10 +64,15 @@ class ReconcileLoop:
         return "ok\n", 200
 
     async def run(self, interval: float) -> None:
-        """Run one pass after the other until cancelled, which may end a pass between any two steps."""
+        """Run one pass after the other until cancelled, which may end a pass between any two steps.
+
+        After a pass that failed, the next one comes earlier: after FIRST_RETRY seconds, then after twice as many.
+        """
+        retry = FIRST_RETRY
         while True:
-            await self.run_once()
-            await asyncio.sleep(interval)
+            succeeded = await self.run_once()
+            await asyncio.sleep(interval if succeeded else min(retry, interval))
+            retry = FIRST_RETRY if succeeded else min(2 * retry, interval)
 
 
 def check(loop: ReconcileLoop) -> None:

@@ -92,8 +92,8 @@ def test_the_first_pass_makes_the_certificate_and_has_it_trusted_before(server: 
     assert leaf
     assert pki.names(leaf) == set(SERVICE)
     told = events(result)
-    assert [event["event"] for event in told] == ["caBundle written", "caBundle written", "certificate rotated"]
-    assert {event["reason"] for event in told} == {"no_secret"}
+    assert [event["event"] for event in told] == ["caBundle written", "caBundle written", "certificate replaced"]
+    assert {event["reason"] for event in told} == {"no_certificate"}
     assert "PRIVATE" not in result.stderr
 
 
@@ -121,12 +121,22 @@ def test_a_patch_changes_every_ca_bundle_of_the_configuration_that_was_read_and_
     assert (told["reason"], told["path"]) == ("caBundle has no certificate", MUTATING)
 
 
-def test_a_foreign_ca_in_a_ca_bundle_is_taken_out(ours: ApiServer, tmp_path: Path) -> None:
-    bundle = ours.data()["ca.crt"] + x509.root(begin=NOW, end=NOW + DAY).crt
-    ours.objects[VALIDATING]["webhooks"][0]["clientConfig"]["caBundle"] = b64encode(bundle).decode()
-    (told,) = events(once(ours, tmp_path))
-    assert told["reason"] == "caBundle has 1 CAs too many"
-    assert ours.bundles() == [ours.data()["ca.crt"]] * 4
+def test_a_ca_that_others_have_put_into_a_ca_bundle_stays_there_and_is_put_nowhere_else(
+    ours: ApiServer, tmp_path: Path
+) -> None:
+    other = x509.root(begin=NOW, end=NOW + DAY).crt
+    ours.objects[VALIDATING]["webhooks"][0]["clientConfig"]["caBundle"] = b64encode(other).decode()
+    ours.objects[VALIDATING]["webhooks"][1]["clientConfig"]["caBundle"] = b64encode(
+        ours.data()["ca.crt"] + other
+    ).decode()
+    (reported,) = events(once(ours, tmp_path))
+    assert reported["reason"] == "caBundle lacks 1 of 1 CAs"
+    own = ours.data()["ca.crt"]
+    assert ours.bundles() == [own, own, own + other, own + other]
+    rotated = events(once(ours, tmp_path, "--dns-name", "other.svc"))
+    assert rotated[-1]["event"] == "certificate replaced"
+    own = ours.data()["ca.crt"]
+    assert ours.bundles() == [own, own, own + other, own + other]
 
 
 def test_other_names_rotate_and_what_others_added_to_the_secret_stays(ours: ApiServer, tmp_path: Path) -> None:
@@ -139,7 +149,7 @@ def test_other_names_rotate_and_what_others_added_to_the_secret_stays(ours: ApiS
     assert events(result)[-1]["names"] == ["webhook.example.com", "10.0.0.1"]
     new = ours.data()
     assert new.pop("more") == b"more"
-    assert ours.objects[SECRET_PATH]["metadata"]["annotations"] == {"kept": "yes"}
+    assert ours.objects[SECRET_PATH]["metadata"]["annotations"].items() >= {("kept", "yes")}
     assert new["ca.crt"].endswith(old["ca.crt"])
     assert ours.bundles() == [new["ca.crt"]] * 4
     assert not pki.belongs(pki.private_key(new["tls.key"]) or x509.key("rsa"), certificates(old["tls.crt"])[0])
@@ -158,7 +168,8 @@ def test_a_secret_that_is_empty_but_for_our_label_is_filled_without_the_right_to
     server: ApiServer, tmp_path: Path
 ) -> None:
     server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": OUR_LABEL}, "type": "Opaque"})
-    assert once(server, tmp_path).exit_code == 0
+    result = once(server, tmp_path)
+    assert (result.exit_code, events(result)[-1]["reason"]) == (0, "no_certificate")
     assert server.asked == [*READ, UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
     assert server.bundles() == [server.data()["ca.crt"]] * 4
 
@@ -172,6 +183,95 @@ def test_a_secret_of_somebody_else_is_left_alone(
     kind, message = error(once(ours, tmp_path))
     assert (kind, ours.asked) == ("foreign_secret", READ)
     assert message.startswith(f"Secret {NAMESPACE}/{SECRET} is not ours and is left alone: it has no label flyte-ad")
+
+
+def test_a_secret_that_cert_manager_writes_is_left_alone(ours: ApiServer, tmp_path: Path) -> None:
+    ours.objects[SECRET_PATH]["metadata"]["annotations"] = {"cert-manager.io/certificate-name": "webhook"}
+    kind, message = error(once(ours, tmp_path))
+    assert (kind, ours.asked) == ("foreign_secret", READ)
+    assert "cert-manager writes it for the Certificate webhook; give that another secretName, and name it" in message
+
+
+SOURCE, SOURCE_PATH = ("--from-secret", "mine"), f"{SECRETS}/mine"
+ROOT = x509.root()
+MINE = ROOT.issue()
+
+
+def offer(server: ApiServer, ca: bytes = ROOT.crt, pair: x509.Pair = MINE) -> dict[str, bytes]:
+    """Put a certificate for localhost into the Secret that certs is to take it from."""
+    data = {"ca.crt": ca, "tls.crt": pair.crt, "tls.key": pair.pem_key}
+    encoded = {key: b64encode(value).decode() for key, value in data.items()}
+    server.put(SOURCE_PATH, {"metadata": {"name": "mine"}, "type": "kubernetes.io/tls", "data": encoded})
+    return data
+
+
+def test_the_certificate_of_another_secret_is_taken_once_its_ca_is_trusted(ours: ApiServer, tmp_path: Path) -> None:
+    before, offered = ours.data(), offer(ours)
+    result = once(ours, tmp_path, *SOURCE, "--dns-name", "localhost")
+    assert ours.asked == [*READ, f"GET {SOURCE_PATH}", UPDATE[0], *PATCH, UPDATE[1], *READ[:2]]
+    assert events(result)[-1]["reason"] == Reason.NAMES_NOT_COVERED
+    assert ours.data() == offered | {"ca.crt": offered["ca.crt"] + before["ca.crt"]}
+    assert ours.bundles() == [ours.data()["ca.crt"]] * 4
+    ours.asked.clear()
+    result = once(ours, tmp_path, *SOURCE, "--dns-name", "localhost")
+    assert (result.exit_code, result.stderr, ours.asked) == (0, "", [*READ, f"GET {SOURCE_PATH}"])
+
+
+def test_without_the_other_secret_a_certificate_is_issued_again(ours: ApiServer, tmp_path: Path) -> None:
+    offered = offer(ours)
+    once(ours, tmp_path, *SOURCE, "--dns-name", "localhost")
+    del ours.objects[SOURCE_PATH]
+    result = once(ours, tmp_path, "--dns-name", "localhost")
+    assert events(result)[-1]["reason"] == Reason.ISSUED_ELSEWHERE
+    assert ours.data()["tls.crt"] != offered["tls.crt"]
+    assert offered["ca.crt"] in ours.data()["ca.crt"]
+    assert ours.bundles() == [ours.data()["ca.crt"]] * 4
+
+
+def test_a_renewed_certificate_of_another_secret_is_taken_and_cas_from_long_before_are_dropped(
+    ours: ApiServer, tmp_path: Path
+) -> None:
+    first = ours.data()
+    offer(ours)
+    once(ours, tmp_path, *SOURCE, "--dns-name", "localhost")
+    ours.objects[SECRET_PATH]["metadata"]["annotations"]["flyte-admission.io/replaced"] = (NOW - DAY).isoformat()
+    root = x509.root(number=5)
+    renewed = offer(ours, root.crt, root.issue(number=6))
+    result = once(ours, tmp_path, *SOURCE, "--dns-name", "localhost")
+    assert events(result)[-1]["reason"] == Reason.SOURCE_CHANGED
+    assert ours.data() == renewed | {"ca.crt": root.crt + ROOT.crt}
+    assert first["ca.crt"] not in ours.bundles()[0]
+    assert ours.bundles() == [ours.data()["ca.crt"]] * 4
+
+
+def reported(result: Result) -> str:
+    """What is wrong with the Secret that the certificate is to be taken from."""
+    last = events(result)[-1]
+    assert (result.exit_code, last["error"]) == (1, "source")
+    return str(last["message"])
+
+
+def test_another_secret_that_cannot_be_used_changes_nothing_and_what_is_in_use_stays_trusted(
+    ours: ApiServer, tmp_path: Path
+) -> None:
+    before = ours.data()
+    ours.objects[MUTATING]["webhooks"][0]["clientConfig"]["caBundle"] = ""
+    named = [*SOURCE, "--dns-name", "localhost"]
+    assert reported(once(ours, tmp_path, *named)) == f"there is no Secret {NAMESPACE}/mine yet"
+    offer(ours)
+    others = [*SOURCE, "--dns-name", "example.com"]
+    assert reported(once(ours, tmp_path, *others)) == f"Secret {NAMESPACE}/mine cannot be used: names_not_covered"
+    offer(ours, x509.root(number=7).crt)
+    assert reported(once(ours, tmp_path, *named)) == f"Secret {NAMESPACE}/mine cannot be used: not_signed_by_ca"
+    assert (ours.data(), ours.bundles()) == (before, [before["ca.crt"]] * 4)
+
+
+def test_a_first_certificate_is_waited_for(server: ApiServer, tmp_path: Path) -> None:
+    server.put(SECRET_PATH, {"metadata": {"name": SECRET, "labels": OUR_LABEL}, "type": "Opaque"})
+    assert error(once(server, tmp_path, *SOURCE, "--dns-name", "localhost"))[0] == "source"
+    offered = offer(server)
+    assert once(server, tmp_path, *SOURCE, "--dns-name", "localhost").exit_code == 0
+    assert (server.data(), server.bundles()) == (offered, [offered["ca.crt"]] * 4)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +349,10 @@ def test_a_secret_that_cannot_be_made_is_told_with_the_reason_to_make_it(server:
         return refusal(403) if place == CREATE[0] else None
 
     server.before = refuse
-    assert error(once(server, tmp_path)) == ("forbidden", f"no_secret: POST {SECRETS}: 403 Forbidden: it is Forbidden")
+    assert error(once(server, tmp_path)) == (
+        "forbidden",
+        f"no_certificate: POST {SECRETS}: 403 Forbidden: it is Forbidden",
+    )
 
 
 def test_a_secret_that_another_made_meanwhile_is_a_conflict(server: ApiServer, tmp_path: Path) -> None:
@@ -372,6 +475,7 @@ def test_in_a_cluster_it_is_the_service_account(
         (["--leaf-lifetime", "0s"], "'0s' is not a duration"),
         (["--ca-lifetime", "89d"], "--leaf-lifetime is over --ca-lifetime; a certificate does not outlive its CA"),
         (["--renew-before", "2160h"], "--renew-before is not under --leaf-lifetime; it would be replaced in each pass"),
+        (["--from-secret", SECRET], "--from-secret is the Secret that certs writes; name another one"),
         (["--health-listen", "x"], "'x' is not an address; write HOST:PORT, such as 127.0.0.1:8443 or [::]:8443"),
         (["--health-listen", "x:65536"], "'x:65536' is not an address"),
     ],
@@ -418,7 +522,7 @@ def test_it_makes_passes_until_a_signal_and_ends_with_0(server: ApiServer, tmp_p
     assert leaf
     assert pki.names(leaf) == {"a.svc", "10.0.0.1"}
     found = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line[0] != "#"}
-    assert found['flyte_admission_certs_rotations_total{reason="no_secret"}'] == 1
+    assert found['flyte_admission_certs_rotations_total{reason="no_certificate"}'] == 1
     assert found["flyte_admission_certs_published_total"] == 2
     assert found['flyte_admission_certs_errors_total{error="not_found"}'] >= 1
     assert found['flyte_admission_certs_expiry_seconds{certificate="leaf"}'] == leaf.not_valid_after_utc.timestamp()

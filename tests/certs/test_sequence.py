@@ -2,11 +2,12 @@
 
 A webhook may serve any leaf that was in the Secret within the last ten minutes, for the kubelet brings it when it
 likes; that is checked after every single write. Passes fail before or after any of their requests, another writer makes
-a pass of its own between any two, and the Secret is deleted, damaged, or replaced by one from a backup.
+a pass of its own between any two, and the Secret is deleted, damaged, or replaced by one from a backup. The certificate
+changes hands at any time: it is issued by certs, by cert-manager, or by the admin.
 """
 
 import asyncio
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -20,17 +21,17 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certs import rotation
+from certs import pki, rotation
 from certs.cluster import ApiError, ObjectClient, connect
 from certs.metrics import Metrics
 from certs.reconcile import Plan, Reconciler
-from certs.rotation import Bundle, Lifetimes, why_rotate
-from tests.certs.apiserver import NAMESPACE, SECRET, SECRET_PATH, ApiServer, Json, refusal
+from certs.rotation import Bundle, Lifetimes, why_issue
+from tests.certs.apiserver import NAMESPACE, SECRET, SECRET_PATH, SECRETS, ApiServer, Json, refusal
 
 NAMES = ("flyte-admission.flyte-admission.svc",)
 MORE = (*NAMES, "flyte-admission.flyte-admission.svc.cluster.local")
 PROPAGATION = timedelta(minutes=10)
-REQUESTS = 11  # of a pass that rotates
+REQUESTS = 11  # of a pass that rotates; one more if the certificate is taken from another Secret
 SECRET_WRITTEN = 6  # the number of the request that does it, from 0
 Fault = Literal["", "refused", "lost", "another writer", "another writer crashes"]
 
@@ -40,6 +41,7 @@ class Pass:
     fault: Fault = ""
     at: int = 0  # the number of the request that it is about
     names: tuple[str, ...] = NAMES
+    source: str | None = None  # the Secret that the certificate is taken from
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ class World:
                 self.secrets.append(found)
 
     async def make(self, step: Pass) -> None:
-        plan = Plan(NAMESPACE, SECRET, step.names, ("flyte-admission",), ("flyte-admission",), Lifetimes(), 0)
+        ours = ("flyte-admission",)
+        plan = Plan(NAMESPACE, SECRET, step.names, ours, ours, Lifetimes(), 0, step.source)
+        if step.source:
+            self.offer(step.source)
         self.requests = 0
 
         async def before(place: str) -> web.Response | None:
@@ -119,6 +124,23 @@ class World:
             self.foreign.clear()
         self.server.lose = -1
         self.check()
+
+    def offer(self, name: str) -> None:
+        """Issue a certificate for another Secret as its owner does: in time, each time by a new CA."""
+        path, lifetimes = f"{SECRETS}/{name}", Lifetimes()
+        found = self.server.objects.get(path)
+        if (
+            found
+            and why_issue(Bundle.read(decoded(found)), MORE, self.now, lifetimes.renew_before) != "issued_elsewhere"
+        ):
+            found = None
+        if not found:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(pki, "CA_NAME", name)
+                issued = Bundle.of(pki.issue(MORE, self.now, lifetimes.authority, lifetimes.leaf))
+            data = rotation.secret_data(issued.authorities, issued)
+            encoded = {key: b64encode(value).decode() for key, value in data.items()}
+            self.server.put(path, {"metadata": {"name": name}, "data": encoded})
 
     async def interfere(self, fault: Fault, plan: Plan) -> web.Response | None:
         if fault == "refused":
@@ -144,6 +166,10 @@ class World:
             leaf = Bundle.read(self.server.data()).leaf
             if leaf and self.held.get(leaf, self.now) != self.now:
                 self.foreign.add(leaf)
+
+
+def decoded(secret: Json) -> dict[str, bytes]:
+    return {key: b64decode(value) for key, value in secret["data"].items()}
 
 
 async def nothing(_: str) -> None:
@@ -195,7 +221,7 @@ async def played(world: World, steps: list[Step]) -> None:
             case Restore():
                 world.restore(step)
     bundle = Bundle.read(world.server.data())
-    assert why_rotate(bundle, NAMES, world.now, Lifetimes().renew_before) is None
+    assert why_issue(bundle, NAMES, world.now, Lifetimes().renew_before) is None
     assert bundle.leaf
     for authorities in world.server.trusted():
         assert set(bundle.authorities) - expired(bundle.authorities, world.now) <= set(authorities)
@@ -207,9 +233,10 @@ def expired(found: Any, now: datetime) -> set[x509.Certificate]:
 
 
 times = st.sampled_from([1, 9, 11, 61, 24 * 60, 61 * 24 * 60, 91 * 24 * 60])
-numbers = st.integers(0, REQUESTS - 1)
+numbers = st.integers(0, REQUESTS)
 faults = st.sampled_from(["", "refused", "lost", "another writer", "another writer crashes"])
-passes = st.builds(Pass, faults, numbers, st.sampled_from([NAMES, MORE]))
+sources = st.sampled_from([None, "cert-manager", "own"])
+passes = st.builds(Pass, faults, numbers, st.sampled_from([NAMES, MORE]), sources)
 harms = st.builds(Harm, st.sampled_from(["delete", "ca.crt", "tls.crt", "tls.key"]))
 waits = st.builds(lambda minutes: Wait(timedelta(minutes=minutes)), times)
 sequences = st.lists(st.one_of(passes, waits, passes, harms), min_size=1, max_size=10)
@@ -237,6 +264,19 @@ def test_any_step_of_a_rotation_may_be_the_last(stage: Stage, why: list[Step], f
             steps += [*why, Pass(fault, at), Wait(timedelta(minutes=1)), Pass()]
     world = stage.play(steps)
     assert len(world.secrets) > len(faults) * REQUESTS
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost", "another writer", "another writer crashes"])
+def test_any_step_of_a_change_of_hands_may_be_the_last(stage: Stage, fault: Fault) -> None:
+    steps: list[Step] = [Pass()]
+    for at in range(REQUESTS + 1):
+        for source in ("cert-manager", "own", None, "own", "cert-manager", None):
+            steps += [Pass(fault, at, source=source), Wait(timedelta(minutes=1)), Pass(source=source)]
+            if at % 2:
+                steps += [Wait(timedelta(hours=2))]
+    world = stage.play(steps)
+    assert len(world.secrets) > 6 * REQUESTS
+    assert max(len(authorities) for authorities in world.server.trusted()) <= rotation.MAX_AUTHORITIES
 
 
 @pytest.mark.parametrize("harm", [[], [Harm("delete")], [Harm("tls.key")]], ids=["expiring", "deleted", "damaged"])

@@ -16,11 +16,14 @@ NAMESPACE: Final = "flyte-admission"
 # Each component, and the values of the chart that are the same choice.
 CHOICES: Final = {
     "cert-manager": ["--set=certificates.certManager.enabled=true"],
+    "own-secret": ["--set=certificates.existingSecret=flyte-admission-own-tls"],
     "client-ca": ["--set=clientCA.configMapName=flyte-admission-client-ca"],
     "monitoring": [f"--set={name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboard")],
     "enforce-every-pod-in-namespace": ["--set=enforceEveryPodInNamespace.enabled=true"],
     "high-availability": [f"--values={CHART / 'values-high-availability.yaml'}"],
 }
+# As many of them as go together.
+TOGETHER: Final = [name for name in CHOICES if name != "own-secret"]
 
 
 def run(program: str, *arguments: str | Path, **environment: str) -> str:

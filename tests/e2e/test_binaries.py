@@ -90,7 +90,7 @@ def test_each_version_is_built_into_a_folder_of_its_own(environment: dict[str, s
 
 def test_a_change_of_a_source_is_built_into_another_folder(environment: dict[str, str], tmp_path: Path) -> None:
     pin = tmp_path / "pin"
-    shutil.copytree(binaries.HELM, pin)
+    shutil.copytree(binaries.HERE / "helm", pin)
     (pin / "main.go").write_text("package main")
     found = [binaries.from_modules(environment, pin) for _ in range(2)]
     (pin / "main.go").write_text("package main // changed")

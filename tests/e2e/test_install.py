@@ -22,7 +22,7 @@ from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.installed import issued
 from tests.e2e.pods import FLYTE_1, pod, resources
-from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, run, templated, values
+from tests.e2e.rendering import NAMESPACE, TOGETHER, by_name, kustomized, run, templated, values
 from tests.e2e.streaming import streaming
 from tests.manifests import ROOT
 from tests.volume import Volume
@@ -319,7 +319,7 @@ def test_pods_are_created_before_an_installation_through_it_and_after_it(
 def test_the_last_check_finds_whatever_an_installation_may_leave_in_no_namespace(
     programs: Binaries, follower: Follower, tmp_path: Path
 ) -> None:
-    rendered = by_name(kustomized(programs, tmp_path, CHOICES)) | by_name(templated(programs, *values([*CHOICES])))
+    rendered = by_name(kustomized(programs, tmp_path, TOGETHER)) | by_name(templated(programs, *values(TOGETHER)))
     Installation(follower, "Ignore").choose(cpu="500m")
     follower.follow("Install")
     found = {line.partition(" ")[0] for line in follower.last_check().splitlines()}

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,14 @@ import yaml
 from tests.e2e.client import Client, Json
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.rendering import CHOICES, NAMESPACE, by_name, kustomized, overlay, run, templated, values
+from tests.e2e.rendering import CHOICES, NAMESPACE, TOGETHER, by_name, kustomized, overlay, run, templated, values
 from tests.manifests import BASE, CHART, ROOT
 
 COMBINATIONS = [
-    pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), [*CHOICES])
+    pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), TOGETHER)
 ]
 OWN_NAMESPACE = ("Namespace", "", NAMESPACE)
 WEBHOOK, CERTS = "flyte-admission", "flyte-admission-certs"
-PEM = "-----BEGIN CERTIFICATE-----"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,18 +34,6 @@ def test_kustomize_and_helm_render_the_same_objects(programs: Binaries, tmp_path
     ours = by_name(kustomized(programs, tmp_path, components))
     del ours[OWN_NAMESPACE]  # a release is stored in its namespace, so that is there before
     assert by_name(templated(programs, *values(components))) == ours
-
-
-def test_the_document_deletes_what_cert_manager_leaves_behind(programs: Binaries, tmp_path: Path) -> None:
-    """All but the Secret, which cert-manager takes over."""
-    before, after = (by_name(kustomized(programs, tmp_path, names)) for names in ([], ["cert-manager"]))
-    deleted = re.findall(
-        r"delete (\S+) flyte-admission-certs$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE
-    )
-    kinds = sorted(kind for kinds in deleted for kind in kinds.split(","))
-    left = {key for key in before.keys() - after.keys() if key[0] != "Secret"}
-    assert kinds == sorted(kind.lower() for kind, _, _ in left)
-    assert {name for _, _, name in left} == {"flyte-admission-certs"}
 
 
 @pytest.mark.parametrize("components", COMBINATIONS)
@@ -99,8 +85,7 @@ LEAF, RENEW = f"{LIFETIMES}.leafLifetime", f"{LIFETIMES}.renewBefore"
         (f"{LIFETIMES}.caLifetime=60h", f"{LEAF}: 90d is over caLifetime, 60h; write that or less"),
         (f"{RENEW}=90d", f"{RENEW}: 90d is not under leafLifetime, 90d; write less"),
         (f"{LEAF}=43200m", f"{RENEW}: 30d is not under leafLifetime, 43200m; write less"),
-        ("certificates.caBundle=x", "'/certificates/caBundle': 'x' does not match pattern"),
-        (f"certificates.caBundle={PEM}", "certificates.caBundle goes with certificates.existingSecret"),
+        ("certificates.existingSecret=flyte-admission-tls", "certs writes flyte-admission-tls itself; give"),
         ('certificates.certManager.issuerRef={"kind":"ClusterIssuer"}', "missing property 'name'"),
         ('certificates={"certManager":{"enabled":true},"existingSecret":"x"}', "exclude each other"),
         # the policy, by its own schema
@@ -176,7 +161,6 @@ def test_values_reach_their_places(programs: Binaries) -> None:
         templated(
             programs,
             "--set=webhook.failurePolicy=Fail,webhook.timeoutSeconds=5,shutdownDelaySeconds=15,mode=enforce",
-            f"--set=certificates.caBundle={PEM}",
             "--set=webhook.namespaceSelector.matchLabels.team=ml,config.task_resources.limits.cpu=4,image.tag=x",
             "--set=certificates.existingSecret=mine,existingConfigMap=",
         )
@@ -184,17 +168,19 @@ def test_values_reach_their_places(programs: Binaries) -> None:
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         for webhook in made[kind, "", NAMESPACE]["webhooks"]:
             assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Fail", 5)
-            assert webhook["clientConfig"]["caBundle"] == b64encode(PEM.encode()).decode()
             assert webhook["namespaceSelector"]["matchLabels"] == {"team": "ml"}
             own = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]}
             assert webhook["namespaceSelector"]["matchExpressions"] == [own]
     spec = made["Deployment", NAMESPACE, "flyte-admission"]["spec"]["template"]["spec"]
     assert spec["terminationGracePeriodSeconds"] == 35
-    assert spec["volumes"][1]["secret"]["secretName"] == "mine"
+    assert spec["volumes"][1]["secret"]["secretName"] == "flyte-admission-tls"
     assert spec["containers"][0]["image"] == "flyte-admission:x"
     policy = made["ConfigMap", NAMESPACE, "flyte-admission-policy"]["data"]["policy.yaml"]
     assert policy == {"mode": "enforce", "task_resources": {"limits": {"cpu": 4}}}
-    assert not any(name.startswith("flyte-admission-certs") for _, _, name in made)
+    assert (
+        "--from-secret=mine"
+        in made["Deployment", NAMESPACE, CERTS]["spec"]["template"]["spec"]["containers"][0]["args"]
+    )
 
 
 def test_null_leaves_out_what_the_chart_would_merge_in(programs: Binaries, tmp_path: Path) -> None:
@@ -307,7 +293,8 @@ def test_a_name_that_looks_like_a_number_stays_a_name(programs: Binaries) -> Non
     assert subject["namespace"] == "12"
     spec = made["Deployment", "12", "flyte-admission"]["spec"]["template"]["spec"]
     assert (spec["priorityClassName"], spec["containers"][0]["image"]) == ("12", "12:12")
-    assert spec["volumes"][0]["configMap"]["name"] == spec["volumes"][1]["secret"]["secretName"] == "12"
+    assert spec["volumes"][0]["configMap"]["name"] == "12"
+    assert made["Role", "12", CERTS]["rules"][1]["resourceNames"] == ["12"]
 
 
 @pytest.mark.parametrize(

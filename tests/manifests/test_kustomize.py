@@ -129,14 +129,8 @@ def test_the_webhook_gets_the_time_that_it_takes_to_drain() -> None:
 def test_serve_knows_every_argument() -> None:
     (container,) = pod_of("flyte-admission")["spec"]["containers"]
     known = {option for param in serve.params for option in param.opts}
-    (added,) = (
-        operation["value"]
-        for patch in documents(COMPONENTS / "client-ca" / "kustomization.yaml")[0]["patches"]
-        for operation in yaml.safe_load(patch["patch"])
-        if operation["path"].endswith("/args/-")
-    )
     assert container["command"] == ["flyte-admission", "serve"]
-    assert {arg.partition("=")[0] for arg in [*container["args"], added]} <= known
+    assert {arg.partition("=")[0] for arg in [*container["args"], *added_arguments("client-ca")]} <= known
 
 
 def test_certs_knows_every_argument() -> None:
@@ -145,7 +139,31 @@ def test_certs_knows_every_argument() -> None:
     (container,) = pod_of("flyte-admission-certs")["spec"]["containers"]
     known = {option for param in certs.main.params for option in param.opts}
     assert container["command"] == ["python", "-m", "certs"]
-    assert {arg.partition("=")[0] for arg in container["args"]} <= known
+    added = [argument for name in ("cert-manager", "own-secret") for argument in added_arguments(name)]
+    assert {arg.partition("=")[0] for arg in [*container["args"], *added]} <= known
+
+
+def added_arguments(component: str) -> list[str]:
+    """What the component adds to the arguments of a container."""
+    return [
+        operation["value"]
+        for patch in documents(COMPONENTS / component / "kustomization.yaml")[0]["patches"]
+        for operation in yaml.safe_load(patch["patch"])
+        if operation["path"].endswith("/args/-")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("component", "secret"),
+    [("cert-manager", "flyte-admission-cert-manager"), ("own-secret", "flyte-admission-own-tls")],
+)
+def test_certs_may_read_the_secret_that_it_takes_the_certificate_from(component: str, secret: str) -> None:
+    patches = documents(COMPONENTS / component / "kustomization.yaml")[0]["patches"]
+    (rule,) = (
+        each["value"] for patch in patches for each in yaml.safe_load(patch["patch"]) if each["path"] == "/rules/-"
+    )
+    assert rule == {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"]}
+    assert added_arguments(component) == [f"--from-secret={secret}"]
 
 
 def test_the_secret_comes_empty_and_marked_as_one_that_certs_may_write() -> None:

@@ -29,11 +29,12 @@ from webhook.http import listener as http_server
 from webhook.policy.file import load
 from webhook.server import app, reload
 from webhook.server import run as server
-from webhook.server.certificate import CertificateFiles, LoadedCertificate, ServingCertificate, problems, trust_anchor
+from webhook.server.certificate import CertificateFiles, LoadedCertificate, ServingCertificate, problems
 from webhook.server.options import Options
 from webhook.server.state import State
 from webhook.server.tls import CertificateError
 from webhook.shared.address import Address
+from webhook.shared.pem import trust_anchor
 from webhook.telemetry.metrics import Metrics
 
 ROOT = x509.root()

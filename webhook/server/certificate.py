@@ -18,7 +18,7 @@ from webhook.server.client_ca import ClientAuthorities
 from webhook.server.tls import CertificateError
 from webhook.shared import clock
 from webhook.shared.clock import later
-from webhook.shared.pem import BLOCK, certificate, certificates, signed
+from webhook.shared.pem import BLOCK, certificate, certificates, trust_anchor
 from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
@@ -95,17 +95,6 @@ def _chain(file: Path) -> list[Certificate]:
     if first is None or certificate(first[0]) != chain[0]:
         raise CertificateError(f"{file}: the first certificate cannot be read")
     return chain
-
-
-def trust_anchor(chain: list[Certificate], authorities: list[Certificate]) -> Certificate | None:
-    """Return the CA that a client finds from the leaf through the chain; of several, the last to expire."""
-    leaf, *rest = chain
-    if found := [ca for ca in authorities if ca == leaf or signed(ca, leaf)]:
-        return max(found, key=lambda ca: ca.not_valid_after_utc)
-    above = next((certificate for certificate in rest if signed(certificate, leaf)), None)
-    if above is None:
-        return None
-    return trust_anchor([above, *(certificate for certificate in rest if certificate != above)], authorities)
 
 
 def problems(loaded: LoadedCertificate, now: datetime) -> list[str]:

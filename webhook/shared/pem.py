@@ -5,6 +5,7 @@ certificate is left out, or not signed.
 """
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -42,6 +43,17 @@ def signed(authority: Certificate, certificate: Certificate) -> bool:
     except PARSE_ERRORS:  # another issuer, another key, a key that cannot sign, an unknown algorithm
         return False
     return True
+
+
+def trust_anchor(chain: Sequence[Certificate], authorities: Sequence[Certificate]) -> Certificate | None:
+    """Return the CA that a client finds from the leaf through the chain; of several, the last to expire."""
+    leaf, *rest = chain
+    if found := [ca for ca in authorities if ca == leaf or signed(ca, leaf)]:
+        return max(found, key=lambda ca: ca.not_valid_after_utc)
+    above = next((certificate for certificate in rest if signed(certificate, leaf)), None)
+    if above is None:
+        return None
+    return trust_anchor([above, *(certificate for certificate in rest if certificate != above)], authorities)
 
 
 def general_name(name: str) -> x509.GeneralName:

@@ -14,11 +14,16 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PINS = {"1.37": HERE, "1.36": HERE / "kubernetes-1.36"}  # what KUBERNETES chooses from; the first where it is not set
-HELM = HERE / "helm"
+APART = (
+    "helm",
+    "cert-manager",
+)  # programs that do not share their dependencies with Kubernetes: each has a pin of its own
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOOLS = ("kubectl", "kustomize", "helm")
 OLDEST_GO = (1, 26)
-PINNED = re.compile(r"^\t\S+?/(kubernetes|helm|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)", re.MULTILINE)
+PINNED = re.compile(
+    r"^\t\S+?/(kubernetes|helm|cert-manager|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)", re.MULTILINE
+)
 
 
 class MissingError(Exception):
@@ -27,15 +32,15 @@ class MissingError(Exception):
 
 @dataclass(frozen=True)
 class Binaries:
-    """Where each program is; helm is looked for when it is first asked for, since most tests do without it."""
+    """Where each program is; those of APART are looked for when first asked for, since most tests do without them."""
 
     environment: Mapping[str, str]
     folder: Path
 
     def path(self, name: str) -> str:
         """The program of this name."""
-        if name == "helm" and not (self.folder / name).exists():
-            return str(_find(self.environment, HELM, ("helm",)) / name)
+        if name in APART and not (self.folder / name).exists():
+            return str(_find(self.environment, HERE / name, (name,)) / name)
         return str(self.folder / name)
 
 

@@ -11,18 +11,16 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- end }}
 
-{{/* Who issues the certificate. */}}
-{{- define "flyte-admission.issuer" -}}
+{{/* The Secret that certs takes the certificate from; empty where it issues one. */}}
+{{- define "flyte-admission.source" -}}
 {{- if and .Values.certificates.certManager.enabled .Values.certificates.existingSecret -}}
 {{- fail "certificates: certManager.enabled and existingSecret exclude each other; choose one" -}}
-{{- else if and .Values.certificates.caBundle (not .Values.certificates.existingSecret) -}}
-{{- fail "certificates.caBundle goes with certificates.existingSecret; whoever issues the certificate writes it otherwise" -}}
+{{- else if eq .Values.certificates.existingSecret "flyte-admission-tls" -}}
+{{- fail "certificates.existingSecret: certs writes flyte-admission-tls itself; give your Secret another name" -}}
 {{- else if .Values.certificates.certManager.enabled -}}
-certManager
-{{- else if .Values.certificates.existingSecret -}}
-existingSecret
+flyte-admission-cert-manager
 {{- else -}}
-selfSigned
+{{ .Values.certificates.existingSecret }}
 {{- end -}}
 {{- end }}
 
@@ -40,10 +38,6 @@ selfSigned
 {{- if ge (include "flyte-admission.seconds" .renewBefore | int64) $leaf -}}
 {{- fail (printf "certificates.selfSigned.renewBefore: %s is not under leafLifetime, %s; write less" .renewBefore .leafLifetime) -}}
 {{- end -}}
-{{- end }}
-
-{{- define "flyte-admission.secret" -}}
-{{ .Values.certificates.existingSecret | default "flyte-admission-tls" }}
 {{- end }}
 
 {{/* A selector of namespaces that never takes in kube-system or our own. */}}
@@ -127,9 +121,6 @@ tolerations: {{- toYaml . | nindent 2 }}
       namespace: {{ $root.Release.Namespace | quote }}
       path: {{ $.path }}
       port: 443
-    {{- with $root.Values.certificates.caBundle }}
-    caBundle: {{ b64enc . }}
-    {{- end }}
   rules:
     - apiGroups: [""]
       apiVersions: [v1]
