@@ -238,6 +238,28 @@ def test_a_note_that_is_too_long_says_how_many_changes_it_leaves_out() -> None:
     assert note == {"policy": load(POLICY, "p").policy.digest, "omitted": len(changes)}
 
 
+def test_a_number_of_changes_stays_where_there_is_no_room_for_them() -> None:
+    pod = containers_of(100)
+    pod["metadata"]["annotations"] = {"own": "x" * (MOST - 4096)}
+    noted = reviewed(pod)
+    assert "patch" not in response_to(noted)
+    assert "auditAnnotations" not in response_to(noted)
+
+
+@pytest.mark.parametrize(("own", "omitted"), [(0, 9), (MOST - 1024, 99), (MOST - 1024, -1), (MOST - 1024, 0)])
+def test_a_number_of_changes_that_cannot_be_is_taken_away(own: int, omitted: int) -> None:
+    pod = reviewed(containers_of(1))
+    policy = load(POLICY, "policy.yaml").policy.digest
+    pod["metadata"]["annotations"] = {"own": "x" * own, ANNOTATION: json.dumps({"policy": policy, "omitted": omitted})}
+    assert [*reviewed(pod)["metadata"]["annotations"]] == ["own"]
+
+
+def test_a_record_of_the_authors_is_taken_away_where_there_is_no_room_for_ours() -> None:
+    pod = containers_of(1)
+    pod["metadata"]["annotations"] = {"own": "x" * (MOST - len(ANNOTATION) - 10), ANNOTATION: "mine"}
+    assert [*reviewed(pod)["metadata"]["annotations"]] == ["own"]
+
+
 @pytest.mark.parametrize("short_by", [0, 1])
 @pytest.mark.parametrize("letter", ["x", "ü"])
 def test_the_annotations_fill_their_room_to_the_byte_and_no_further(short_by: int, letter: str) -> None:
@@ -451,6 +473,19 @@ def test_of_an_earlier_record_only_what_the_rules_would_do_again_is_kept_in_thei
     assert [change["from"] for change in record["changes"] if change["path"] == LIMIT["path"]] == (
         [kept] if kept else []
     )
+
+
+def test_a_record_that_an_author_makes_up_is_put_into_our_words_on_a_pod_that_needs_no_change() -> None:
+    pod = reviewed({**claiming(), "metadata": {"labels": {"execution-id": "f1"}}})
+    forged = [{**LIMIT, "from": "64"}, {**LIMIT, "from": "64", "path": LIMIT["path"].replace("limits", "requests")}]
+    policy = load(POLICY, "policy.yaml").policy.digest
+    pod["metadata"]["annotations"] = {ANNOTATION: json.dumps({"policy": policy, "omitted": 7, "changes": forged})}
+    later = reviewed(pod)
+    record = json.loads(later["metadata"]["annotations"][ANNOTATION])
+    assert {change["why"] for change in record["changes"]} == {"over the maximum 2"}
+    assert record.keys() == {"policy", "changes"}
+    assert later["spec"] == pod["spec"]
+    assert reviewed(later) == later
 
 
 def test_an_earlier_toleration_of_ours_is_kept_and_stays() -> None:

@@ -76,11 +76,6 @@ def patch_of(request: Request, decision: Allowed) -> bytes:
 
 def _patch(request: Request, decision: Allowed, text: bytes) -> bytes:
     """Return the JSON Patch that makes the changes and leaves `text`, the record, on the Pod; empty for none."""
-    pod = request.pod or Pod()
-    note = b""
-    if decision.is_noted and decision.changes:
-        note = record.noted(pod, text)
-    elif decision.is_noted and not text and record.CHANGES in (pod.metadata.annotations or {}):
-        note = record.REMOVE  # nothing in it is ours
+    note = record.note(request.pod or Pod(), text) if decision.is_noted else b""
     operations = [each for each in (decision.patch, note) if each]
     return b"[%b]" % b",".join(operations) if operations else b""

@@ -75,23 +75,27 @@ def _created(subject: Subject) -> Allowed | Denied:
     if made.outgrown and "clamp" not in subject.settings.skips:
         return _too_large(subject.request, made.outgrown, subject.settings)
     verdict = check_quotas(made.workload, made.cost, subject.constraints.quotas, subject.names)
-    decided, found = _judged(subject, verdict, made.changes, made.patch), _earlier(subject)
-    return replace(decided, earlier=found, is_noted=True) if isinstance(decided, Allowed) else decided
+    decided = _judged(subject, verdict, made.changes, made.patch)
+    return _noted(subject, decided) if isinstance(decided, Allowed) else decided
 
 
-def _earlier(subject: Subject) -> tuple[Change, ...]:
-    """Return what an earlier review has changed: what the rules would do again to the Pod as it was before that."""
-    if not (claimed := earlier.claims(subject.pod)):
-        return ()
+def _noted(subject: Subject, decided: Allowed) -> Allowed:
+    """Add what an earlier review has left on the Pod, as far as that can be verified."""
+    noted = earlier.found(subject.pod)
+    changes = _earlier(subject, noted.changes) if noted.changes else ()
+    return replace(decided, earlier=changes, omitted=earlier.omitted(subject.pod, noted.omitted), is_noted=True)
+
+
+def _earlier(subject: Subject, claimed: Sequence[Change]) -> tuple[Change, ...]:
+    """Return those of the claimed changes that the rules would make again to the Pod as it was before them."""
     pod, claimed = earlier.undone(subject.pod, claimed)
-    before = replace(workload_of(pod, subject.task, subject.settings), counted_limits=subject.workload.counted_limits)
-    return max(
-        (
-            earlier.confirmed(claimed, by_name(pod, applied(workload).changes))
-            for workload in (before, without_sums(before, after=subject.workload))
-        ),
-        key=len,
-    )
+    replayed = replace(workload_of(pod, subject.task, subject.settings), counted_limits=subject.workload.counted_limits)
+    found: tuple[Change, ...] = ()
+    for before in without_sums(replayed, after=subject.workload):
+        found = max(found, earlier.confirmed(claimed, by_name(pod, applied(before).changes)), key=len)
+        if len(found) == len(claimed):
+            break
+    return found
 
 
 def _resized(subject: Subject) -> Allowed | Denied:

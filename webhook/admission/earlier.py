@@ -6,12 +6,13 @@ then do to the Pod must be what is claimed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from webhook.admission.record import CHANGES, Record, names
+from webhook.admission.record import CHANGES, Record, names, room
 from webhook.api import bounds
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
@@ -20,19 +21,29 @@ from webhook.api.quantity import Quantity, QuantityError, parse
 from webhook.api.resources import Resources
 from webhook.rules.findings import Change
 
+CHANGE_BYTES: Final = 512  # of one Change in a record; most take 150
 APPENDED: Final = "/spec/tolerations/-"
 _decode: Final = msgspec.json.Decoder(Record).decode
 
 
-def claims(pod: Pod) -> Sequence[Change]:
-    """Return the changes that an annotation on the Pod claims to be ours; none where there is no record of ours."""
+def found(pod: Pod) -> Record:
+    """Return the record that an annotation on the Pod claims to be ours; an empty one where there is none."""
     text = (pod.metadata.annotations or {}).get(CHANGES) or ""
-    if not text or len(text) > bounds.ANNOTATIONS_BYTES:
-        return ()
-    try:
-        return _decode(text).changes
-    except (msgspec.DecodeError, RecursionError):
-        return ()
+    if text and len(text) <= bounds.ANNOTATIONS_BYTES:
+        with suppress(msgspec.DecodeError, RecursionError):
+            return _decode(text)
+    return Record("")
+
+
+def omitted(pod: Pod, claimed: int) -> int:
+    """Return the number of changes that are claimed to have had no room on the Pod; zero where that cannot be.
+
+    The Pod has at least as many values, and its other annotations fill the space that such a record takes.
+    """
+    blocks = [block for block in (pod.spec.resources, *(it.resources for _, it in pods.containers(pod))) if block]
+    values = sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks])
+    values += len(pod.spec.tolerations or ())
+    return claimed if 0 < claimed <= values and room(pod) < claimed * CHANGE_BYTES else 0
 
 
 def undone(pod: Pod, claimed: Iterable[Change]) -> tuple[Pod, Sequence[Change]]:

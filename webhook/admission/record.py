@@ -34,7 +34,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
 _FIRST_NOTE: Final = b'{"op":"add","path":"/metadata/annotations","value":{"%b":%%b}}' % CHANGES.encode()
 _NOTE: Final = b'{"op":"add","path":"/metadata/annotations/%b","value":%%b}' % escape(CHANGES).encode()
-REMOVE: Final = b'{"op":"remove","path":"/metadata/annotations/%b"}' % escape(CHANGES).encode()
+_REMOVE: Final = b'{"op":"remove","path":"/metadata/annotations/%b"}' % escape(CHANGES).encode()
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Record).decode  # of what we have written
 _decode_string: Final = msgspec.json.Decoder(str).decode
@@ -42,27 +42,40 @@ _decode_string: Final = msgspec.json.Decoder(str).decode
 
 def record(pod: Pod, decided: Allowed | Denied) -> bytes:
     """Return what was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
-    earlier = decided.earlier if isinstance(decided, Allowed) else ()
-    if not (decided.changes or earlier):
-        return b""
+    earlier, omitted = (decided.earlier, decided.omitted) if isinstance(decided, Allowed) else ((), 0)
     changes = by_name(pod, decided.changes)
     if earlier:
         changes = merged((*earlier, *changes))
-    return _encode(_encode(Record(decided.settings.policy, changes)).decode())
+    if not (changes or omitted):
+        return b""
+    return _text(Record(decided.settings.policy, changes, 0 if changes else omitted))
 
 
-def noted(pod: Pod, text: bytes) -> bytes:
-    """Return the operation that puts the record on the Pod, as JSON; empty where its annotations leave no room."""
-    others = pod.metadata.annotations
-    room = bounds.ANNOTATIONS_BYTES - len(CHANGES)
-    for name, value in (others or {}).items():
-        if name != CHANGES:
-            room -= len(name.encode()) + len((value or "").encode())
-    if not _fits(text, room):
+def _text(record: Record) -> bytes:
+    return _encode(_encode(record).decode())
+
+
+def note(pod: Pod, text: bytes) -> bytes:
+    """Return the operation that leaves the record in the annotation, and nothing else; empty where it is so already.
+
+    Where the other annotations leave no room for the record, its number of changes is left there, or nothing.
+    """
+    annotations = pod.metadata.annotations
+    if text and not _fits(text, space := room(pod)):
         text = _in_short(text)
-        if not _fits(text, room):
-            return b""
-    return (_FIRST_NOTE if others is None else _NOTE) % text
+        text = text if _fits(text, space) else b""
+    if not text:
+        return _REMOVE if annotations and CHANGES in annotations else b""
+    if annotations is None:
+        return _FIRST_NOTE % text
+    return b"" if annotations.get(CHANGES) == _decode_string(text) else _NOTE % text
+
+
+def room(pod: Pod) -> int:
+    """Return the bytes that the other annotations of the Pod leave for the value of ours."""
+    others = (pod.metadata.annotations or {}).items()
+    taken = sum(len(name.encode()) + len((value or "").encode()) for name, value in others if name != CHANGES)
+    return bounds.ANNOTATIONS_BYTES - len(CHANGES) - taken
 
 
 def _fits(text: bytes, room: int) -> bool:
@@ -73,7 +86,7 @@ def _fits(text: bytes, room: int) -> bool:
 def _in_short(text: bytes) -> bytes:
     """Return the record with the number of its changes in their place; the audit log has them."""
     whole = _decode(_decode_string(text))
-    return _encode(_encode(Record(whole.policy, omitted=len(whole.changes))).decode())
+    return _text(Record(whole.policy, omitted=whole.omitted or len(whole.changes)))
 
 
 def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:

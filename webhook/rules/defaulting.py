@@ -4,6 +4,9 @@ Source: SetDefaults_Pod and SetDefaults_ResourceList in kubernetes `pkg/apis/cor
 server sums up missing `spec.resources` only after /mutate (PodLevelResourcesFixDefaulting); quotas count the same.
 """
 
+from collections.abc import Iterator
+from itertools import combinations
+
 from msgspec.structs import replace
 
 from webhook.api.pod import POD_LEVEL
@@ -28,24 +31,24 @@ def default(workload: Workload) -> tuple[Workload, list[Change]]:
     return workload, changes + level
 
 
-def without_sums(workload: Workload, after: Workload) -> Workload:
-    """Return the Workload without what the API server summed up in `spec.resources` once it had become `after`.
+def without_sums(workload: Workload, after: Workload) -> Iterator[Workload]:
+    """Yield the Workload as it may have been before the API server summed up `spec.resources` of `after`.
 
-    What it sums up for both alike is kept.
+    First as it is; then without the requests that the API server sums up for `after`, or some of them: each of those
+    may be the author's too.
     """
+    yield workload
     level, now = workload.pod_level, after.pod_level
     if level is None or now is None:
-        return workload
-    requests = {name: value for name, value in (now.requests or {}).items() if name not in SUMMED}
-    bare = Resources(requests, now.limits)
-    summed, before = (default(replace(each, pod_level=bare))[0].pod_level for each in (after, workload))
-    new = {
-        name: value
-        for name, value in ((summed and summed.requests) or {}).items()
-        if name not in requests and ((before and before.requests) or {}).get(name) != value
-    }
-    kept = {name: value for name, value in (level.requests or {}).items() if new.get(name) != value}
-    return replace(workload, pod_level=Resources(kept, level.limits))
+        return
+    stated = level.requests or {}
+    bare = Resources({name: value for name, value in stated.items() if name not in SUMMED}, now.limits)
+    summed = (default(replace(after, pod_level=bare))[0].pod_level or bare).requests or {}
+    sums = [name for name in SUMMED if name in stated and stated[name] == summed.get(name)]
+    for count in range(1, len(sums) + 1):
+        for some in combinations(sums, count):
+            kept = {name: value for name, value in stated.items() if name not in some}
+            yield replace(workload, pod_level=Resources(kept, level.limits))
 
 
 def _default(pointer: str, resources: Resources | None) -> EditedBlock:
