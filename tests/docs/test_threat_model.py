@@ -31,7 +31,7 @@ BOUNDS = [
     body.MAX_BODY,
     body.BODY_SECONDS,
     body.BUDGET,
-    connections.MAX_SLOW,
+    body.MAX_SLOW,
     protocol.MAX_PIECES,
     connections.WRITE_SECONDS,
     connections.MAX_UNREAD,

@@ -171,6 +171,19 @@ def test_reviews_sent_ahead_are_answered_in_their_order_whichever_way_each_of_th
     assert [peer.uid() for _ in asked] == [uid for uid, _ in asked]
 
 
+def test_a_body_with_an_upgrade_gets_400_that_says_so(peer: Peer) -> None:
+    uid, body = a_review()
+    peer.send(request(body), request(body, "Connection: Upgrade", "Upgrade: h2c"))
+    assert peer.uid() == uid
+    status, headers, answer = peer.answer()
+    assert (status, headers["connection"], answer) == (
+        400,
+        "close",
+        b"a body with the field Upgrade; leave the field out\n",
+    )
+    assert peer.more() == b""
+
+
 def test_what_came_before_something_that_is_no_http_is_answered_before_it(peer: Peer) -> None:
     asked = [a_review() for _ in range(3)]
     peer.send(b"".join(request(body) for _, body in asked) + b"MUTATE\r\n\r\n")
@@ -252,18 +265,17 @@ def test_a_server_that_ends_answers_what_has_begun_to_come_and_closes(tmp_path: 
         assert (peer.more(), idle.more()) == (b"", b"")
 
 
-def test_nothing_is_decided_after_the_last_answer_of_a_connection(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    uid, body = a_review()
+def test_while_it_drains_what_was_sent_ahead_is_answered_before_the_connection_closes(tmp_path: Path) -> None:
+    asked = [a_review() for _ in range(3)]
     with (
         serving(State(Policy(), Ledger([]), draining=True), tmp_path) as threaded,
         connected(*threaded.address) as peer,
     ):
-        peer.send(request(body) + request(a_review()[1]) + request(b"", line="GET /nowhere HTTP/1.1"))
-        assert peer.uid() == uid
+        peer.send(b"".join(request(body) for _, body in asked))
+        found = [peer.answer() for _ in asked]
+        assert [json.loads(answer)["response"]["uid"] for _, _, answer in found] == [uid for uid, _ in asked]
+        assert [headers.get("connection") for _, headers, _ in found] == [None, None, "close"]
         assert peer.more() == b""
-    assert [json.loads(line)["uid"] for line in capsys.readouterr().err.splitlines()] == [uid]
 
 
 def test_while_it_drains_every_answer_is_the_last_of_its_connection(tmp_path: Path) -> None:

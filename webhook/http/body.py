@@ -5,7 +5,8 @@ waits, and is rejected after a second with 503.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 from starlette.types import Receive, Scope
@@ -17,7 +18,10 @@ BODY_SECONDS: Final = 10.0
 FREE: Final = 64 * 1024  # bytes of each body that do not count towards the budget; nearly all bodies are smaller
 BUDGET: Final = MAX_BODY  # bytes of all bodies together, beyond those that are free
 BUDGET_SECONDS: Final = 1.0  # how long a body waits for others to be answered
-FRESH_SECONDS: Final = 0.25  # that a body may take where others wait; one of the API server comes at once
+FRESH_SECONDS: Final = 0.25  # for the rest of a body where others wait; one of the API server comes at once
+MOST_RESERVED: Final = 1024 * 1024  # bytes that a body gets by its content length, before they have come
+MAX_SLOW: Final = 64  # bodies that take longer than SLOW_SECONDS
+SLOW_SECONDS: Final = 0.5
 LARGEST_IGNORED: Final = 256 * 1024 * 1024  # bytes of a body over MAX_BODY that are read to be answered after it
 
 
@@ -37,17 +41,35 @@ class OversizedError(Exception):
         super().__init__(f"a body of more than {MAX_BODY} bytes")
 
 
-class Budget:
-    """The bytes that all bodies under way may take together.
+class NoRoomError(Exception):
+    """The budget had no room for a body in time, or others took its share."""
 
-    Where there are not enough, the body that began first loses its share: one that somebody holds back, not one of the
-    API server's.
+
+class Budget:
+    """The bytes that all bodies under way may take together, and which of them are slow.
+
+    Where bytes are short, or too many bodies are slow, the one that has been awaited longest loses its share: one that
+    somebody holds back, not one of the API server's.
     """
 
     def __init__(self, size: int = BUDGET) -> None:
         self._left = size
         self._released = asyncio.Event()
-        self._holders: dict[Share, None] = {}  # in the order in which they began to hold some
+        self._awaited: dict[Share, float] = {}  # since when the rest of the body is expected, the oldest first
+
+    def expect(self, share: "Share") -> None:
+        """Note that a client is to send the rest of its body; where too many are slow, evict the oldest."""
+        now = asyncio.get_running_loop().time()
+        self._awaited.pop(share, None)
+        self._awaited[share] = now
+        if len(self._awaited) > MAX_SLOW:
+            oldest, since = next(iter(self._awaited.items()))
+            if now - since > SLOW_SECONDS:
+                self._evict(oldest)
+
+    def expect_no_more(self, share: "Share") -> None:
+        """Note that nothing is expected of the client any more."""
+        self._awaited.pop(share, None)
 
     async def acquire(self, size: int, share: "Share") -> None:
         """Wait until so many bytes are left, and take them."""
@@ -58,23 +80,25 @@ class Budget:
                 async with asyncio.timeout(wait):
                     await self._released.wait()
         self._left -= size
-        self._holders.setdefault(share)
 
     def _until_the_oldest_is_stale(self, asking: "Share") -> float | None:
         """Return the seconds until then; where it is stale already, it loses its share."""
-        oldest = next((share for share in self._holders if share is not asking and not share.whole), None)
+        holders = ((share, since) for share, since in self._awaited.items() if share.taken and share is not asking)
+        oldest, since = next(holders, (None, 0.0))
         if oldest is None:
             return None
-        left = oldest.began + FRESH_SECONDS - asyncio.get_running_loop().time()
+        left = since + FRESH_SECONDS - asyncio.get_running_loop().time()
         if left <= 0:
-            del self._holders[oldest]
-            oldest.evict()
+            self._evict(oldest)
         return max(left, 0.01)
 
-    def release(self, size: int, share: "Share") -> None:
+    def _evict(self, share: "Share") -> None:
+        del self._awaited[share]
+        share.evict()
+
+    def release(self, size: int) -> None:
         """Give so many bytes back."""
         self._left += size
-        self._holders.pop(share, None)
         self._released.set()
 
 
@@ -82,12 +106,11 @@ class Share:
     """The part of a budget that one body takes, until the end of the `with` block."""
 
     def __init__(self, budget: Budget) -> None:
+        self.taken = 0
         self.is_evicted = False
-        self.whole = False  # whether all of the body has come
-        self.began = asyncio.get_running_loop().time()
+        self.is_whole = False  # whether all of the body has come
         self.limit = asyncio.timeout(BODY_SECONDS)  # for the body
         self._budget = budget
-        self._taken = 0
 
     def __enter__(self) -> Self:
         return self
@@ -95,28 +118,47 @@ class Share:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Expect the body from the client."""
+        self._budget.expect(self)
+        try:
+            yield
+        finally:
+            self._budget.expect_no_more(self)
+
+    def complete(self) -> None:
+        """Note that all of the body has come."""
+        self.is_whole = True
+        self._budget.expect_no_more(self)
+
     def release(self) -> None:
         """Give back what was taken."""
-        if self._taken:
-            self._budget.release(self._taken, self)
-            self._taken = 0
+        if self.taken:
+            self._budget.release(self.taken)
+            self.taken = 0
 
     def evict(self) -> None:
         """Have the body end that it is for."""
         self.is_evicted = True
-        self.limit.reschedule(0)
+        if not self.limit.expired():
+            self.limit.reschedule(0)
 
     async def grow(self, size: int) -> None:
-        """Take what a body of this size needs in all; RejectedError if the budget has too little for too long."""
-        missing = size - FREE - self._taken
+        """Take what a body of this size needs in all; NoRoomError if the budget has too little for too long."""
+        missing = size - FREE - self.taken
         if missing <= 0:
             return
+        if not self.taken:  # until it holds something, nobody waits for its client
+            self._budget.expect_no_more(self)
         try:
             async with asyncio.timeout(BUDGET_SECONDS):
                 await self._budget.acquire(missing, self)
         except TimeoutError:
-            raise RejectedError(503, "too many large bodies are under way; try again in a second") from None
-        self._taken += missing
+            raise NoRoomError from None
+        if not (self.taken or self.is_whole):
+            self._budget.expect(self)
+        self.taken += missing
 
 
 async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearray:
@@ -129,12 +171,20 @@ async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearra
     if length.isdigit() and int(length) > LARGEST_IGNORED:
         raise RejectedError(413, f"a body of {int(length)} bytes; at most {MAX_BODY} are accepted")
     try:
-        async with share.limit:
-            return await _collect(receive, share, int(length) if length.isdigit() else 0)
+        with share.awaited():
+            async with share.limit:
+                return await _collect(receive, share, int(length) if length.isdigit() else 0)
     except TimeoutError:
-        if share.is_evicted:
-            raise RejectedError(503, "the body was slow, and others waited; try again in a second") from None
-        raise RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
+        if not share.is_evicted:
+            raise RejectedError(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
+    except NoRoomError:
+        pass
+    share.release()
+    if not share.is_whole:  # a client that is still sending might not see the answer
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BODY_SECONDS):
+                await _ignore(receive, 0, more=True)
+    raise RejectedError(503, "too many large bodies are under way; try again in a second")
 
 
 def _field(scope: Scope, wanted: bytes) -> bytes:
@@ -146,6 +196,7 @@ async def _collect(receive: Receive, share: Share, length: int) -> bytes | bytea
     if not more and len(body) <= FREE:
         return body
     whole = bytearray()
+    expected = min(length, MOST_RESERVED)  # so that none waits for the rest of its share amid others that do
     while True:
         size = len(whole) + len(body)
         if size > MAX_BODY or (length > MAX_BODY and size > FREE):
@@ -154,10 +205,11 @@ async def _collect(receive: Receive, share: Share, length: int) -> bytes | bytea
             share.release()
             await _ignore(receive, size, more=more)
             raise OversizedError(head)
-        await share.grow(size)
+        if not more:
+            share.complete()
+        await share.grow(max(size, expected))
         whole += body
         if not more:
-            share.whole = True
             return whole
         body, more = await _piece(receive)
 

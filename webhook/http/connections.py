@@ -11,8 +11,6 @@ from typing import Final
 
 READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first byte or from the start of the connection
 WRITE_SECONDS: Final = 10.0  # how long a client may leave an answer unread
-MAX_SLOW: Final = 64  # connections whose body takes longer than SLOW_SECONDS
-SLOW_SECONDS: Final = 0.5
 MAX_UNREAD: Final = 16  # connections with an unread answer at the same time
 ACCEPT_SECONDS: Final = 0.1  # at shutdown, for connections that are just being accepted; uvicorn waits as long
 IDLE_SECONDS: Final = 0.3  # at shutdown, for requests that are on their way
@@ -42,11 +40,14 @@ class Connection:
         """Whether a complete request waits for its answer."""
         return self.complete > self.answered
 
-    @property
-    def last(self) -> bool:
-        """Whether the next answer is the last: nothing follows it, or it comes before the end of its request."""
+    def is_last(self, *, draining: bool) -> bool:
+        """Return whether the next answer is the last: no complete request follows, and none is wanted any more.
+
+        An answer before the end of its request is the last too.
+        """
         following = self.answered + 1
-        return following > self.complete or (self.finished and following == self.complete and not self.final_response)
+        closes = draining or (self.finished and not self.final_response)
+        return following > self.complete or (closes and following == self.complete)
 
     @property
     def has_input(self) -> bool:
@@ -93,7 +94,6 @@ class Connections:
         self._patient_until = 0.0  # at shutdown, for requests that have arrived and are not read yet
         self._open: dict[Connection, None] = {}  # ordered by their last answer, else by their start
         self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the oldest first
-        self._receiving: dict[Connection, float] = {}  # since when a body is expected, the oldest first
 
     @property
     def draining(self) -> bool:
@@ -121,22 +121,7 @@ class Connections:
         """Remove a closed connection."""
         connection.stop_timer()
         self.read_again(connection)
-        self.received(connection)
         self._open.pop(connection, None)
-
-    def receiving(self, connection: Connection) -> None:
-        """Note that a body is expected; where too many bodies are slow, abort the oldest of them."""
-        now = asyncio.get_running_loop().time()
-        self._receiving.setdefault(connection, now)
-        if len(self._receiving) > MAX_SLOW:
-            oldest, since = next(iter(self._receiving.items()))
-            if now - since > SLOW_SECONDS:
-                self.received(oldest)
-                oldest.abort()
-
-    def received(self, connection: Connection) -> None:
-        """Note that no body is expected any more."""
-        self._receiving.pop(connection, None)
 
     def unread(self, connection: Connection) -> None:
         """Give a client that does not read WRITE_SECONDS; where there are too many, abort the oldest of them."""

@@ -20,7 +20,7 @@ PROBE_CONNECTIONS: Final = 32  # of the kubelet and Prometheus
 KEEP_ALIVE: Final = 120  # seconds; the API server reuses connections for up to 90 seconds
 GRACE: Final = 10  # seconds for requests under way at shutdown
 # Bytes; uvloop reads, and keeps, all that has come at once. The kernel doubles these, and needs some packets' size.
-SOCKET_BUFFERS: Final = {socket.SO_RCVBUF: 64 * 1024, socket.SO_SNDBUF: 128 * 1024}
+SOCKET_BUFFERS: Final = {socket.SO_RCVBUF: 32 * 1024, socket.SO_SNDBUF: 128 * 1024}
 
 
 class ListenError(OSError):

@@ -1,7 +1,7 @@
 """HTTP/1.1 by uvicorn, with bounds on what a client may send, keep open, and leave unread.
 
-The bounds rely on asyncio's Protocol and on httptools' callbacks. Of uvicorn's class they rely on the constructor, and
-on `send_400_response` as its answer to what is not HTTP. The bounds on bodies are in `webhook.http.body`.
+The bounds rely on asyncio's Protocol and on httptools' callbacks. Of uvicorn's class they rely on the constructor, on
+`parser`, and on `send_400_response` as its answer to what is not HTTP. The bounds on bodies are in `webhook.http.body`.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ MAX_PIPELINED: Final = 16  # requests that wait for their answers; the API serve
 PARSE_SIZE: Final = 16 * 1024  # bytes that are parsed at a time
 WRITE_BUFFER: Final = 64 * 1024  # bytes of answers in this process, before writing is paused
 TLS_CLOSE_SECONDS: Final = 1.0  # for the client's close_notify
+BODY_FIELDS: Final = (b"content-length", b"transfer-encoding")
 STATE_KEY: Final = "connection"  # where the ASGI scope has the Connection
 
 
@@ -47,7 +48,7 @@ class Bounded:
         connection: Connection = scope["state"][STATE_KEY]
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and (connection.last or self._connections.draining):
+            if message["type"] == "http.response.start" and connection.is_last(draining=self._connections.draining):
                 message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
             await send(message)
 
@@ -75,7 +76,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._plain = connection is None
         self._connection = connection or Connection()
         super().__init__(config, server_state, {**app_state, STATE_KEY: self._connection}, _loop)
-        self._in_head = False
+        self._in_head = self._has_body = False
         self._head = self._fields = self._pieces = self._received = 0  # bytes and fields of the head
         self._called_back = False  # whether the parser has called back for this piece
         self._silent_bytes = 0  # since its last callback
@@ -126,6 +127,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._connection.finish()
             raise TooMuchError
         self._head = self._fields = self._pieces = self._received = 0
+        self._has_body = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -137,6 +139,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Count a field of a head, or a trailer."""
         self._fields += 1
         self._count(len(name) + len(value))
+        self._has_body = self._has_body or name.lower() in BODY_FIELDS
         super().on_header(name, value)
 
     def _count(self, size: int) -> None:
@@ -149,10 +152,12 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop the time of the head, and have the request answered."""
         self._called_back, self._in_head = True, False
+        if self._has_body and self.parser.should_upgrade():  # httptools takes the body for another protocol's
+            self._refuse(400, "a body with the field Upgrade; leave the field out")
+            raise TooMuchError
         self._connection.stop_timer()
         super().on_headers_complete()
         self._connection.begun += 1
-        self._connections.receiving(self._connection)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -167,7 +172,6 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Count a complete request."""
         self._connection.complete += 1
-        self._connections.received(self._connection)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
