@@ -144,6 +144,22 @@ def test_devices_are_extended_resources_and_device_classes(name: str, expect: bo
 
 
 @pytest.mark.parametrize(
+    ("name", "expect"),
+    [
+        ("nvidia.com/gpu", True),
+        ("kubernetes.io/batch-cpu", True),
+        ("node.kubernetes.io/slots", True),
+        ("deviceclass.resource.kubernetes.io/gpu", True),
+        ("kubernetes.io/", False),
+        ("requests.nvidia.com/gpu", False),
+        ("cpu", False),
+    ],
+)
+def test_a_container_may_ask_for_extended_resources_and_names_with_kubernetes_io(name: str, expect: bool) -> None:  # noqa: FBT001
+    assert resource_list.is_prefixed(name) is expect
+
+
+@pytest.mark.parametrize(
     ("name", "amount", "expect"),
     [
         ("cpu", "1500500u", "1500m"),

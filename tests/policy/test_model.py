@@ -299,6 +299,8 @@ CLASSES = {
             "gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com", "gpu.amd.com", "gpu.intel.com",
             "gaudi.intel.com", "tpu.google.com", "neuron.aws.com",
         )}}),
+        ({"kubernetes.io/batch-cpu": 3}, {}, {"kubernetes.io/batch-cpu": "3", "node.kubernetes.io/slots": None}),
+        ({"node.kubernetes.io/*": 3, "gpu": 2}, {}, {"node.kubernetes.io/slots": "3", "kubernetes.io/batch-cpu": None}),
         ({"hugepages-2Mi": "1Gi"}, {}, {"hugepages-2Mi": "1Gi", "hugepages-1Gi": None}),
         ({"hugepages-*": "1537Mi", "hugepages-4Mi": "2Gi", "gpu": 1}, {}, {
             "hugepages-2Mi": "1536Mi", "hugepages-1Gi": "1Gi", "hugepages-2Gi": "0", "hugepages-4Mi": "2Gi",
@@ -347,7 +349,8 @@ def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, ex
         ({"mig-*": 1}, "unknown key"),
         ({"nvidia.com/mig-*": "1.5"}, "not a whole number of devices"),
         ({"gpu": "500m"}, "not a whole number of devices"),
-        ({"kubernetes.io/x": 1}, "unknown key"),
+        ({"kubernetes.io/": 1}, "unknown key"),
+        ({"requests.nvidia.com/gpu": 1}, "unknown key"),
         ({"hugepages-": 1}, "unknown key"),
         ({"hugepages-x": 1}, "unknown key"),
         ({"hugepages-0": 1}, "unknown key"),

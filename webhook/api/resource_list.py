@@ -52,6 +52,15 @@ def is_device(name: str) -> bool:
     return is_extended(name) or (name.startswith(DEVICE_CLASS) and is_qualified_name(name))
 
 
+def is_prefixed(name: str) -> bool:
+    """Return whether a container may ask for the name, apart from cpu, memory, ephemeral storage and hugepages.
+
+    These are extended resources, and all names with `kubernetes.io/`: the scheduler counts what a node offers of them
+    (ValidateContainerResourceName in kubernetes `pkg/apis/core/validation/validation.go`).
+    """
+    return is_extended(name) or ("kubernetes.io/" in name and is_qualified_name(name))
+
+
 def page_size(name: str) -> int:
     """Return the nanobytes of one page of `hugepages-SIZE`; 0 where the name has no size in whole bytes."""
     try:

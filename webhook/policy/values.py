@@ -20,7 +20,16 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook.api import quantity
 from webhook.api.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
-from webhook.api.resource_list import HUGEPAGES, NATIVE, is_device, is_extended, is_qualified_name, page_size, unit
+from webhook.api.resource_list import (
+    HUGEPAGES,
+    NATIVE,
+    is_device,
+    is_extended,
+    is_prefixed,
+    is_qualified_name,
+    page_size,
+    unit,
+)
 from webhook.policy.yaml_text import Path
 
 # Keys of the file (flyteadmin task_resource_provider.go, flytectl with an underscore, and the short forms that users
@@ -88,14 +97,15 @@ def maxima_problems(amounts: Any) -> Iterator[PathProblem]:
     yield from _key_problems(
         amounts,
         _has_maximum,
-        "the full name of an extended resource, or its beginning and *, such as nvidia.com/mig-*, or hugepages-2Mi",
+        "the full name of any other resource of a container, such as nvidia.com/gpu or hugepages-2Mi, or its beginning "
+        "and *, such as nvidia.com/mig-*",
     )
 
 
 def _has_maximum(name: str) -> bool:
     if name.startswith(HUGEPAGES):
         return name == f"{HUGEPAGES}*" or page_size(name) > 0
-    return is_device(f"{name[:-1]}x" if name.endswith("*") else name)
+    return is_prefixed(f"{name[:-1]}x" if name.endswith("*") else name)
 
 
 def _key_problems(amounts: Any, is_known: Callable[[str], bool], accepted: str) -> Iterator[PathProblem]:
@@ -230,9 +240,9 @@ MaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
     Field(
-        description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, and the beginnings "
-        "of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* or hugepages-*. gpu is the maximum "
-        "of each kind of GPU by itself."
+        description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, names with "
+        "kubernetes.io/, and the beginnings of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* "
+        "or hugepages-*. gpu is the maximum of each kind of GPU by itself."
     ),
 ]
 PodMaximaField = Annotated[
