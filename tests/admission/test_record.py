@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.apiserver import amount
+from tests.apiserver import amount, defaulted, handed_over
 from tests.vectors import Data
 from webhook.admission import record as trace
 from webhook.admission import wire
@@ -486,6 +486,25 @@ def test_a_record_that_an_author_makes_up_is_put_into_our_words_on_a_pod_that_ne
     assert record.keys() == {"policy", "changes"}
     assert later["spec"] == pod["spec"]
     assert reviewed(later) == later
+
+
+@pytest.mark.parametrize("sums", [True, False], ids=["1.36", "1.37"])
+@pytest.mark.parametrize(
+    ("container", "level"),
+    [
+        ({"requests": {"cpu": "1m"}}, {"requests": {"memory": "1"}}),
+        ({"requests": {"memory": "1Gi"}, "limits": {"memory": "0"}}, {"requests": {"cpu": "2"}}),
+        ({}, {"requests": {"cpu": "0"}}),
+    ],
+)
+def test_our_record_stays_as_it_is_once_the_api_server_has_summed_up(container: Data, level: Data, sums: bool) -> None:  # noqa: FBT001
+    between = defaulted if sums else handed_over
+    pod: Data = {
+        "metadata": {"labels": {"execution-id": "f1"}},
+        "spec": {"containers": [{"name": "c", "resources": container}], "resources": level},
+    }
+    for policy in ('{"task_resources": {}}', '{"pod_limits": {"memory": "2Gi"}}'):
+        assert "patch" not in response_to(between(reviewed(between(pod), policy)), policy)
 
 
 def test_an_earlier_toleration_of_ours_is_kept_and_stays() -> None:

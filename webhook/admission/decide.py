@@ -92,9 +92,10 @@ def _earlier(subject: Subject, claimed: Sequence[Change]) -> tuple[Change, ...]:
     replayed = replace(workload_of(pod, subject.task, subject.settings), counted_limits=subject.workload.counted_limits)
     found: tuple[Change, ...] = ()
     for before in without_sums(replayed, after=subject.workload):
-        found = max(found, earlier.confirmed(claimed, by_name(pod, applied(before).changes)), key=len)
-        if len(found) == len(claimed):
-            break
+        confirmed = earlier.confirmed(claimed, by_name(pod, applied(before).changes))
+        if confirmed == claimed:
+            return confirmed
+        found = max(found, confirmed, key=len)
     return found
 
 

@@ -5,7 +5,7 @@ of ours too, so nothing in it is taken on trust: each value that it claims to be
 then do to the Pod must be what is claimed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -46,16 +46,16 @@ def omitted(pod: Pod, claimed: int) -> int:
     return claimed if 0 < claimed <= values and room(pod) < claimed * CHANGE_BYTES else 0
 
 
-def undone(pod: Pod, claimed: Iterable[Change]) -> tuple[Pod, Sequence[Change]]:
+def undone(pod: Pod, claimed: Iterable[Change]) -> tuple[Pod, tuple[Change, ...]]:
     """Return the Pod as it was before the changes, and those of them whose outcome it has now."""
     blocks = _Blocks(pod)
     appended = {toleration for change in claimed if (toleration := _toleration(change))}
     present = appended.intersection(pod.spec.tolerations or ())
-    found = [
+    found = tuple(
         change
         for change in claimed
         if (_toleration(change) in present if change.path == APPENDED else blocks.put_back(change))
-    ]
+    )
     if present:
         kept = [toleration for toleration in pod.spec.tolerations or () if toleration not in present]
         pod = replace(pod, spec=replace(pod.spec, tolerations=kept))
