@@ -1,7 +1,8 @@
 """A model of Flyte's own behaviour, to test documents and decisions against; its vectors check the model.
 
 Sources for the handling of refusals: flytepropeller `backoff/handler.go` and `nodes/task/k8s/plugin_manager.go`
-(v1.16), with the regular expressions from the vectors, and executor `pkg/plugin/k8s/plugin_manager.go` (v2.0).
+(v1.16), with the regular expressions from the vectors; executor `pkg/plugin/k8s/plugin_manager.go` and
+`pkg/controller/taskaction_controller.go` (v2.0), and client-go `rest/request.go`. tests/flyte_real runs the real thing.
 """
 
 import math
@@ -128,10 +129,10 @@ def flyte_1(error: Refusal, version: str = "v1.16.8", *, backs_off: bool = True)
 
 
 def flyte_2(error: Refusal, version: str = "v2.0.43") -> tuple[str, str | None]:
-    """Return the phase and error code of a task whose Pod got the error, after the retries of client-go."""
+    """Return the phase and error code of a task whose Pod got the error; client-go repeats some, see `patience`."""
     old = version == "v2.0.14"
     if error.retry_after is not None and (error.code == 429 or error.code >= 500):
-        return "waits in the client", None
+        return "AsksAgain", None
     if error.reason == "AlreadyExists":
         return "Queued", None
     if error.is_(403, "Forbidden"):
@@ -143,3 +144,24 @@ def flyte_2(error: Refusal, version: str = "v2.0.43") -> tuple[str, str | None]:
     if error.is_(422, "Invalid") and not old:
         return "PermanentFailure", "InvalidResource"
     return "SystemError", None
+
+
+class Patience(NamedTuple):
+    """What Flyte 2 makes of a Pod that is refused with 429 each time."""
+
+    tries: int  # that reach the API server
+    seconds: int  # from the first try until the task has failed
+    reason: bool  # whether the user sees the text of the refusal
+
+
+def patience(retry_after: int, timeout: int = 30, max_system_failures: int = 3) -> Patience:
+    """Model client-go below the executor: rounds of up to ten retries, all of a round within the one timeout.
+
+    A round that ends is a system failure; the executor begins another one ten seconds later, until there have been
+    more than it accepts. A timeout of 0 is none.
+    """
+    retries = 10 if not timeout else min(10, (timeout - 1) // retry_after)
+    whole = retries == 10
+    rounds = max_system_failures + 1
+    seconds = rounds * (10 * retry_after if whole else timeout) + max_system_failures * 10
+    return Patience(rounds * (1 + retries), seconds, whole)

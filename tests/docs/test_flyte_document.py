@@ -134,6 +134,17 @@ def test_the_pod_is_refused_as_the_page_says(example: Data) -> None:
             assert READERS[made_by](error)[0] == wanted["then"]
 
 
+ROW = re.compile(r"^\| (\d+) \| (\d+)s \| (\d+) \| (\d+) s \| (the reason|context deadline exceeded) \|$", re.MULTILINE)
+
+
+def test_flyte_2_is_as_patient_as_the_page_says() -> None:
+    rows = ROW.findall(DOCUMENT.read_text())
+    assert len(rows) >= 4
+    for retry_after, timeout, tries, seconds, seen in rows:
+        said = flyte_model.Patience(int(tries), int(seconds), reason=seen == "the reason")
+        assert flyte_model.patience(int(retry_after), int(timeout)) == said
+
+
 def test_every_example_says_something_and_nothing_unknown() -> None:
     assert len(EXAMPLES) >= 20
     for example in EXAMPLES:

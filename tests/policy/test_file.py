@@ -514,6 +514,20 @@ GETS_ALL = "that states none gets all of 8Gi, as request and limit"
 OVER_500 = "is over the limit 500Mi, which is what tasks get"
 OVER_1 = "is over this limit 1, which is what tasks get"
 OVER_2 = "is over the limit 2, which is what tasks get"
+BLOCKS = "blocks a worker of propeller for up to 30 seconds a try, and counts as a system error"
+FINAL = "fails the task at once, although it would fit later"
+CUT = (
+    "applies to each {} whose name begins like this, as the label is cut after 63 characters; give the project and "
+    "domain too, or shorten the name"
+)
+NO_MAP = (
+    "does not apply to map tasks of it, as their label is cut before it tells which task they are of; shorten the "
+    "name, or write workflow"
+)
+IMPATIENT = (
+    'ten pauses of 3 s do not fit into Flyte 2\'s timeout of 30 s, so its users see "context deadline exceeded" '
+    "instead of the reason; write 2, or raise actions.kubernetes.timeout"
+)
 
 
 @pytest.mark.parametrize(
@@ -588,11 +602,42 @@ overrides: [{domain: production, pod_limits: {cpu: 1}}]
             "task_resources: {limits: {gpu: 2}}\nover_limit: {gpu: refuse, example.com/*: refuse, cpu: clamp}",
             [f"2:27: over_limit[example.com/*]: warning: {NOTHING_REFUSED}"],
         ),
+        (
+            """\
+verdicts:
+  fits_later: {flyte1: 429, flyte2: 403, operator: 429}
+  never_fits: {flyte1: 422, flyte2: 422, operator: 413}
+""",
+            [
+                f"2:24: verdicts.fits_later.flyte1: warning: 429 {BLOCKS}; write 403",
+                "2:37: verdicts.fits_later.flyte2: warning: 403 uses up the task's retries at once; write 429",
+                "3:24: verdicts.never_fits.flyte1: warning: 422 makes Flyte before 1.16.7 loop; write 413",
+            ],
+        ),
+        ("verdicts: {retry_after_seconds: 3}", [f"1:33: verdicts.retry_after_seconds: warning: {IMPATIENT}"]),
+        ("verdicts: {retry_after_seconds: 2}", []),
+        (f"overrides: [{{task: {'a' * 48}.b, mode: null}}]", []),
+        (f"overrides: [{{task: {'a' * 49}.b}}]", [f"1:20: overrides[0].task: warning: {NO_MAP}"]),
+        (
+            f"overrides: [{{workflow: {'a' * 64}, task: {'b' * 64}}}]",
+            [
+                f"1:24: overrides[0].workflow: warning: {CUT.format('workflow')}",
+                f"1:96: overrides[0].task: warning: {CUT.format('task')}",
+                f"1:96: overrides[0].task: warning: {NO_MAP}",
+            ],
+        ),
+        (
+            "verdicts: {retry_after_seconds: 3, fits_later: {flyte2: 413}}",
+            [f"1:57: verdicts.fits_later.flyte2: warning: 413 {FINAL}; write 429"],
+        ),
     ],
     ids=[
         *("left to Flyte", "over the limit", "helm", "documentation"),
         *("an override's limit under the default", "the Pod as a whole under a default", "the Pod's bound"),
         *("a domain that no namespace has", "a secondary container's bound", "nothing to refuse"),
+        *("codes that Flyte misunderstands", "pauses beyond its patience", "pauses within it"),
+        *("a name that fits into the labels", "a name too long for map tasks", "names longer than labels"),
+        "no code with a pause",
     ],
 )
 def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warnings: list[str]) -> None:

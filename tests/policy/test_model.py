@@ -262,6 +262,43 @@ def test_an_override_for_a_task_is_found_by_the_label_of_either_flyte(
     assert len(load(text, "policy.yaml").policy.matching(TaskScope(task=named), made_by)) == 1
 
 
+HASH = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("named", "label"),
+    [
+        ("workflows.element", f"workflows-map-element-{HASH}-arraynod"),  # as the real Flyte cuts it
+        ("a.f", f"a-map-f-{HASH}-arraynode"),
+        ("a.f", f"a-map-f-{HASH}"),  # of flytekit's map tasks before array nodes
+        ("core.map_data.My_Step_", f"core-map-data-map-my-step-{HASH}-arr"),
+        ("in_a_notebook", f"map-in-a-notebook-{HASH}-arraynode"),
+        (f"{'a' * 40}.f2345", f"{'a' * 40}-map-f2345-{HASH[:12]}"),
+        (f"{'a' * 40}.f23456789", f"{'a' * 40}-map-f23456789-{HASH[:8]}"),
+    ],
+)
+def test_an_override_for_a_task_is_found_by_the_label_of_the_elements_of_its_map_tasks(named: str, label: str) -> None:
+    assert label_value(label, 1) == label
+    more = {"task": named, "limits": {"cpu": 1}}
+    text = policy_text({**PLATFORM, "overrides": [more]})
+    assert load(text, "policy.yaml").warnings == ()
+    assert str(settings(text, {"name": label}, 1).limits.get("cpu")) == "1"
+    for other in (
+        f"x{label}"[:63],
+        label.replace("-map-", "-mop-").replace("map-in", "mop-in"),
+        label.replace("7", "z", 1),
+    ):
+        assert str(settings(text, {"name": other}, 1).limits.get("cpu")) == "10"
+    assert str(settings(text, {"name": label}, 2).limits.get("cpu")) == "10"
+
+
+def test_an_override_that_names_the_map_task_goes_before_one_for_its_task() -> None:
+    mapped = f"a.map_f_{HASH}-arraynode"
+    overrides = [{"task": "a.f", "limits": {"cpu": 1}}, {"task": mapped, "limits": {"cpu": 2}}]
+    text = policy_text({**PLATFORM, "overrides": overrides})
+    assert str(settings(text, {"name": label_value(mapped, 1)}, 1).limits.get("cpu")) == "2"
+
+
 CLASS = "deviceclass.resource.kubernetes.io/"
 NVIDIA, AMD, TPU, MIG = "nvidia.com/gpu", "amd.com/gpu", "google.com/tpu", "nvidia.com/mig-1g.5gb"
 CLASSES = {

@@ -28,6 +28,11 @@ OPERATOR_CONTAINERS: Final = (
     "scheduler", "worker",
 )  # fmt: skip
 
+MAX_LABEL_LENGTH: Final = 63  # characters
+MAX_MAP_BEGINNING: Final = MAX_LABEL_LENGTH - len("-") - 8  # so that eight digits of a map task's hash are left
+# The label of an element of a map task, in full or cut within the hash; before `-arraynode` there was nothing there.
+_MAP_ELEMENT: Final = re.compile(r"(.+)-[0-9a-f]{32}(?:-[a-z]*)?|(?=.{63}$)(.+)-[0-9a-f]{8,31}")
+
 
 class Task(Struct, frozen=True, gc=False):
     """The task as the Pod's metadata and namespace describe it; a text is empty where unknown."""
@@ -124,6 +129,24 @@ def label_value(name: str, made_by: Generation) -> str:
     Sources: v1 flytepropeller `pkg/utils/k8s.go`, v2 flyteplugins `utils/labels.go`.
     """
     if made_by == 1:
-        return re.sub("[^-a-z0-9]+", "-", name.lower())[:63].strip("-")
-    value = re.sub("[^A-Za-z0-9._-]", "-", name)[:63]
+        return re.sub("[^-a-z0-9]+", "-", name.lower())[:MAX_LABEL_LENGTH].strip("-")
+    value = re.sub("[^A-Za-z0-9._-]", "-", name)[:MAX_LABEL_LENGTH]
     return re.sub("^[^A-Za-z0-9]|[^A-Za-z0-9]$", "x", value)
+
+
+def map_elements_label(name: str) -> str:
+    """Return the label of the elements of map tasks of this task in Flyte 1, with `*` for what differs among them.
+
+    flytekit names a map task of `module.function` `module.map_function_HASH-arraynode`, with 32 digits for HASH
+    (`core/array_node_map_task.py`), and the label is cut after 63 characters. Empty where that leaves too little of the
+    hash to tell the task from others.
+    """
+    module, _, function = name.rpartition(".")
+    beginning = label_value(f"{module}.map_{function}", 1)
+    return f"{beginning}-*" if len(beginning) <= MAX_MAP_BEGINNING else ""
+
+
+def without_hash(label: str) -> str:
+    """Return the label of an element of a map task as `map_elements_label` has it; any other label as it is."""
+    element = _MAP_ELEMENT.fullmatch(label) if len(label) <= MAX_LABEL_LENGTH else None
+    return f"{element[1] or element[2]}-*" if element else label

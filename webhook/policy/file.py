@@ -146,7 +146,7 @@ def _override_problems(overrides: Iterable[PolicyBlock]) -> Iterator[Problem]:
     first: dict[tuple[int, TaskScope], PolicyBlock] = {}
     for block in overrides:
         # Each generation of Flyte makes labels of names in its own way, and in either two names can become equal.
-        keys = (1, block.scope.as_labels(1)), (2, block.scope.as_labels(2))
+        keys = [(1, labels) for labels in block.scope.labels(1)] + [(2, labels) for labels in block.scope.labels(2)]
         same = next((first[key] for key in keys if key in first), None)
         if block.content.mode and (block.scope.workflow or block.scope.task):
             what = "not for a workflow or task, whose labels its author can set; give a project or domain alone"

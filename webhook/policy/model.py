@@ -8,7 +8,15 @@ from weakref import proxy
 
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import ResourceList, is_extended
-from webhook.flyte.task import Generation, Identification, Task, label_value
+from webhook.flyte.task import (
+    MAX_LABEL_LENGTH,
+    Generation,
+    Identification,
+    Task,
+    label_value,
+    map_elements_label,
+    without_hash,
+)
 from webhook.policy.settings import (
     DEFAULT_DENIAL_CODES,
     ByResource,
@@ -28,7 +36,6 @@ V = TypeVar("V")
 B = TypeVar("B")
 GPU: Final = "gpu"  # Flyte's key for any kind of device
 MAX_MEMOISED: Final = 4096  # tasks whose settings are kept
-MAX_LABEL_LENGTH: Final = 63  # characters
 
 # Resources that every container is bounded in where there is a maximum. Not disk: requests as large as the maximum
 # would leave the nodes empty, and Flyte injects none for a maximum alone either.
@@ -77,6 +84,13 @@ class TaskScope(NamedTuple):
     def as_labels(self, made_by: Generation) -> "TaskScope":
         """Return the scope with workflow and task as labels of that generation of Flyte."""
         return self._replace(workflow=label_value(self.workflow, made_by), task=label_value(self.task, made_by))
+
+    def labels(self, made_by: Generation) -> Iterator["TaskScope"]:
+        """Yield the scope as labels of its task, and of the elements of map tasks of it: only Flyte 1 names those."""
+        labels = self.as_labels(made_by)
+        yield labels
+        if made_by == 1 and self.task and (elements := map_elements_label(self.task)):
+            yield labels._replace(task=elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +253,18 @@ class Policy:
         Workflow and task may be full names, or labels of that generation of Flyte.
         """
         known = self._by_labels[made_by]
-        return tuple(known[scope] for scope in task.as_labels(made_by).wider() if scope in known)
+        labels = task.as_labels(made_by)
+        elements = labels._replace(task=without_hash(labels.task))
+        both = zip(labels.wider(), elements.wider(), strict=True)
+        return tuple(found for one, other in both if (found := known.get(one) or known.get(other)))
 
     @cached_property
     def _by_labels(self) -> Mapping[Generation, Mapping[TaskScope, TaskScope]]:
         generations: tuple[Generation, ...] = (1, 2)
-        return {made_by: {scope.as_labels(made_by): scope for scope in self.overrides} for made_by in generations}
+        return {
+            made_by: {labels: scope for scope in self.overrides for labels in scope.labels(made_by)}
+            for made_by in generations
+        }
 
     def expired(self, today: str) -> tuple[str, ...]:
         """Return the expired exemptions as `file:line:col: warning: ...`."""

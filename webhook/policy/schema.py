@@ -249,7 +249,9 @@ class Verdicts(Section):
 
     fits_later: Codes | None = None
     never_fits: Codes | None = None
-    retry_after_seconds: Annotated[int, Field(gt=0, le=3600)] = 30
+    retry_after_seconds: Annotated[int, Field(gt=0, le=3600)] = Field(
+        2, description="The pause that a 429 asks for. Flyte 2 gives up a try after 30 seconds, with all its pauses."
+    )
 
 
 class PolicyFile(Section):

@@ -1,11 +1,31 @@
 """Warnings about statements in a policy file that are valid but probably a mistake."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
+from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
 from webhook.policy.compile import PolicyBlock, kubernetes_name
 from webhook.policy.model import Policy
-from webhook.policy.settings import Maxima, Settings
-from webhook.policy.yaml_text import Path, Problem
+from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, Maxima, Settings
+from webhook.policy.yaml_text import Document, Path, Problem
+
+# What Flyte makes of codes that do not suit the outlook; docs/flyte.md says more.
+FINAL: Final = "fails the task at once, although it would fit later"
+BLOCKS: Final = "blocks a worker of propeller for up to 30 seconds a try, and counts as a system error"
+RETRIES: Final = "uses up the task's retries at once"
+UNSUITABLE: Final[Mapping[tuple[str, Creator, int], str]] = {
+    ("fits_later", "flyte1", 413): FINAL,
+    ("fits_later", "flyte1", 422): FINAL,
+    ("fits_later", "flyte1", 429): BLOCKS,
+    ("fits_later", "flyte2", 403): RETRIES,
+    ("fits_later", "flyte2", 413): FINAL,
+    ("fits_later", "flyte2", 422): FINAL,
+    ("never_fits", "flyte1", 403): "lets the task wait for ever, unless cpu or memory is what is short",
+    ("never_fits", "flyte1", 422): "makes Flyte before 1.16.7 loop",
+    ("never_fits", "flyte1", 429): BLOCKS,
+    ("never_fits", "flyte2", 403): RETRIES,
+    ("never_fits", "flyte2", 429): "lets the task ask for minutes for what it never gets",
+}
 
 
 def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
@@ -18,6 +38,8 @@ def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Pro
         yield from _nothing_to_refuse(block, policy, settings)
         yield from _misspelled(block)
     yield from _unknown_domains(blocks[1:], policy)
+    yield from _cut_labels(blocks[1:])
+    yield from _unsuitable_codes(blocks[0].document, policy.denial_codes)
 
 
 def _defaults_over_limits(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
@@ -82,3 +104,43 @@ def _unknown_domains(overrides: Iterable[PolicyBlock], policy: Policy) -> Iterat
         if domain and domain not in known:
             what = f"warning: no namespace is read as this domain; add it to domains, which are {', '.join(known)}"
             yield block.document.problem((*block.paths[""], "domain"), what)
+
+
+def _cut_labels(overrides: Iterable[PolicyBlock]) -> Iterator[Problem]:
+    """Warn of names so long that the label, which is cut, does not tell the task from others."""
+    for block in overrides:
+        for key, name in (("workflow", block.content.workflow), ("task", block.content.task)):
+            if name and len(name) > MAX_LABEL_LENGTH:
+                what = (
+                    f"warning: applies to each {key} whose name begins like this, as the label is cut after "
+                    f"{MAX_LABEL_LENGTH} characters; give the project and domain too, or shorten the name"
+                )
+                yield block.document.problem((*block.paths[""], key), what)
+        task = block.content.task
+        if task and not map_elements_label(task):
+            what = (
+                "warning: does not apply to map tasks of it, as their label is cut before it tells which task they are "
+                "of; shorten the name, or write workflow"
+            )
+            yield block.document.problem((*block.paths[""], "task"), what)
+
+
+def _unsuitable_codes(document: Document, codes: DenialCodes) -> Iterator[Problem]:
+    """Warn of codes that Flyte acts on in another way than the outlook means, and of pauses beyond its patience."""
+    defaults = DEFAULT_DENIAL_CODES
+    stated = {
+        "fits_later": (codes.fits_later, defaults.fits_later),
+        "never_fits": (codes.never_fits, defaults.never_fits),
+    }
+    for outlook, (chosen, better) in stated.items():
+        for creator, code in chosen.items():
+            if effect := UNSUITABLE.get((outlook, creator, code)):
+                what = f"warning: {code} {effect}; write {better[creator]}"
+                yield document.problem(("verdicts", outlook, creator), what)
+    seconds, longest = codes.retry_after_seconds, defaults.retry_after_seconds
+    if seconds > longest and 429 in (codes.fits_later["flyte2"], codes.never_fits["flyte2"]):
+        what = (
+            f"warning: ten pauses of {seconds} s do not fit into Flyte 2's timeout of 30 s, so its users see "
+            f'"context deadline exceeded" instead of the reason; write {longest}, or raise actions.kubernetes.timeout'
+        )
+        yield document.problem(("verdicts", "retry_after_seconds"), what)
