@@ -56,7 +56,7 @@ def refused(admin: Client, made: Json) -> Reply:
     ("made_by", "cpu", "answer"),
     [
         ((FLYTE_1, ()), "2", (403, "Forbidden", None)),
-        ((FLYTE_2, ()), "2", (429, "TooManyRequests", "30")),
+        ((FLYTE_2, ()), "2", (429, "TooManyRequests", "2")),
         ((FLYTE_1, RAY), "2", (403, "Forbidden", None)),
         ((FLYTE_1, ()), "4", (413, "RequestEntityTooLarge", None)),
         ((FLYTE_2, ()), "4", (413, "RequestEntityTooLarge", None)),
