@@ -18,7 +18,10 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import yaml
+
+from webhook.admission.record import Record, in_brief
 
 HERE = Path(__file__).resolve().parent
 SERVE = [sys.executable, "-m", "webhook", "serve", "--policy", "policy.yaml", "--quotas", "quotas.yaml"]
@@ -104,22 +107,17 @@ def answer(connection: http.client.HTTPSConnection, pod: dict[str, Any]) -> dict
 def told(response: dict[str, Any]) -> list[str]:
     """What came back, in lines for people: the audit annotation has the reasons, the patch what is done."""
     audit = response.get("auditAnnotations", {})
-    changes = [
-        f"{change['path']}: {text(change.get('from'))} -> {text(change['to'])} ({change['why']})"
-        for change in json.loads(audit.get("changes", '{"changes": []}'))["changes"]
-    ]
+    record = msgspec.json.decode(audit.get("changes", '{"policy": ""}'), type=Record)
     if not response["allowed"]:
         status = response["status"]
         return ["refused", f"{status['code']} {status['reason']}: {status['message']}"]
     if "patch" not in response:
         return ["allowed as it is"]
     operations = json.loads(base64.b64decode(response["patch"]))
-    return [f"allowed, with a patch of {len(operations)} operation{'s'[: len(operations) > 1]}", *changes]
-
-
-def text(value: object) -> str:
-    """A value as people write it."""
-    return "unset" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return [
+        f"allowed, with a patch of {len(operations)} operation{'s'[: len(operations) > 1]}",
+        *map(in_brief, record.changes),
+    ]
 
 
 if __name__ == "__main__":

@@ -328,7 +328,7 @@ NEEDED = {
 
 def listed(text: str) -> dict[str, str]:
     """Amounts by name out of a sentence."""
-    return dict(pair.split("=") for pair in text.split(","))
+    return dict(pair.split("=") for pair in text.split(", "))
 
 
 def sized(spec: list[Data], most: Mapping[str, Fraction]) -> list[Data]:
@@ -367,9 +367,11 @@ def test_the_largest_task_that_fits_now_fits_and_nothing_larger_does(
     metadata: Data, spec: list[Data], found: list[Data]
 ) -> None:
     error = answered(metadata, spec, found)
-    if error is None or not (said := re.search("the largest task that fits now: ([^;]*?)(, ever: |;)", error.message)):
+    if error is None or not (
+        said := re.search("the largest task that fits now: ([^;]*);|no task fits now", error.message)
+    ):
         return
-    if said[1] == "none":
+    if said[1] is None:
         left = [
             (q["status"]["hard"], q["status"]["used"], name) for q in found for name in NEEDED & {*q["status"]["hard"]}
         ]
@@ -463,15 +465,16 @@ CPU_3_OF_4 = quota_named("project-quota", of={"limits.cpu": ("3", "4")})
         (
             FLYTE_1[0], spec_of(cpu="5"), [CPU_3_OF_4], (413, "RequestEntityTooLarge", None),
             ("exceeded quota: project-quota, requested: limits.cpu=5, used: limits.cpu=3, limited: limits.cpu=4; "
-            "short by limits.cpu=1 even with nothing else running; the largest task that fits now: limits.cpu=1, "
-            f"ever: limits.cpu=4; {LESS}"),
+            "never fits: at most limits.cpu=4; short by limits.cpu=1 with nothing else running; "
+            f"the largest task that fits now: limits.cpu=1; {LESS}"),
         ),
         (  # GPUs, which Flyte 1 would wait for without end
             FLYTE_1[0], spec_of(gpu="16"), [quota_named("gpus", of={"requests.nvidia.com/gpu": ("6", "8")})],
             (413, "RequestEntityTooLarge", None),
             ("exceeded quota: gpus, requested: requests.nvidia.com/gpu=16, used: requests.nvidia.com/gpu=6, "
-            "limited: requests.nvidia.com/gpu=8; short by requests.nvidia.com/gpu=8 even with nothing else running; "
-            f"the largest task that fits now: requests.nvidia.com/gpu=2, ever: requests.nvidia.com/gpu=8; {LESS}"),
+            "limited: requests.nvidia.com/gpu=8; never fits: at most requests.nvidia.com/gpu=8; "
+            "short by requests.nvidia.com/gpu=8 with nothing else running; "
+            f"the largest task that fits now: requests.nvidia.com/gpu=2; {LESS}"),
         ),
         (  # as a quota may be written, and as Flyte 1 would misread it
             FLYTE_1[0], spec_of(memory="1Gi"), [quota_named("q", of={"limits.memory": ("1.5Gi", "2.25Gi")})],
@@ -483,7 +486,7 @@ CPU_3_OF_4 = quota_named("project-quota", of={"limits.cpu": ("3", "4")})
         (
             FLYTE_1[0], spec_of(cpu="2"), [quota_named("q", of={"pods": ("3", "3")})], (403, "Forbidden", None),
             ("exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3; "
-            f"short by pods=1; the largest task that fits now: none; {WAIT}"),
+            f"short by pods=1; no task fits now; {WAIT}"),
         ),
         (
             FLYTE_2[0], spec_of(cpu="2"), [quota_named("q", of={"requests.memory": ("1", "2")})],
@@ -512,8 +515,8 @@ CPU_3_OF_4 = quota_named("project-quota", of={"limits.cpu": ("3", "4")})
             ("exceeded quota: a, requested: limits.cpu=2,limits.memory=2Gi, used: limits.cpu=3,limits.memory=7Gi, "
             "limited: limits.cpu=4,limits.memory=8Gi; "
             "exceeded quota: b, requested: limits.cpu=2, used: limits.cpu=9, limited: limits.cpu=10; "
-            "short by limits.cpu=1,limits.memory=1Gi; "
-            f"the largest task that fits now: limits.cpu=1,limits.memory=1Gi; {WAIT}"),
+            "short by limits.cpu=1, limits.memory=1Gi; "
+            f"the largest task that fits now: limits.cpu=1, limits.memory=1Gi; {WAIT}"),
         ),
     ],
 )  # fmt: skip
@@ -597,15 +600,14 @@ def test_the_retry_after_is_where_the_api_server_takes_it_from() -> None:
         ),
         (
             "9", "5",
-            ("exceeded quota: q, requested: limits.cpu=7, used: limits.cpu=5, limited: limits.cpu=8; short by "
-            "limits.cpu=1 even with nothing else running; the most that it can grow by now: limits.cpu=3, "
-            "ever: limits.cpu=6; "
-            f"{LESS}"),
+            ("exceeded quota: q, requested: limits.cpu=7, used: limits.cpu=5, limited: limits.cpu=8; never fits: "
+            "it can grow by at most limits.cpu=6; short by limits.cpu=1 with nothing else running; "
+            f"the most that it can grow by now: limits.cpu=3; {LESS}"),
         ),
         (
             "3", "8",
             ("exceeded quota: q, requested: limits.cpu=1, used: limits.cpu=8, limited: limits.cpu=8; short by "
-            f"limits.cpu=1; the most that it can grow by now: none; {WAIT}"),
+            f"limits.cpu=1; it cannot grow now; {WAIT}"),
         ),
     ],
 )  # fmt: skip

@@ -71,13 +71,13 @@ def test_fields_that_no_rule_reads_may_hold_anything() -> None:
         (
             '{"spec": {"containers": [{"resources": {"requests": {"cpu": "four"}}}]}}',
             (
-                "requests[cpu]: 'four' is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, with one of the "
-                "suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei - at `$.spec.containers[0].resources`"
+                "requests[cpu]: 'four' is not a valid quantity; write a number such as 2, 500m, 1.5 or 1e3, with one "
+                "of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei - at `$.spec.containers[0].resources`"
             ),
         ),
         ('{"spec": {"resources": {"limits": 5}}}', "at `$.spec.resources`"),
-        ('{"spec": {"resources": {"limits": {"cpu": []}}}}', "limits[cpu]: '[]' is not a quantity"),
-        ('{"spec": {"overhead": {"cpu": true}}}', "'True' is not a quantity"),
+        ('{"spec": {"resources": {"limits": {"cpu": []}}}}', "limits[cpu]: '[]' is not a valid quantity"),
+        ('{"spec": {"overhead": {"cpu": true}}}', "'true' is not a valid quantity"),
         ('{"spec": {"overhead": {"cpu": []}}}', "at `$.spec.overhead[...]`"),
         ('{"spec": {"tolerations": [{"tolerationSeconds": "300"}]}}', "at `$.spec.tolerations[0].tolerationSeconds`"),
         ('{"metadata": {"labels": {"a": 1}}}', "at `$.metadata.labels[...]`"),
@@ -103,7 +103,7 @@ def test_what_is_no_json_is_a_decode_error(raw: str) -> None:
 def test_a_quantity_on_the_wire_is_read_as_kubernetes_reads_it(given: Data, expect: Data) -> None:
     raw = f'{{"spec": {{"overhead": {{"cpu": {given["json"]}}}}}}}'.encode()
     if not expect["ok"]:
-        with pytest.raises(msgspec.ValidationError, match="is not a quantity"):
+        with pytest.raises(msgspec.ValidationError, match="is not a valid quantity"):
             decode(raw)
         return
     assert texts(decode(raw).spec.overhead or {}) == {"cpu": expect["string"]}

@@ -20,8 +20,8 @@ OUTCOMES = {
     "flytesnacks-development/nginx": "allowed as it is",
 }
 LINES = {
-    "c2d8f5-n0-0": "/spec/containers/c2d8f5-n0-0/resources/limits/cpu: 6 -> 4 (over the maximum 4)",
-    "b9x3m1-n0-0": '"operator": "Equal", "value": "present", "effect": "NoSchedule"} (the Pod uses nvidia.com/gpu)',
+    "c2d8f5-n0-0": "lowered: limits cpu of c2d8f5-n0-0 from 6 to 4 (over the maximum 4)",
+    "b9x3m1-n0-0": "tolerated: nvidia.com/gpu:NoSchedule (the Pod uses nvidia.com/gpu)",
     "d6g1j9-n1-0": "exceeded quota: project-quota, requested: limits.cpu=2, used: limits.cpu=11600m, limited: ",
 }
 

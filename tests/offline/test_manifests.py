@@ -63,7 +63,10 @@ EXPECTED = "Pod or AdmissionReview, or a List of them, is expected"
         ("kind: PodList\nitems: [5]", f"m.yaml:2:9: items[0]: not an object; {EXPECTED}"),
         ("kind: NodeList\nitems: [{}]", f"m.yaml:2:9: items[0]: kind Node; {EXPECTED}"),
         ('{"kind": "Node"}', f"m.yaml:1:1: kind Node; {EXPECTED}"),
-        ('{"kind": "Pod"', "m.yaml:1:15: not YAML: expected ',' or '}', but got '<stream end>'"),
+        (
+            '{"kind": "Pod"',
+            "m.yaml:1:15: not valid YAML: a list or map without its closing '}'; add it, or a comma before this",
+        ),
         ("kind: Pod\nkind: Pod", "m.yaml:2:1: kind: duplicate key, first given in line 1; keep one of them"),
         ("[" * 1000, "m.yaml:1:1: nested too deeply, or an alias within itself"),
     ],
@@ -146,9 +149,9 @@ def test_null_in_a_quota_says_as_much_as_absence(part: str) -> None:
     assert (quota.name, quota.hard, quota.used, list(quota.scopes)) == ("q", {}, {}, [])
 
 
-TERM = "$.spec.scopeSelector.matchExpressions[0]"
+TERM = "spec.scopeSelector.matchExpressions[0]"
 NO_QUANTITY = (
-    "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
+    "is not a valid quantity; write a number such as 2, 500m, 1.5 or 1e3, "
     "with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
 )
 
@@ -161,23 +164,23 @@ NO_QUANTITY = (
         ("kind: ResourceQuota\nmetadata: {name: ''}", "q.yaml:1:1: ResourceQuota: no metadata.name; write one"),
         (
             "kind: ResourceQuota\nmetadata: {name: q}\n---\nkind: ResourceQuota\nmetadata: {name: r}\nspec: {hard: []}",
-            "q.yaml:4:1: ResourceQuota r: Expected `object | null`, got `array` - at `$.spec.hard`",
+            "q.yaml:4:1: ResourceQuota r: spec.hard: a list where a map is expected",
         ),
         (
             "kind: ResourceQuota\nmetadata: {name: q}\nspec: {hard: {cpu: four}}",
-            f"q.yaml:1:1: ResourceQuota q: 'four' {NO_QUANTITY} - at `$.spec.hard[...]`",
+            f"q.yaml:1:1: ResourceQuota q: spec.hard[...]: 'four' {NO_QUANTITY}",
         ),
         (
             "kind: ResourceQuota\nmetadata: {name: q}\nspec: {scopes: [5]}",
-            "q.yaml:1:1: ResourceQuota q: Expected `str`, got `int` - at `$.spec.scopes[0]`",
+            "q.yaml:1:1: ResourceQuota q: spec.scopes[0]: a whole number where a text is expected",
         ),
         (
             "kind: ResourceQuota\nmetadata: {name: q}\nspec: {scopeSelector: {matchExpressions: [{}]}}",
-            f"q.yaml:1:1: ResourceQuota q: Object missing required field `scopeName` - at `{TERM}`",
+            f"q.yaml:1:1: ResourceQuota q: {TERM}: there is no `scopeName`",
         ),
         (
             "kind: ResourceQuota\nmetadata: {name: 5}",
-            "q.yaml:1:1: ResourceQuota 5: Expected `str`, got `int` - at `$.metadata.name`",
+            "q.yaml:1:1: ResourceQuota 5: metadata.name: a whole number where a text is expected",
         ),
     ],
 )

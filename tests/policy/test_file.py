@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -200,10 +201,9 @@ def test_tolerations_are_those_of_pods() -> None:
 IN_RANGE = "write a whole number of seconds, from 1 to 3600"
 NOT_FOR_A_TASK = "not for a workflow or task, whose labels its author can set; give a project or domain alone"
 A_TEMPLATE = "write a name with {{ project }} or {{ domain }} in it"
-NO_QUANTITY = (
-    "is not a quantity; write a number such as 2, 500m, 1.5 or 1e3, "
-    "with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
-)
+A_NUMBER = "write a number such as 2, 500m, 1.5 or 1e3, with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
+NO_QUANTITY = f"is not a valid quantity; {A_NUMBER}"
+AN_AMOUNT = f"where an amount is expected; {A_NUMBER}"
 RESOURCES = (
     "cpu, memory, mem, ephemeralStorage, ephemeral_storage, storage, gpu, or the full name of an extended resource"
 )
@@ -211,10 +211,6 @@ SECTIONS = (
     "task_resources, task_resource_defaults, secondary_defaults, pod_limits, over_limit, resource_claims, overrides, "
     "override_strategy, namespace_mapping, domains, project_domain_labels, mode, warnings, exemptions, verdicts, "
     "plugins"
-)
-K8S = (
-    "gpu-resource-name, accelerator-device-classes, resource-tolerations, default-tolerations, "
-    "interruptible-tolerations, add-tolerations-for-extended-resources"
 )
 A_MAP = "where a map is expected; write `key: value` lines below it"
 NO_DEVICES = "is not a whole number of devices; write one such as 1 or 8"
@@ -236,8 +232,16 @@ TOLERATION = "key, operator, value, effect, tolerationSeconds"
         ),
         ("task_resources", [f"1:1: 'task_resources' {A_MAP}"]),
         ("- task_resources", [f"1:1: a list {A_MAP}"]),
-        ("true", [f"1:1: a boolean {A_MAP}"]),
-        ("a: b: c", ["1:5: not YAML: mapping values are not allowed here"]),
+        ("true", [f"1:1: true {A_MAP}"]),
+        (
+            "a: b: c",
+            [
+                (
+                    "1:5: not valid YAML: a second ':' in one line, or a wrong indentation; "
+                    "quote the text, or begin a new line"
+                )
+            ],
+        ),
         ("[" * 1000, ["1:1: nested too deeply, or an alias within itself"]),
         # everything at once
         (
@@ -250,10 +254,8 @@ extra: 1
 plugins:
   k8s:
     default-cpus: 1
-    gpu: nvidia.com/gpu
     gpu-resource-name: gpu
     resource-tolerations: {"a b": []}
-  spork: {}
 """,
             [
                 f"3:19: task_resources.defaults.cpu: 'four' {NO_QUANTITY}",
@@ -261,13 +263,11 @@ plugins:
                 f"3:42: task_resources.defaults.gpu: 1.5 {NO_DEVICES}",
                 f"3:47: task_resources.defaults.foo: unknown key; accepted: {RESOURCES}",
                 f"3:71: task_resources.defaults[nvidia.com/mig]: 0.5 {NO_DEVICES}",
-                "4:3: task_resources.limit: unknown key; accepted: defaults, limits",
+                "4:3: task_resources.limit: unknown key; did you mean limits? accepted: defaults, limits",
                 f"5:21: secondary_defaults: a list {A_MAP}",
                 f"6:1: extra: unknown key; accepted: {SECTIONS}",
-                f"10:5: plugins.k8s.gpu: unknown key, to Flyte too; used here: {K8S}",
-                f"11:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
-                f"12:28: {SECTION}[a b]: 'a b' is not a valid resource name; write one such as nvidia.com/gpu",
-                "13:3: plugins.spork: unknown key, to Flyte too; used here: k8s",
+                f"10:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
+                f"11:28: {SECTION}[a b]: 'a b' is not a valid resource name; write one such as nvidia.com/gpu",
             ],
         ),
         # shapes
@@ -298,7 +298,7 @@ verdicts: {retry_after_seconds: 0}
 {}
 """,
             [
-                "1:7: mode: False is not accepted; write 'enforce', 'warn' or 'audit'",
+                "1:7: mode: false is not accepted; write 'enforce', 'warn' or 'audit'",
                 "1:7: mode: off is a boolean in YAML; quote it, or write true or false",
                 f"2:1: bogus: unknown key; accepted: {SECTIONS}",
                 f"4:13: overrides[0].mode: {NOT_FOR_A_TASK}",
@@ -317,9 +317,9 @@ verdicts: {retry_after_seconds: 0}
         (
             "task_resources: {limits: {cpu: true, memory: [], storage: {}, gpu: x}}",
             [
-                f"1:32: task_resources.limits.cpu: 'True' {NO_QUANTITY}",
-                f"1:46: task_resources.limits.memory: '[]' {NO_QUANTITY}",
-                f"1:59: task_resources.limits.storage: '{{}}' {NO_QUANTITY}",
+                f"1:32: task_resources.limits.cpu: true {AN_AMOUNT}",
+                f"1:46: task_resources.limits.memory: a list {AN_AMOUNT}",
+                f"1:59: task_resources.limits.storage: a map {AN_AMOUNT}",
                 f"1:68: task_resources.limits.gpu: 'x' {NO_QUANTITY}",
             ],
         ),
@@ -362,8 +362,14 @@ verdicts: {retry_after_seconds: 0}
         (
             "task_resource_defaults:\n  task_resources: {limit: {}}\n  default: {}",
             [
-                "2:20: task_resource_defaults.task_resources.limit: unknown key; accepted: defaults, limits",
-                "3:3: task_resource_defaults.default: unknown key; accepted: defaults, limits, task_resources",
+                (
+                    "2:20: task_resource_defaults.task_resources.limit: "
+                    "unknown key; did you mean limits? accepted: defaults, limits"
+                ),
+                (
+                    "3:3: task_resource_defaults.default: "
+                    "unknown key; did you mean defaults? accepted: defaults, limits, task_resources"
+                ),
             ],
         ),
         # a problem in an alias is reported at the anchor
@@ -393,7 +399,7 @@ def test_everything_that_is_wrong_is_told_at_once(text: str, expect: list[str]) 
 GPU = f"{SECTION}[nvidia.com/gpu]"
 NO_VALUE = "is not a valid taint value; write at most 63 letters, digits and -_."
 NO_KEY = "must be Exists where there is no key; write operator: Exists, or a key"
-NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule', 'NoExecute' or ''"
+NO_EFFECT = "is not accepted; write 'NoSchedule', 'PreferNoSchedule', 'NoExecute' or nothing"
 NO_SECONDS = "must be NoExecute where tolerationSeconds is set; write NoExecute, or remove tolerationSeconds"
 
 
@@ -449,15 +455,18 @@ def test_a_request_and_a_limit_are_what_a_container_gets_that_states_nothing() -
         (
             "{nvidia.com/gpu: [{key: a, operator: Exist, keys: b, effect: NoRun}]}",
             [
-                f"3:64: {GPU}[0].operator: 'Exist' is not accepted; write 'Equal', 'Exists' or ''",
-                f"3:71: {GPU}[0].keys: unknown key; accepted: {TOLERATION}",
+                f"3:64: {GPU}[0].operator: 'Exist' is not accepted; write 'Equal', 'Exists' or nothing",
+                f"3:71: {GPU}[0].keys: unknown key; did you mean key? accepted: {TOLERATION}",
                 f"3:88: {GPU}[0].effect: 'NoRun' {NO_EFFECT}",
             ],
         ),
-        ("{nvidia.com/gpu: {keys: b, operator: Exists}}", [f"3:45: {GPU}.keys: unknown key; accepted: {TOLERATION}"]),
+        (
+            "{nvidia.com/gpu: {keys: b, operator: Exists}}",
+            [f"3:45: {GPU}.keys: unknown key; did you mean key? accepted: {TOLERATION}"],
+        ),
         (
             "[{nvidia.com/gpu: {keys: b, operator: Exists}}]",
-            [f"3:46: {SECTION}[0][nvidia.com/gpu].keys: unknown key; accepted: {TOLERATION}"],
+            [f"3:46: {SECTION}[0][nvidia.com/gpu].keys: unknown key; did you mean key? accepted: {TOLERATION}"],
         ),
         ("{nvidia.com/gpu: {}}", [f"3:44: {GPU}.operator: {NO_KEY}"]),
         (
@@ -487,17 +496,17 @@ def test_a_request_and_a_limit_are_what_a_container_gets_that_states_nothing() -
         ),
         (
             "{nvidia.com/gpu: {key: a, effect: NoExecute, tolerationSeconds: 1.5}}",
-            [f"3:91: {GPU}.tolerationSeconds: 1.5 where a whole number is expected"],
+            [f"3:91: {GPU}.tolerationSeconds: 1.5 where a whole number is expected; write one such as 30"],
         ),
         ("{nvidia.com/gpu: {key: a, value: 1}}", [f"3:60: {GPU}.value: 1 {A_TEXT}"]),
         (
             "{nvidia.com/gpu: {key: [a], operator: {}, value: {}, effect: []}}",
             [
-                f"3:50: {GPU}.key: ['a'] is not a valid taint key; write a name such as nvidia.com/gpu",
+                f"3:50: {GPU}.key: a list is not a valid taint key; write a name such as nvidia.com/gpu",
                 f"3:50: {GPU}.key: a list {A_TEXT}",
-                f"3:65: {GPU}.operator: {{}} is not accepted; write 'Equal', 'Exists' or ''",
+                f"3:65: {GPU}.operator: a map is not accepted; write 'Equal', 'Exists' or nothing",
                 f"3:76: {GPU}.value: a map {A_TEXT}",
-                f"3:88: {GPU}.effect: [] {NO_EFFECT}",
+                f"3:88: {GPU}.effect: a list {NO_EFFECT}",
             ],
         ),
     ],
@@ -536,10 +545,7 @@ IMPATIENT = (
         (
             "plugins:\n  spark: {}\n  k8s: {default-cpus: 1, default-labels: {}, gpu-resource-name: a.b/c}\n  logs:\n",
             [
-                "2:3: plugins.spark: warning: left to Flyte, not used here",
-                "3:9: plugins.k8s.default-cpus: warning: left to Flyte, not used here",
-                "3:26: plugins.k8s.default-labels: warning: left to Flyte, not used here",
-                "4:3: plugins.logs: warning: left to Flyte, not used here",
+                "2:3: warning: 4 keys are left to Flyte and not used here; `policy check -v` lists them",
             ],
         ),
         (
@@ -697,22 +703,45 @@ def resolved(schema: Any, root: Data) -> Any:
 
 def accepts(schema: Data, value: Any) -> bool:
     """As a JSON Schema validator would say, for the words that this schema uses."""
-    if "anyOf" in schema or "oneOf" in schema:
-        return any(accepts(option, value) for option in schema.get("anyOf") or schema["oneOf"])
     kinds: dict[str, type | tuple[type, ...]] = {
         "object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "null": type(None),
+        "boolean": bool,
     }  # fmt: skip
-    if "type" in schema and not isinstance(value, kinds[schema["type"]]):
+    named = schema.get("type", [])
+    allowed = [kinds[kind] for kind in ([named] if isinstance(named, str) else named)]
+    if isinstance(value, bool) and bool not in allowed and not schema.keys() & {"anyOf", "oneOf"}:
         return False
-    if isinstance(value, bool) or value not in schema.get("enum", [value]):
+    if isinstance(value, float) and value.is_integer() and int in allowed:
+        value = int(value)
+    if allowed and not any(isinstance(value, kind) for kind in allowed):
         return False
-    if "minimum" in schema and value < schema["minimum"]:
-        return False
-    if isinstance(value, list):
-        return all(accepts(schema["items"], item) for item in value)
-    if isinstance(value, dict):
-        return all(accepts_entry(schema, key, item) for key, item in value.items())
-    return True
+    return all(check(schema[word], value) for word, check in CHECKS.items() if word in schema) and (
+        not isinstance(value, dict)
+        or all(
+            accepts_entry(schema, key, item) and accepts(schema.get("propertyNames", {}), key)
+            for key, item in value.items()
+        )
+    )
+
+
+def any_accepts(options: list[Data], value: Any) -> bool:
+    return any(accepts(option, value) for option in options)
+
+
+CHECKS: dict[str, Callable[[Any, Any], bool]] = {
+    "anyOf": any_accepts,
+    "oneOf": any_accepts,
+    "not": lambda schema, value: not accepts(schema, value),
+    "enum": lambda accepted, value: value in accepted,
+    "minimum": lambda least, value: value >= least,
+    "maximum": lambda most, value: value <= most,
+    "exclusiveMinimum": lambda least, value: value > least,
+    "pattern": lambda pattern, value: not isinstance(value, str) or bool(re.search(pattern, value)),
+    "minLength": lambda least, value: len(value) >= least,
+    "minItems": lambda least, value: len(value) >= least,
+    "required": lambda names, value: all(name in value for name in names),
+    "items": lambda schema, value: all(accepts(schema, item) for item in value),
+}
 
 
 def accepts_entry(schema: Data, key: str, value: Any) -> bool:
@@ -720,7 +749,7 @@ def accepts_entry(schema: Data, key: str, value: Any) -> bool:
         return accepts(schema["properties"][key], value)
     patterns = schema.get("patternProperties", {})
     for found in (patterns[pattern] for pattern in patterns if re.search(pattern, key)):
-        return found is True or accepts(found, value)
+        return accepts(found, value)
     other = schema.get("additionalProperties", True)
     return other if isinstance(other, bool) else accepts(other, value)
 
@@ -744,12 +773,43 @@ SCHEMA = resolved(json_schema(), json_schema())
         ({"task_resources": {"defaults": {"cpu": True}}}, False),
         ({"task_resources": {"defaults": {"cpu": -1}}}, False),
         ({"task_resources": {"defaults": ["cpu"]}}, False),
-        ({"plugins": {"spork": {}}}, False),
-        ({"plugins": {"k8s": {"gpu": 1}}}, False),
+        ({"plugins": {"spork": {}, "k8s": {"gpu": 1}}}, True),
         ({"plugins": {"k8s": {"gpu-resource-name": 5}}}, False),
         ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "effect": "NoRun"}}}}}, False),
         ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "keys": "x"}}}}}, False),
         ({"plugins": {"k8s": {"resource-tolerations": "a.b/c"}}}, False),
+        # quantities, names, dates
+        ({"task_resources": {"limits": {"memory": "64GB"}}}, False),
+        ({"task_resources": {"limits": {"cpu": "four"}}}, False),
+        ({"task_resources": {"limits": {"cpu": "-1"}}}, False),
+        ({"task_resources": {"limits": {"memory": "1.5Gi", "cpu": " .5 ", "storage": "1e3"}}}, True),
+        ({"task_resources": {"limits": {"gpu": "1.5", "cpu": 1}}}, False),
+        ({"task_resources": {"limits": {"gpu": 1.5}}}, False),
+        ({"task_resources": {"limits": {"gpu": "500m"}}}, False),
+        ({"task_resources": {"limits": {"gpu": "1000m", "amd.com/gpu": "2.0", "a.b/c": "1k", "a.b/d": "1e3"}}}, True),
+        ({"task_resources": {"limits": {"nvidia.com/gpu": "x"}}}, False),
+        ({"task_resources": {"limits": {"cpus": 1}}}, False),
+        ({"task_resources": {"defaults": {"requests.nvidia.com/gpu": 1}}}, False),
+        ({"task_resources": {"limits": {"nvidia.com/mig-*": 1, "hugepages-2Mi": "4Mi"}}}, True),
+        ({"task_resources": {"limits": {"deviceclass.resource.kubernetes.io/gpu.nvidia.com": 1}}}, True),
+        ({"task_resources": {"defaults": {"nvidia.com/mig-*": 1}}}, False),
+        ({"overrides": [{"project": "a b"}]}, False),
+        ({"overrides": [{"project": "a" * 64}]}, False),
+        ({"overrides": [{"task": "---"}]}, False),
+        ({"overrides": [{"project": "a-b.c_d", "task": "core.flyte.wf"}]}, True),
+        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r", "until": "2030-12-31"}]}, True),
+        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r", "until": "2030-11-31"}]}, False),
+        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r", "until": "31.12.2030"}]}, False),
+        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "", "until": "2030-12-31"}]}, False),
+        ({"exemptions": [{"match": {"project": "p"}, "skip": [], "reason": "r", "until": "2030-12-31"}]}, False),
+        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r"}]}, False),
+        ({"namespace_mapping": {"template": "{{project}}"}}, False),
+        ({"namespace_mapping": {"template": "flyte-{{ project }}-{{ domain }}"}}, True),
+        ({"plugins": {"k8s": {"gpu-resource-name": "gpu"}}}, False),
+        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "key": "a b"}}}}}, False),
+        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {"key": "a", "value": "b c"}}}}}, False),
+        ({"verdicts": {"retry_after_seconds": 0}}, False),
+        ({"warnings": "yes"}, False),
     ],
 )
 def test_the_json_schema_accepts_what_loads_and_refuses_what_does_not(data: Any, good: bool) -> None:  # noqa: FBT001

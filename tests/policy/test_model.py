@@ -395,7 +395,7 @@ def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, ex
         ({"hugepages-2*": 1}, "unknown key"),
         ({"hugepages-2Mi": "3Mi"}, "3Mi is not a whole number of pages of 2Mi; write one such as 1Gi"),
         ({"hugepages-*": "500m"}, "500m is not a whole number of bytes"),
-        ({"hugepages-2Mi": "1GB"}, "'1GB' is not a quantity"),
+        ({"hugepages-2Mi": "1GB"}, "'1GB' is not a valid quantity"),
     ],
 )
 def test_maxima_that_fit_nothing_are_refused(limits: Data, what: str) -> None:

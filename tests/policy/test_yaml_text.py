@@ -66,22 +66,43 @@ def test_documents_become_plain_data(text: str, expect: list[Any]) -> None:
     assert data(text) == expect
 
 
+TEMPLATE = "an unrendered template of Helm; render it first (helm template), or write the value"
+INDENTED = "does not fit the lines before it; check the indentation, and quote texts that hold ': ' or quotes"
+TWO_COLONS = "a second ':' in one line, or a wrong indentation; quote the text, or begin a new line"
+NOT_CLOSED = "a list or map without its closing ']'; add it, or a comma before this"
+YAML_2 = "a version of YAML other than 1; remove the line that begins with %YAML"
 DEEP = "\n".join(" " * depth + "a:" for depth in range(1000))
 
 
 @pytest.mark.parametrize(
     ("text", "expect"),
     [
-        ("a: b: c", ["f.yaml:1:5: not YAML: mapping values are not allowed here"]),
-        ("a:\n  - 'b", ["f.yaml:2:7: not YAML: found unexpected end of stream"]),
-        ("\ta: 1", ["f.yaml:1:1: not YAML: found character '\\t' that cannot start any token"]),
-        ("a: [1, 2", ["f.yaml:1:9: not YAML: expected ',' or ']', but got '<stream end>'"]),
-        ("a: 1\nb: *c", ["f.yaml:2:4: not YAML: found undefined alias 'c'"]),
-        ("a: 1\n...\nb", ["f.yaml:3:1: not YAML: expected '<document start>', but found '<scalar>'"]),
-        ("<<: 5", ["f.yaml:1:5: not YAML: expected a mapping or list of mappings for merging, but found scalar"]),
-        ("%YAML 2.0\n---\na", ["f.yaml:1:1: not YAML: found incompatible YAML document (version 1.* is required)"]),
-        ("a: \x00", ["f.yaml:1:1: not YAML: special characters are not allowed at position 3"]),
-        ("a: \ud800", ["f.yaml:1:1: not YAML: special characters are not allowed at position 3"]),
+        ("a: b: c", [f"f.yaml:1:5: not valid YAML: {TWO_COLONS}"]),
+        ("a:\n  - 'b", ["f.yaml:2:7: not valid YAML: a quote that is not closed; add the closing quote"]),
+        ("\ta: 1", ["f.yaml:1:1: not valid YAML: a tab; use spaces"]),
+        ("a: [1, 2", [f"f.yaml:1:9: not valid YAML: {NOT_CLOSED}"]),
+        ("a: 1\nb: *c", ["f.yaml:2:4: not valid YAML: undefined alias 'c'; write the anchor (&) before the alias (*)"]),
+        ("a: 1\n...\nb", ["f.yaml:3:1: not valid YAML: a new document without '---' before it; write '---'"]),
+        ("<<: 5", ["f.yaml:1:5: not valid YAML: a value of '<<' that is not a map; write an alias of a map"]),
+        ("%YAML 2.0\n---\na", [f"f.yaml:1:1: not valid YAML: {YAML_2}"]),
+        ("a:\n\tb: 1", ["f.yaml:2:1: not valid YAML: a tab; use spaces"]),
+        ("a: @x", ["f.yaml:1:4: not valid YAML: a text cannot begin with '@'; quote it"]),
+        ("a:\n  b: 1\n c: 2", [f"f.yaml:3:2: not valid YAML: {INDENTED}"]),
+        ("a: 1\n- b", [f"f.yaml:2:1: not valid YAML: {INDENTED}"]),
+        ("a: |\n b\nc", ["f.yaml:3:2: not valid YAML: a line without ':'; write `key: value`"]),
+        ("a: &b 1\nc: &b 2", ["f.yaml:2:4: not valid YAML: a second anchor 'b'; give it another name"]),
+        (
+            'a: "\\q"',
+            ["f.yaml:1:6: not valid YAML: \\ before 'q' in double quotes; write \\\\, or use single quotes"],
+        ),
+        ("a: ]", ["f.yaml:1:4: not valid YAML: cannot be read from here; check the indentation, quotes and brackets"]),
+        # templates of Helm
+        ("a: {{ .Values.x }}", [f"f.yaml:1:4: a: {TEMPLATE}"]),
+        ("{{ .Values.x }}: 1", [f"f.yaml:1:1: {TEMPLATE}"]),
+        ("{{- if .x }}\na: 1\n{{- end }}", [f"f.yaml:1:3: not valid YAML: {TEMPLATE}"]),
+        ("a: {{ .x }}-{{ .y }}", [f"f.yaml:1:12: not valid YAML: {TEMPLATE}"]),
+        ("a: \x00", ["f.yaml:1:4: not valid YAML: a control character, or half of a surrogate pair; remove it"]),
+        ("a: \ud800", ["f.yaml:1:4: not valid YAML: a control character, or half of a surrogate pair; remove it"]),
         (
             'a: "x\\ud800"\n"\\udfff": 1',
             [
@@ -105,14 +126,16 @@ DEEP = "\n".join(" " * depth + "a:" for depth in range(1000))
         (
             "? [a, b]\n: 1\n? {c: d}\n: 2\ne:\n  ? []\n  : 3",
             [
-            "f.yaml:1:3: a key that is a list or a map; write a plain text as the key",
-            "f.yaml:3:3: a key that is a list or a map; write a plain text as the key",
-            "f.yaml:6:5: e: a key that is a list or a map; write a plain text as the key",
+            "f.yaml:1:3: a key that is a list or a map; write a plain text",
+            "f.yaml:3:3: a key that is a list or a map; write a plain text",
+            "f.yaml:6:5: e: a key that is a list or a map; write a plain text",
             ],
         ),
     ],
     ids=[
-        *("colon", "quote", "tab", "bracket", "alias", "document", "merge", "version", "control", "surrogate"),
+        *("colon", "quote", "tab", "bracket", "alias", "document", "merge", "version"),
+        *("indented by a tab", "at", "less indented", "a list in a map", "no colon", "anchor", "escape", "another"),
+        *("template", "template as a key", "template of a block", "templates in a text", "control", "surrogate"),
         *("escaped surrogates", "alias in itself", "deep flow", "deep block", "duplicates", "equal texts", "keys"),
     ],
 )  # fmt: skip

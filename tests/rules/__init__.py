@@ -9,6 +9,7 @@ from webhook.api.pod import Pod
 from webhook.api.resources import NO_RESOURCES
 from webhook.flyte.task import identify
 from webhook.policy.file import load
+from webhook.rules.findings import Change
 
 NAMESPACE = "flytesnacks-development"
 TODAY = "2026-11-25"
@@ -48,9 +49,14 @@ def spec(*containers: Data, **fields: Any) -> Data:
     return {"containers": list(containers), **fields}
 
 
+def text(change: Change) -> str:
+    before = "unset" if change.before is None else change.before
+    return f"{change.path}: {before} -> {change.after} ({change.why})"
+
+
 def filled(pod: Pod, policy: str) -> list[str]:
-    return [str(change) for change in fill(pod, context(policy, pod))[1]]
+    return [text(change) for change in fill(pod, context(policy, pod))[1]]
 
 
 def clamped(pod: Pod, policy: str) -> list[str]:
-    return [str(change) for change in clamp(pod, context(policy, pod))[1]]
+    return [text(change) for change in clamp(pod, context(policy, pod))[1]]

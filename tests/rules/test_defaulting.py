@@ -3,6 +3,7 @@
 import pytest
 
 from tests import workloads as effective
+from tests.rules import text
 from tests.vectors import Data, cases, params, pod_of, texts
 from tests.workloads import default
 from webhook.api import pod as pods
@@ -77,7 +78,7 @@ COPIED = "(the API server copies a limit into a missing request)"
 )
 def test_each_default_is_told(spec: Data, changes: list[str]) -> None:
     _, made = default(pod_of({"spec": spec}))
-    assert [str(change) for change in made] == changes
+    assert [text(change) for change in made] == changes
     assert {change.rule for change in made} <= {"api-default"}
 
 

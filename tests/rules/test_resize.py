@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules import PLATFORM, container, context, spec, task_pod
+from tests.rules import PLATFORM, container, context, spec, task_pod, text
 from tests.vectors import Data
 from tests.workloads import clamp, fill, unclampable
 from webhook.api import pod as pods
@@ -88,7 +88,7 @@ def test_a_resize_is_clamped_where_it_grows(new: Data, old: Data, changes: list[
     pod, before = task_pod(new), task_pod(old)
     rules = context(PLATFORM, pod, before)
     assert fill(pod, rules) == (pod, [])
-    assert [str(change) for change in clamp(pod, rules)[1]] == changes
+    assert [text(change) for change in clamp(pod, rules)[1]] == changes
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_resize_of_the_pod_as_a_whole_is_told_where_it_grows_over_a_maximum(
     pod = task_pod(spec(container(None, {"cpu": "2", "memory": "1Gi"}), resources=new))
     before = task_pod(spec(container(None, {"cpu": "2", "memory": "1Gi"}), resources=old))
     over = unclampable(pod, context(PLATFORM, pod, before))
-    assert [str(change) for change in over] == changes
+    assert [text(change) for change in over] == changes
 
 
 def test_a_new_pod_can_be_clamped_as_a_whole() -> None:
@@ -197,7 +197,7 @@ def test_a_resize_to_no_limit_is_bounded_by_what_the_pod_as_a_whole_may_have() -
         task_pod(spec(container({"memory": "1Gi"}, {"memory": it}), container({"memory": "9Gi"})))
         for it in ("0", "2Gi")
     )
-    assert [str(change) for change in clamp(new, context(WHOLE, new, old))[1]] == [
+    assert [text(change) for change in clamp(new, context(WHOLE, new, old))[1]] == [
         "/spec/containers/0/resources/limits/memory: 0 -> 8Gi (unlimited; the maximum is 8Gi)",
     ]
 

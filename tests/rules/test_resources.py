@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rules import PLATFORM, clamped, container, context, filled, spec, task_pod
+from tests.rules import text as as_text
 from tests.vectors import Data, cases, params
 from tests.workloads import clamp, default, fill
 from webhook.api import pod as pods
@@ -212,7 +213,7 @@ def test_a_sidecar_that_states_requests_alone_gets_the_default_limit(
     pod = task_pod(spec(container(FULL, FULL), container(ISTIO, None)))
     with_quota = context(policy, pod)._replace(counted=frozenset(counted))
     _, changes = fill(pod, with_quota)
-    found = [str(change) for change in changes if "ephemeral" not in change.path]
+    found = [as_text(change) for change in changes if "ephemeral" not in change.path]
     assert found == [f"{LIMITS_OF_ISTIO}/{name}: unset -> {after}" for name, after in limits.items()]
 
 

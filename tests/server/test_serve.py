@@ -263,7 +263,7 @@ def test_everything_wrong_with_a_policy_is_told_with_its_place(tmp_path: Path) -
     policy.write_text("task_resources:\n  limits:\n    cpu: four\n    ram: 1Gi\n")
     said = failed("--policy", policy, "--quotas", EXAMPLES / "quotas.yaml")
     first, second = said.splitlines()
-    assert first.startswith(f"{policy}:3:10: task_resources.limits.cpu: 'four' is not a quantity")
+    assert first.startswith(f"{policy}:3:10: task_resources.limits.cpu: 'four' is not a valid quantity")
     assert second.startswith(f"{policy}:4:5: task_resources.limits.ram: unknown key; accepted: cpu, memory")
 
 
@@ -272,7 +272,7 @@ def test_what_is_wrong_with_quotas_is_told_with_its_place(tmp_path: Path) -> Non
     quotas.write_text("kind: ResourceQuota\nmetadata: {name: q}\nspec: {hard: {cpu: four}}\n")
     said = one_line(failed("--policy", EXAMPLES / "policy.yaml", "--quotas", quotas))
     assert said.startswith(f"{quotas}:")
-    assert "ResourceQuota q: 'four' is not a quantity" in said
+    assert "ResourceQuota q: 'four' is not a valid quantity" in said
 
 
 def test_client_cas_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ from webhook.admission import earlier
 from webhook.admission.applied import applied, operations, standing
 from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly
-from webhook.admission.record import by_name, merged
+from webhook.admission.record import by_name, merged, place
 from webhook.admission.wire import Request
-from webhook.api import patch
 from webhook.api.pod import Pod
 from webhook.flyte.task import Task, identify, task_of_namespace
 from webhook.policy.model import Policy
@@ -134,7 +133,7 @@ def _validated(subject: Subject) -> Allowed | Denied:
     else:
         over, asks = (*merged(apply_rules(workload)[1]), *_unclampable(workload)), cost_of(default(workload)[0])
     if over:
-        return _forbidden(subject, _over(over))
+        return _forbidden(subject, _over(subject.pod, over))
     return _judged(subject, check_quotas(workload, asks, subject.constraints.quotas, subject.names))
 
 
@@ -182,25 +181,26 @@ def _too_large(request: Request, why: str, settings: Settings) -> Denied:
 def _unresizable(subject: Subject, clamped: Workload, changes: Sequence[Change]) -> str:
     """Return why a resize cannot be clamped: it may not change the QoS class, nor is all of it ours to change."""
     if over := _unclampable(clamped):
-        return _over(over)
+        return _over(subject.pod, over)
     workload = subject.workload
     if workload.old is None or not changes:
         return ""
     before, asked, after = map(computed_qos, (workload.old, workload, clamped))
     if not before == asked != after:
         return ""
-    return f"{_over(changes)}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
+    what = _over(subject.pod, changes)
+    return f"{what}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
 
 
 def _unclampable(workload: Workload) -> tuple[Change, ...]:
     return () if "clamp" in workload.settings.skips else unclampable(workload)
 
 
-def _over(changes: Sequence[Change]) -> str:
+def _over(pod: Pod, changes: Sequence[Change]) -> str:
     """Return what is too much, by its place in the Pod."""
     found = [
-        f"{patch.unescape(change.path.removeprefix('/spec/'))} is {change.before or 'not set'}, {change.why}"
-        for change in changes[:MOST_NAMED]
+        f"{place(change)} is {change.before or 'not set'}, {change.why}"
+        for change in by_name(pod, changes[:MOST_NAMED])
     ]
     left_out = len(changes) - len(found)
     return "; ".join([*found, *([f"and {left_out} more"] if left_out else [])])

@@ -13,7 +13,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from webhook.admission.decision import Denied
-from webhook.api import resource_list
 from webhook.api.quantity import NANO, ZERO, Format, Quantity
 from webhook.api.resource_list import ResourceList
 from webhook.flyte.task import Task
@@ -94,8 +93,8 @@ def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
 
 
 def _text(resources: ResourceList, names: Iterable[str]) -> str:
-    """Return `name=value` for each of the names, in whole numbers."""
-    return resource_list.text(_plain(resources), names)
+    """Return `name=value` for each of the names, in whole numbers, for people."""
+    return ", ".join(f"{name}={value}" for name, value in _plain({name: resources[name] for name in names}).items())
 
 
 def _plain(resources: ResourceList) -> ResourceList:
@@ -114,16 +113,17 @@ def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
     exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
     if not exceeded:
         return "the quota controller has not counted them yet; try again"
-    largest = "the most that it can grow by now" if grows else "the largest task that fits now"
+    room, most = _sizes(verdict.room), _sizes(verdict.most)
+    if grows:
+        now = f"the most that it can grow by now: {room}" if room else "it cannot grow now"
+        ever = f"it can grow by at most {most}" if most else "it cannot grow at all"
+    else:
+        now = f"the largest task that fits now: {room}" if room else "no task fits now"
+        ever = f"at most {most}" if most else "no task does"
     if outlook == "never-fits":
-        return (
-            f"short by {_short(exceeded, verdict.most)} even with nothing else running; "
-            f"{largest}: {_sizes(verdict.room)}, ever: {_sizes(verdict.most)}; "
-            "ask for less, or have an admin raise the quota"
-        )
-    return (
-        f"short by {_short(exceeded)}; {largest}: {_sizes(verdict.room)}; wait for other tasks to end, or ask for less"
-    )
+        short = f"short by {_short(exceeded, verdict.most)} with nothing else running"
+        return f"never fits: {ever}; {short}; {now}; ask for less, or have an admin raise the quota"
+    return f"short by {_short(exceeded)}; {now}; wait for other tasks to end, or ask for less"
 
 
 def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> str:
@@ -138,8 +138,8 @@ def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> st
 
 
 def _sizes(room: ResourceList) -> str:
-    """Return the amounts in whole thousandths: the API server rounds a Pod's amounts up to them."""
+    """Return the amounts in whole thousandths, as the API server rounds them up; empty where not even a Pod fits."""
     resources = {name: Quantity(value.nano // MILLI * MILLI, value.format) for name, value in room.items()}
     if any(not resources[name] for name in NEEDED & set(resources)):
-        return "none"
+        return ""
     return _text(resources, sorted(set(resources) - COUNTS)) or "any"

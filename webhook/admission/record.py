@@ -161,23 +161,29 @@ def warnings(pod: Pod, decision: Decision) -> list[str]:
         return []
     lines = [f"{would}refused: {decided.message}"] if isinstance(decided, Denied) else []
     changes = sorted(by_name(pod, decided.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
-    lines += (f"{would}{_in_brief(change)}" for change in changes)
+    lines += (f"{would}{in_brief(change)}" for change in changes)
     if len(lines) > MOST_WARNINGS:
         left_out = len(lines) - MOST_WARNINGS + 1
         lines[MOST_WARNINGS - 1 :] = [f"and {left_out} more changes, which the audit log has"]
     return [_short(line) for line in lines]
 
 
-def _in_brief(change: Change) -> str:
-    """Return a change in the space of a warning."""
+def in_brief(change: Change) -> str:
+    """Return a change for people: what was set or lowered, of which container, from what to what, and why."""
     if change.path == "/spec/tolerations/-":
         key, effect = change.after.get("key", "everything"), change.after.get("effect", "every effect")
         return f"tolerated: {key}:{effect} ({change.why})"
-    where, _, rest = change.path.partition("/resources/")
-    side, _, name = rest.partition("/")
     verb = "lowered" if change.rule == "clamp" else "set"
     before = f" from {change.before}" if change.before is not None else ""
-    return f"{verb}: {side} {unescape(name)} of {where.rpartition('/')[2]}{before} to {change.after} ({change.why})"
+    return f"{verb}: {place(change)}{before} to {change.after} ({change.why})"
+
+
+def place(change: Change) -> str:
+    """Return where a Change with its container by name is, for people: `limits nvidia.com/gpu of main`."""
+    where, _, rest = change.path.partition("/resources/")
+    side, _, name = rest.partition("/")
+    of = "the Pod as a whole" if where == pods.POD_LEVEL else unescape(where.rpartition("/")[2])
+    return f"{side} {unescape(name)} of {of}"
 
 
 def _short(text: str) -> str:

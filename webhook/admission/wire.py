@@ -12,7 +12,7 @@ from webhook.api import pod as pods
 from webhook.api.nesting import TooManyError, prune, weigh
 from webhook.api.pod import Pod
 from webhook.api.resources import decode_hook
-from webhook.api.wire import Wire
+from webhook.api.wire import Wire, plainly
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
@@ -163,7 +163,7 @@ def _pod(decode: Callable[[Raw], Pod], data: Raw, field: str) -> tuple[Pod | Non
     try:
         return decode(data), ""
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = _plainly(str(error))
+        text = plainly(str(error))
         return None, f"of the {field}, {text}" if field == "oldObject" else text
 
 
@@ -171,21 +171,6 @@ def _too_many_amounts(pod: Pod) -> str:
     blocks = [container.resources for _, container in pods.containers(pod)]
     amounts = sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks if block])
     return f"requests and limits: more than {bounds.AMOUNTS} in all containers" if amounts > bounds.AMOUNTS else ""
-
-
-_UNITS: Final = {"array": "items", "object": "names", "str": "characters"}
-_TOO_LONG: Final = re.compile(
-    r"(?:(?P<part>\w+): )?Expected `(?P<kind>\w+)` of length <= (?P<most>\d+) - at `\$\.(?P<at>.*)`"
-)
-
-
-def _plainly(problem: str) -> str:
-    """Return what msgspec says of a Pod in the words of its author: the place first, `spec.containers: …`."""
-    if match := _TOO_LONG.fullmatch(problem):
-        where = f"{match['at']}.{match['part']}" if match["part"] else match["at"]
-        return f"{where}: more than {match['most']} {_UNITS[match['kind']]}"
-    what, _, where = problem.partition(" - at `$")
-    return f"{where.strip('.`') or 'the object'}: {what}"
 
 
 def _request(review: _Review[R]) -> R:

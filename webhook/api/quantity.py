@@ -35,7 +35,7 @@ _SYNTAX: Final = re.compile(
     r"(?P<sign>[+-]?)(?P<zeros>0*+)(?P<whole>[0-9]*+)(?:\.(?P<fraction>[0-9]*+))?"
     r"(?:(?P<decimal>[numkMGTPE]?)|(?P<binary>[KMGTPE]i)|[eE](?P<exponent>[+-]?[0-9]{1,4000}))"
 )
-_ACCEPTED: Final = (
+ACCEPTED: Final = (
     "a number such as 2, 500m, 1.5 or 1e3, with one of the suffixes n u m k M G T P E or Ki Mi Gi Ti Pi Ei"
 )
 
@@ -43,7 +43,7 @@ _ACCEPTED: Final = (
 class QuantityError(ValueError):
     """A text that is not a valid quantity; the message quotes it and says what is accepted."""
 
-    def __init__(self, text: str, reason: str = f"not a quantity; write {_ACCEPTED}") -> None:
+    def __init__(self, text: str, reason: str = f"not a valid quantity; write {ACCEPTED}") -> None:
         shown = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
         super().__init__(f"{shown!r} is {reason}")
 
@@ -166,7 +166,7 @@ def from_json(value: object) -> Quantity:
         return ZERO
     if isinstance(value, int | float) and not isinstance(value, bool):
         return parse(str(value))
-    raise QuantityError(str(value))
+    raise QuantityError(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _reads_no_digits(match: re.Match[str], exponent: int) -> bool:

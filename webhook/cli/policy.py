@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +27,7 @@ def policy_file(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("file", type=FILE, required=False)
     @click.option("--policy", "option", type=FILE, metavar="FILE", help="The same as the argument FILE.")
     @functools.wraps(command)
-    def wrapped(file: Path | None, option: Path | None, **others: str) -> None:
+    def wrapped(file: Path | None, option: Path | None, **others: Any) -> None:
         chosen = file or option
         if chosen is None or (file and option):
             raise click.UsageError("one policy file is needed: FILE, or --policy FILE")
@@ -37,12 +38,15 @@ def policy_file(command: Callable[..., None]) -> Callable[..., None]:
 
 @policy.command()
 @policy_file
-def check(file: Path) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="List the keys that are left to Flyte, too.")
+def check(file: Path, *, verbose: bool) -> None:
     """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0.
 
     Exemptions that have ended are among the warnings.
     """
     loaded = read_policy(file)
+    for line in loaded.left_to_flyte if verbose else ():
+        click.echo(line, err=True)
     count = len(loaded.warnings_on(today()))
     click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
 

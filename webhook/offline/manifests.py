@@ -9,6 +9,7 @@ import msgspec
 
 from webhook.api.resource_quota import ResourceQuota
 from webhook.api.resources import decode_hook
+from webhook.api.wire import plainly
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, load_all
 
 
@@ -68,7 +69,7 @@ def quotas(text: str, file: str) -> list[ResourceQuota]:
         try:
             quota = msgspec.convert(manifest.data, ResourceQuota, dec_hook=decode_hook)
         except msgspec.ValidationError as error:
-            raise manifest.problem(str(error)) from error
+            raise manifest.problem(plainly(str(error))) from error
         if not quota.name:
             raise manifest.problem("no metadata.name; write one")
         found.append(quota)

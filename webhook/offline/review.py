@@ -14,9 +14,11 @@ from webhook.admission.applied import operations
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
+from webhook.admission.record import by_name, in_brief
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api.pod import Pod, containers, decode
 from webhook.api.resource_list import text
+from webhook.api.wire import plainly
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task, is_flyte_pod
 from webhook.offline import manifests
@@ -44,11 +46,21 @@ class Report:
         A Pod that is not Flyte's, and a request that the webhook does not review, is ignored. In report-only modes it
         begins with "would be ".
         """
-        if not self.request.problem and (self.request.pod is None or not is_flyte_pod(self.request.pod)):
+        if self.ignored_for:
             return "ignored"
         decided = outcome(self.decision)
         word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
         return f"would be {word}" if isinstance(self.decision, ReportOnly) and word != "unchanged" else word
+
+    @property
+    def ignored_for(self) -> str:
+        """Why the webhook does not decide about this; empty if it does."""
+        if self.request.problem:
+            return ""
+        if self.request.pod is None:
+            return "the webhook decides about the creation and the resize of Pods alone"
+        labels = "execution-id, flyte.org/run, or flyte.org/managed: true"
+        return "" if is_flyte_pod(self.request.pod) else f"not a Pod of a Flyte task: it has no label {labels}"
 
 
 def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) -> list[Report]:
@@ -63,7 +75,7 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
     try:
         request, stored = _request(manifest)
     except BadReviewError as error:
-        raise manifest.problem(str(error)) from error
+        raise manifest.problem(plainly(str(error))) from error
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
     decision = mutate(request, policy, Constraints(quotas), today)
     if isinstance(decision, Denied):
@@ -113,6 +125,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "pod": report.request.pod_name,
         "namespace": report.request.namespace,
         "outcome": report.outcome,
+        **({"why": report.ignored_for} if report.ignored_for else {}),
         "changes": msgspec.to_builtins(decided.changes),
     }
     if isinstance(decided, Denied):
@@ -123,8 +136,10 @@ def as_data(report: Report) -> dict[str, Any]:
 def as_text(report: Report) -> str:
     """Return the report for people."""
     decided = outcome(report.decision)
-    lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}"]
-    lines += [f"  {change}" for change in decided.changes]
+    why = f" ({report.ignored_for})" if report.ignored_for else ""
+    lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}{why}"]
+    if report.request.pod:
+        lines += [f"  {in_brief(change)}" for change in by_name(report.request.pod, decided.changes)]
     if isinstance(decided, Denied):
         lines.append(f"  {decided.code} {decided.reason}: {decided.message}")
     elif report.outcome != "ignored":

@@ -1,28 +1,33 @@
 """Loads the policy file, YAML with the keys of Flyte's own configuration, and checks it as a whole."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from webhook.policy.compile import PolicyBlock, compile_policy, gpu_devices, k8s_of, override_block, platform_block
 from webhook.policy.model import Devices, Policy, TaskScope
 from webhook.policy.problems import to_problem
-from webhook.policy.schema import FLYTE_K8S_KEYS, FLYTE_PLUGINS, K8s, Override, Plugins, PolicyFile, fields
+from webhook.policy.schema import K8s, Override, Plugins, PolicyFile, fields
+from webhook.policy.spelling import closest
 from webhook.policy.warnings import find_warnings
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, read_all
 
 M = TypeVar("M", bound=BaseModel)
+# How alike, by difflib, a key of Flyte's section must be to one that is used here to be taken for a misspelling of it:
+# more than accelerator-devices and accelerator-device-classes, which are both keys of Flyte's.
+NEARLY_THE_SAME: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A valid policy, and the warnings about its file: `file:line:col: warning: …` lines."""
+    """A valid policy, and what is to be said about its file: `file:line:col: …` lines."""
 
     policy: Policy
     warnings: tuple[str, ...] = ()
+    left_to_flyte: tuple[str, ...] = ()  # keys of Flyte's that are not used here; the warnings count them
 
     def warnings_on(self, day: str) -> tuple[str, ...]:
         """Return the warnings, and those about exemptions that have ended on that day, YYYY-MM-DD."""
@@ -38,8 +43,7 @@ def load(text: str, file: str) -> LoadedPolicy:
     if not documents:
         raise ProblemsError(file, [Problem(1, 1, "nothing in the file; write one policy, such as task_resources: …")])
     document, *attributes = documents
-    errors, unused = _flyte_keys(document)
-    problems = [*errors, *_platform_twice(document), *(problem for it in documents for problem in it.problems)]
+    problems = [*_platform_twice(document), *(problem for it in documents for problem in it.problems)]
     content = _validated(PolicyFile, document, (), problems)
     # Each is validated by itself, so that an error elsewhere does not hide conflicts between overrides.
     overrides = [*_overrides(document), *_attribute_overrides(attributes, problems)]
@@ -50,8 +54,12 @@ def load(text: str, file: str) -> LoadedPolicy:
     if content is None or problems:
         raise ProblemsError(file, list(_deduplicated(problems, documents)))
     policy = compile_policy(content, blocks[0], overrides, digest(text))
-    warnings = sorted({*unused, *find_warnings(blocks, policy)})
-    return LoadedPolicy(policy, tuple(problem.at(file) for problem in warnings))
+    unused = dict(_left_to_flyte(document))
+    warnings = sorted({*_misspelled(document, unused), *find_warnings(blocks, policy)})
+    left = sorted(document.problem(path, "left to Flyte", at_key=True) for path, near in unused.items() if not near)
+    return LoadedPolicy(
+        policy, tuple(problem.at(file) for problem in (*warnings, *_counted(left))), tuple(it.at(file) for it in left)
+    )
 
 
 def _validated(kind: type[M], document: Document, path: Path, problems: list[Problem]) -> M | None:
@@ -101,22 +109,27 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _flyte_keys(document: Document) -> tuple[list[Problem], list[Problem]]:
-    """Return errors for keys that Flyte does not know either, and warnings for its keys that are not used here."""
-    errors, warnings = [], []
-    sections: tuple[tuple[type[BaseModel], frozenset[str], Path], ...] = (
-        (Plugins, FLYTE_PLUGINS, ("plugins",)),
-        (K8s, FLYTE_K8S_KEYS, ("plugins", "k8s")),
-    )
-    for section, known, path in sections:
-        own = fields(section)
+def _left_to_flyte(document: Document) -> Iterator[tuple[Path, str]]:
+    """Yield the keys of Flyte's plugins that are not used here, each with the key that it may be a misspelling of."""
+    sections: tuple[tuple[type[BaseModel], Path], ...] = ((Plugins, ("plugins",)), (K8s, ("plugins", "k8s")))
+    for section, path in sections:
         for key in _keys(document.data, *path):
-            if key in known:
-                warnings.append(document.problem((*path, key), "warning: left to Flyte, not used here", at_key=True))
-            elif key not in own:
-                what = f"unknown key, to Flyte too; used here: {', '.join(own)}"
-                errors.append(document.problem((*path, key), what, at_key=True))
-    return errors, warnings
+            if key not in fields(section):
+                yield (*path, key), closest(key, fields(section), NEARLY_THE_SAME)
+
+
+def _misspelled(document: Document, unused: Mapping[Path, str]) -> Iterator[Problem]:
+    for path, meant in unused.items():
+        if meant:
+            what = f"warning: not used here; did you mean {meant}?"
+            yield document.problem(path, what, at_key=True)
+
+
+def _counted(left: Sequence[Problem]) -> Iterator[Problem]:
+    """Yield one warning for all keys that are left to Flyte, at the first of them."""
+    if left:
+        keys = "1 key is" if len(left) == 1 else f"{len(left)} keys are"
+        yield replace(left[0], text=f"warning: {keys} left to Flyte and not used here; `policy check -v` lists them")
 
 
 def _platform_twice(document: Document) -> list[Problem]:

@@ -1,13 +1,32 @@
 """Turns pydantic's errors about a policy file into problems that say where, what, and what is accepted."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, get_args
+from collections.abc import Iterator
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from webhook.policy.schema import fields
+from webhook.policy.spelling import shown, unknown_key
 from webhook.policy.yaml_text import Document, Path, Problem
+
+_A_MAP: Final = "where a map is expected; write `key: value` lines below it"
+# What is wrong with a value, by the type of pydantic's error.
+_UNEXPECTED: Final = {
+    "dict_type": _A_MAP,
+    "model_type": _A_MAP,
+    "model_attributes_type": _A_MAP,
+    "list_type": "where a list is expected; write lines below it that begin with -",
+    "string_type": "where a text is expected; write it in quotes",
+    "string_unicode": "where a text is expected; write it in quotes, without half of a surrogate pair",
+    "int_type": "where a whole number is expected; write one such as 30",
+    "bool_type": "where true or false is expected; write one of them",
+    "greater_than_equal": "is beyond 64 bits; write a whole number of seconds",
+    "less_than": "is beyond 64 bits; write a whole number of seconds",
+    "less_than_equal": "is out of range; write a whole number of seconds, from 1 to 3600",
+    "greater_than": "is out of range; write a whole number of seconds, from 1 to 3600",
+}
 
 
 def to_problem(document: Document, found: ErrorDetails, root: type[BaseModel]) -> Problem:
@@ -19,47 +38,34 @@ def to_problem(document: Document, found: ErrorDetails, root: type[BaseModel]) -
 
 def _what(found: ErrorDetails, root: type[BaseModel]) -> str:
     """Return what is wrong, and what would be accepted."""
-    value = found["input"]
-    match found["type"]:
+    kind, path = found["type"], found["loc"]
+    match kind:
         case "extra_forbidden":
-            return f"unknown key; accepted: {', '.join(_accepted(found['loc'][:-1], root))}"
+            return unknown_key(str(path[-1]), fields(_section(path[:-1], root)))
+        case "missing":
+            field = _section(path[:-1], root).model_fields[str(path[-1])]
+            return f"missing; write one such as `{path[-1]}: {(field.examples or [''])[0]}`"
         case "value_error":
             return str(found["ctx"]["error"])
+        case "policy":
+            return found["msg"]
         case "literal_error":
-            return f"{value!r} is not accepted; write {found['ctx']['expected']}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{_kind(value)} where a map is expected; write `key: value` lines below it"
-        case "string_type":
-            return f"{_kind(value)} where a text is expected; write it in quotes"
-        case "int_type":
-            return f"{_kind(value)} where a whole number is expected"
-        case "greater_than_equal" | "less_than":
-            return f"{value} is beyond 64 bits; write a whole number of seconds"
-        case "less_than_equal" | "greater_than":
-            return f"{value} is out of range; write a whole number of seconds, from 1 to 3600"
-    return found["msg"]
+            accepted = found["ctx"]["expected"].replace("''", "nothing")
+            return f"{shown(found['input'])} is not accepted; write {accepted}"
+    return f"{shown(found['input'])} {_UNEXPECTED[kind]}"
 
 
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case dict():
-            return "a map"
-        case list():
-            return "a list"
-        case bool():
-            return "a boolean"
-    return repr(value)
-
-
-def _accepted(path: Path, root: type[BaseModel]) -> Iterable[str]:
-    """Return the keys of the section at the path."""
+def _section(path: Path, root: type[BaseModel]) -> type[BaseModel]:
+    """Return the section at the path."""
     section = root
     for step in path:
-        field = next((field for name, field in section.model_fields.items() if step in (field.alias, name)), None)
-        section = next(_sections(field.annotation), section) if field else section
-    return fields(section)
+        if field := _field(step, section):
+            section = next(_sections(field.annotation), section)
+    return section
+
+
+def _field(step: str | int, section: type[BaseModel]) -> FieldInfo | None:
+    return next((field for name, field in section.model_fields.items() if step in (field.alias, name)), None)
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

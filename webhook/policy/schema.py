@@ -2,13 +2,14 @@
 
 import re
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from webhook.flyte.task import label_value
 from webhook.policy.values import (
+    SIMPLE_NAME,
     DefaultsField,
     ExtendedResource,
     MaximaField,
@@ -24,33 +25,12 @@ from webhook.policy.values import (
 
 T = TypeVar("T")
 
-# Keys of Flyte's plugins.k8s (flytek8s/config/config.go, v1.16 and v2) that an admission webhook does not use.
-FLYTE_K8S_KEYS: Final = frozenset(
-    {
-        "accelerator-devices", "co-pilot",
-        "create-container-config-error-grace-period", "create-container-error-grace-period", "default-affinity",
-        "default-annotations", "default-cpus", "default-env-from-configmaps", "default-env-from-secrets",
-        "default-env-vars", "default-env-vars-from-env", "default-labels", "default-memory", "default-node-selector",
-        "default-pod-dns-config", "default-pod-security-context", "default-pod-template-name",
-        "default-pod-template-resync", "default-security-context",
-        "delete-resource-on-finalize", "disable-inject-owner-references", "enable-distributed-error-aggregation",
-        "enable-host-networking-pod", "gpu-device-node-label", "gpu-partition-size-node-label",
-        "gpu-unpartitioned-node-selector-requirement", "gpu-unpartitioned-toleration",
-        "image-pull-backoff-grace-period", "inject-finalizer", "interruptible-node-selector",
-        "interruptible-node-selector-requirement",
-        "non-interruptible-node-selector-requirement", "pod-pending-timeout", "scheduler-name", "send-object-events",
-        "update-backoff-retries", "update-base-backoff-duration",
-    }
-)  # fmt: skip
-
-# Other sections of Flyte's `plugins`, which the webhook does not use either.
-FLYTE_PLUGINS: Final = frozenset(
-    {
-        "agent-service", "athena", "aws", "bigquery", "catalogcache", "clustered", "connector-service", "dask",
-        "databricks", "echo", "k8s-array", "kf-operator", "logs", "pod", "qubole", "ray", "sagemaker", "snowflake",
-        "spark", "sparkoperator",
-    }
-)  # fmt: skip
+# For the JSON Schema, whose readers differ in the patterns that they know: no lookaheads.
+NAME_PATTERN: Final = f"^({SIMPLE_NAME})?$"
+DAY_PATTERN: Final = (
+    "^[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))$"
+)
+TEMPLATE_PATTERN: Final = r"^[-A-Za-z0-9_.]*(\{\{ (project|domain) \}\}[-A-Za-z0-9_.]*)*$"
 
 Code: TypeAlias = Literal[403, 413, 422, 429]
 
@@ -70,7 +50,7 @@ def _name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
 
 
 def _labelled(name: str) -> str:
@@ -80,7 +60,7 @@ def _labelled(name: str) -> str:
 
 
 # The name of a workflow or a task. Pods have it as a label, of which Flyte keeps letters and digits.
-FullName = Annotated[str, AfterValidator(_labelled)]
+FullName = Annotated[str, AfterValidator(_labelled), WithJsonSchema({"type": "string", "pattern": "^$|[A-Za-z0-9]"})]
 
 
 def _not_empty(value: T) -> T:
@@ -97,24 +77,30 @@ def _day(text: str) -> str:
     return text
 
 
+Reason = Annotated[
+    str, AfterValidator(_not_empty), Field(examples=["a demo"]), WithJsonSchema({"type": "string", "minLength": 1})
+]
+Day = Annotated[
+    str,
+    AfterValidator(_day),
+    Field(examples=["2030-12-31"], description="The last day that counts, in UTC."),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": DAY_PATTERN}),
+]
+
+
 def _match_problems(match: Any) -> Iterator[PathProblem]:
     if isinstance(match, dict) and not any(match.values()):
         yield (), "would exempt everything; give a namespace, a project or a domain"
 
 
-def _left_to_flyte(keys: Iterable[str]) -> ConfigDict:
-    """Return the config of a section that ignores these keys of Flyte; `file._flyte_keys` reports others."""
-    schema: dict[str, JsonValue] = {
-        "additionalProperties": False,
-        "patternProperties": {f"^({'|'.join(sorted(keys))})$": True},
-    }
-    return ConfigDict(extra="ignore", json_schema_extra=schema)
+# Flyte's own sections have many more keys than are used here, and new ones with each version.
+LEFT_TO_FLYTE: Final = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": True})
 
 
 class DeviceClass(Section):
     """One of Flyte's `accelerator-device-classes`; only its resource name is used here."""
 
-    model_config = ConfigDict(extra="ignore", json_schema_extra=None)
+    model_config = LEFT_TO_FLYTE
 
     resource_name: ExtendedResource | None = Field(default=None, alias="resource-name")
 
@@ -122,7 +108,7 @@ class DeviceClass(Section):
 class K8s(Section):
     """Flyte's `plugins.k8s`: the keys for GPUs and tolerations are used here, the rest is left to Flyte."""
 
-    model_config = _left_to_flyte(FLYTE_K8S_KEYS)
+    model_config = LEFT_TO_FLYTE
 
     gpu_resource_name: ExtendedResource = Field(default="nvidia.com/gpu", alias="gpu-resource-name")
     accelerator_device_classes: dict[str, DeviceClass] | None = Field(
@@ -149,7 +135,7 @@ class K8s(Section):
 class Plugins(Section):
     """Flyte's `plugins`."""
 
-    model_config = _left_to_flyte(FLYTE_PLUGINS)
+    model_config = LEFT_TO_FLYTE
 
     k8s: K8s | None = None
 
@@ -170,13 +156,15 @@ class TaskResourceDefaults(TaskResources):
 class NamespaceMapping(Section):
     """flyteadmin's `namespace_mapping`."""
 
-    template: Annotated[str, AfterValidator(_template)] = "{{ project }}-{{ domain }}"
+    template: Annotated[
+        str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": TEMPLATE_PATTERN})
+    ] = "{{ project }}-{{ domain }}"
 
 
 class Domain(Section):
     """One of flyteadmin's `domains`."""
 
-    id: Name
+    id: Annotated[Name, Field(examples=["production"])]
     name: str | None = None
 
 
@@ -230,10 +218,14 @@ class Match(Section):
 class Exemption(Section):
     """An exemption of the Pods of a project, domain or namespace from some rules, until the end of a day."""
 
-    match: Annotated[Match, with_check(_match_problems)]
-    skip: Annotated[list[Literal["fill", "clamp", "tolerate", "quota"]], AfterValidator(_not_empty)]
-    reason: Annotated[str, AfterValidator(_not_empty)]
-    until: Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+    match: Annotated[Match, with_check(_match_problems), Field(examples=["{project: flytesnacks}"])]
+    skip: Annotated[
+        list[Literal["fill", "clamp", "tolerate", "quota"]],
+        AfterValidator(_not_empty),
+        Field(examples=["[clamp]"], json_schema_extra={"minItems": 1}),
+    ]
+    reason: Reason
+    until: Day
 
 
 class Codes(Section):

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from webhook.api import quantity
 from webhook.api.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
 from webhook.api.resource_list import (
+    DEVICE_CLASS,
     HUGEPAGES,
     NATIVE,
     is_device,
@@ -30,6 +31,8 @@ from webhook.api.resource_list import (
     page_size,
     unit,
 )
+from webhook.policy.spelling import shown, unknown_key
+from webhook.policy.yaml_errors import TEMPLATE
 from webhook.policy.yaml_text import Path
 
 # Keys of the file (flyteadmin task_resource_provider.go, flytectl with an underscore, and the short forms that users
@@ -67,13 +70,21 @@ def _error(path: Path, what: str) -> InitErrorDetails:
 
 
 def _to_init_error(found: ErrorDetails) -> InitErrorDetails:
-    return InitErrorDetails(type=found["type"], loc=found["loc"], input=found["input"], ctx=found.get("ctx", {}))
+    custom = PydanticCustomError("policy", "{what}", found["ctx"]) if found["type"] == "policy" else None
+    return InitErrorDetails(
+        type=custom or found["type"], loc=found["loc"], input=found["input"], ctx=found.get("ctx", {})
+    )
 
 
 def _amount(value: object) -> Quantity | None:
     """Return the amount, rounded up to thousandths as the API server does; None for null or an empty text."""
     if value in (None, ""):
         return None
+    if isinstance(value, bool | dict | list):
+        what = f"{shown(value)} where an amount is expected; write {quantity.ACCEPTED}"
+        raise PydanticCustomError("policy", "{what}", {"what": what})
+    if "{{" in str(value):
+        raise ValueError(TEMPLATE)
     amount = quantity.from_json(value)
     if amount.nano < 0:
         raise ValueError(f"{value} is negative; write 0 for none")
@@ -113,7 +124,7 @@ def _key_problems(amounts: Any, is_known: Callable[[str], bool], accepted: str) 
     for key, value in amounts.items() if isinstance(amounts, dict) else ():
         name = SPELLINGS.get(key, str(key))
         if key not in SPELLINGS and not is_known(str(key)):
-            yield (key, "[key]"), f"unknown key; accepted: {', '.join(SPELLINGS)}, or {accepted}"
+            yield (key, "[key]"), unknown_key(str(key), SPELLINGS, f"or {accepted}")
         if name in spelled:
             yield (key, "[key]"), f"the same resource as {spelled[name]}; keep one of them"
         spelled[name] = key
@@ -132,7 +143,7 @@ def _is_multiple(value: object, of: int) -> bool:
     try:
         return quantity.from_json(value).nano % of == 0
     except QuantityError:
-        return True  # reported as an invalid quantity
+        return True  # reported as not an amount
 
 
 def _toleration_problems(toleration: Any) -> Iterator[PathProblem]:
@@ -143,7 +154,7 @@ def _toleration_problems(toleration: Any) -> Iterator[PathProblem]:
     if not key and operator != "Exists":
         yield ("operator",), "must be Exists where there is no key; write operator: Exists, or a key"
     if key and not is_qualified_name(str(key)):
-        yield ("key",), f"{key!r} is not a valid taint key; write a name such as nvidia.com/gpu"
+        yield ("key",), f"{shown(key)} is not a valid taint key; write a name such as nvidia.com/gpu"
     if operator == "Exists" and value:
         yield ("value",), "must be empty where operator is Exists; remove it, or write operator: Equal"
     if operator in ("", "Equal") and isinstance(value, str) and not is_label_value(value):
@@ -172,20 +183,64 @@ def _extended(name: str) -> str:
     return name
 
 
-ExtendedResource = Annotated[str, AfterValidator(_extended)]
-
-AmountField = Annotated[
-    Quantity | None,
-    PlainValidator(_amount),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}, {"type": "null"}]}),
-]
-
-
 class Default(NamedTuple):
     """What a container gets of a resource that it does not state."""
 
     request: Quantity
     limit: Quantity
+
+
+# Patterns for the JSON Schema, whose readers differ in those that they know: no lookaheads. They accept all that loads.
+SIMPLE_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_PREFIX: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/"
+_NUMBER: Final = r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)"
+_NO_DEVICES: Final[dict[str, JsonValue]] = {"not": {"pattern": r"^requests\.|kubernetes\.io/"}}
+_AMOUNT: Final[list[JsonValue]] = [
+    {"type": "string", "pattern": f"^( *{_NUMBER}([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)? *)?$"},
+    {"type": "number", "minimum": 0},
+]
+_WHOLE_AMOUNT: Final[list[JsonValue]] = [
+    {
+        "type": "string",
+        "pattern": rf"^( *(\+?[0-9]+(\.0*)?|[0-9]*(000m|0{{6}}u|0{{9}}n)|{_NUMBER}([eE]\+?[0-9]+|[kMGTPE]i?)) *)?$",
+    },
+    {"type": "integer", "minimum": 0},
+]
+
+
+def _amounts_schema(names: str, *, defaults: bool = False) -> WithJsonSchema:
+    """Return the JSON Schema of amounts by resource; `names` is the pattern of names other than the spellings."""
+
+    def amount(texts: list[JsonValue]) -> JsonValue:
+        sides: JsonValue = {side: {"anyOf": texts} for side in Default._fields}
+        pair: JsonValue = {
+            "type": "object",
+            "properties": sides,
+            "required": [*Default._fields],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [*texts, {"type": "null"}, *([pair] if defaults else [])]}
+
+    only_devices: dict[str, JsonValue] = {"anyOf": [_NO_DEVICES, {"pattern": f"^{DEVICE_CLASS.replace('.', '[.]')}"}]}
+    return WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"gpu": amount(_WHOLE_AMOUNT)},
+            "patternProperties": {"/": amount(_WHOLE_AMOUNT)},
+            "additionalProperties": amount(_AMOUNT),
+            "propertyNames": {
+                "pattern": f"^({'|'.join(SPELLINGS)}|{names})$",
+                **(only_devices if defaults else {}),
+            },
+        }
+    )
+
+
+ExtendedResource = Annotated[
+    str,
+    AfterValidator(_extended),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PREFIX}{SIMPLE_NAME}$", **_NO_DEVICES}),
+]
 
 
 def _default(value: object) -> Default | None:
@@ -201,7 +256,7 @@ def _pair_problems(pair: dict[str, Any]) -> Iterator[PathProblem]:
     amounts: dict[str, Quantity | None] = {}
     for side, value in {"request": None, "limit": None, **pair}.items():
         if side not in Default._fields:
-            yield (side, "[key]"), f"unknown key; accepted: {', '.join(Default._fields)}"
+            yield (side, "[key]"), unknown_key(side, Default._fields)
             continue
         try:
             amounts[side] = _amount(value)
@@ -215,30 +270,24 @@ def _pair_problems(pair: dict[str, Any]) -> Iterator[PathProblem]:
             yield ("request",), f"{request} is over the limit {limit}; write at most the limit"
 
 
-AMOUNT: Final[list[JsonValue]] = [{"type": "string"}, {"type": "number", "minimum": 0}]
-PAIR: Final[JsonValue] = {
-    "type": "object",
-    "properties": {side: {"anyOf": AMOUNT} for side in Default._fields},
-    "required": [*Default._fields],
-    "additionalProperties": False,
-}
+AmountField = Annotated[Quantity | None, PlainValidator(_amount)]
 DefaultsField = Annotated[
-    dict[
-        str,
-        Annotated[
-            Default | None, PlainValidator(_default), WithJsonSchema({"anyOf": [*AMOUNT, PAIR, {"type": "null"}]})
-        ],
-    ],
+    dict[str, Annotated[Default | None, PlainValidator(_default)]],
     with_check(_defaults_problems),
+    _amounts_schema(f"{_PREFIX}{SIMPLE_NAME}", defaults=True),
     Field(
         description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
         "0 is none. An amount is request and limit; {request: 500m, limit: 2} has them differ. "
         "Nobody gets hugepages by default."
     ),
 ]
+_MAXIMA_SCHEMA: Final = _amounts_schema(
+    f"{_PREFIX}{SIMPLE_NAME}|[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]*)?[*]|hugepages-.+"
+)
 MaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
+    _MAXIMA_SCHEMA,
     Field(
         description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, names with "
         "kubernetes.io/, and the beginnings of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* "
@@ -248,6 +297,7 @@ MaximaField = Annotated[
 PodMaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
+    _MAXIMA_SCHEMA,
     Field(
         description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
         "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
@@ -264,9 +314,11 @@ class Section(BaseModel):
 class Toleration(Section):
     """A toleration of Kubernetes."""
 
-    key: str | None = None
+    key: Annotated[
+        str | None, WithJsonSchema({"type": ["string", "null"], "pattern": f"^(({_PREFIX})?{SIMPLE_NAME})?$"})
+    ] = None
     operator: Literal["Equal", "Exists", ""] | None = None
-    value: str | None = None
+    value: Annotated[str | None, WithJsonSchema({"type": ["string", "null"], "pattern": f"^({SIMPLE_NAME})?$"})] = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # absent means all of them
     tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 

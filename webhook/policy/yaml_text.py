@@ -7,6 +7,8 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
+from webhook.policy.yaml_errors import TEMPLATE, plainly
+
 Path: TypeAlias = tuple[str | int, ...]
 
 MAX_VALUES: Final = 200_000  # in a document with aliases expanded; a document with more is an alias bomb
@@ -88,11 +90,12 @@ def read_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
     try:
         documents = [_Decoder(file, strict=strict).document(node) for node in _nodes(text)]
     except yaml.MarkedYAMLError as error:
-        what = f"not YAML: {error.problem}"
+        what = f"not valid YAML: {plainly(error, text)}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
     except yaml.reader.ReaderError as error:
-        what = f"not YAML: {error.reason} at position {error.position}"
-        raise ProblemsError(file, [Problem(1, 1, what)]) from error
+        lines = text[: error.position].split("\n")
+        what = "not valid YAML: a control character, or half of a surrogate pair; remove it"
+        raise ProblemsError(file, [Problem(len(lines), len(lines[-1]) + 1, what)]) from error
     except RecursionError:
         raise ProblemsError(file, [Problem(1, 1, "nested too deeply, or an alias within itself")]) from None
     return [document for document in documents if document.data is not None or document.problems]
@@ -117,6 +120,14 @@ def dotted(path: Path) -> str:
     return text
 
 
+def _is_template(node: yaml.Node) -> bool:
+    """Return whether the node is an unquoted `{{ .Values.x }}`, which YAML reads as a map with a map as its key."""
+    if not (isinstance(node, yaml.MappingNode) and node.flow_style and len(node.value) == 1):
+        return False
+    key = node.value[0][0]
+    return isinstance(key, yaml.MappingNode) and key.start_mark.index == node.start_mark.index + 1
+
+
 def _problem(mark: yaml.Mark | None, what: str) -> Problem:
     return Problem(mark.line + 1, mark.column + 1, what) if mark else Problem(1, 1, what)
 
@@ -139,6 +150,9 @@ class _Decoder:
         self._values[path] = node.start_mark
         if len(self._values) > MAX_VALUES:
             raise ProblemsError(self._file, [_problem(node.start_mark, f"more than {MAX_VALUES} values")])
+        if _is_template(node):
+            self._add_problem(node.start_mark, path, TEMPLATE)
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -150,6 +164,8 @@ class _Decoder:
         _CONSTRUCTOR.flatten_mapping(node)  # resolves `<<`
         data = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # a problem already
             key = str(key_node.value)
             if _SURROGATE.search(key):
                 self._add_problem(
@@ -164,7 +180,8 @@ class _Decoder:
         for key_node, _ in node.value:
             key, mark = str(key_node.value), key_node.start_mark
             if not isinstance(key_node, yaml.ScalarNode):
-                self._add_problem(mark, path, "a key that is a list or a map; write a plain text as the key")
+                what = TEMPLATE if _is_template(key_node) else "a key that is a list or a map; write a plain text"
+                self._add_problem(mark, path, what)
             elif key in first:
                 what = f"duplicate key, first given in line {first[key].line + 1}; keep one of them"
                 self._add_problem(mark, (*path, key), what)

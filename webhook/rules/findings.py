@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from webhook.api.resource_list import EMPTY, ResourceList, text
@@ -19,16 +18,6 @@ class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "
     after: Any
     rule: Rule
     why: str
-
-    def __str__(self) -> str:
-        """Return text for people: path, from, to, why."""
-        return f"{self.path}: {_text(self.before)} -> {_text(self.after)} ({self.why})"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "unset"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 class Unspecified(Struct, frozen=True):
