@@ -510,6 +510,23 @@ def test_our_record_stays_as_it_is_once_the_api_server_has_summed_up(container: 
         assert "patch" not in response_to(between(reviewed(between(pod), policy)), policy)
 
 
+def test_a_limit_that_an_earlier_review_has_removed_can_be_put_back() -> None:
+    asked = {"cpu": "1", "memory": "1Gi"}
+    pod: Data = {
+        "metadata": {"labels": {"execution-id": "f1"}},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": dict(asked), "requests": dict(asked)}}]},
+    }
+    policy = "{cpu_limits: remove, task_resources: {defaults: {memory: 1Gi}}}"
+    stored = reviewed(pod, policy)
+    assert stored["spec"]["containers"][0]["resources"] == {"limits": {"memory": "1Gi"}, "requests": asked}
+    stored["spec"]["containers"].append({"name": "late", "resources": {"requests": {"memory": "1Mi"}}})
+    told = json.loads(reviewed(stored, policy)["metadata"]["annotations"][ANNOTATION])["changes"]
+    assert [(change["path"], change["from"], change["to"]) for change in told] == [
+        ("/spec/containers/c/resources/limits/cpu", "1", None),
+        ("/spec/containers/late/resources/limits/memory", None, "1Gi"),
+    ]
+
+
 def test_an_earlier_toleration_of_ours_is_kept_and_stays() -> None:
     pod = {"metadata": {"labels": {"execution-id": "f1"}}, "spec": {"containers": [{"name": "c"}]}}
     stored = reviewed(pod)
