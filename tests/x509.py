@@ -66,16 +66,21 @@ class Pair:
 
 
 def root(
-    kind: Kind = "ecdsa", *, begin: datetime = NOW - DAY, end: datetime = NOW + 365 * DAY, number: int = 0
+    kind: Kind = "ecdsa",
+    *,
+    begin: datetime = NOW - DAY,
+    end: datetime = NOW + 365 * DAY,
+    number: int = 0,
+    name: str = "",
 ) -> Pair:
-    return made(None, key(kind, number), begin, end, ca=True)
+    return made(None, key(kind, number), begin, end, ca=True, name=name)
 
 
 def made(  # noqa: PLR0913 - the same
-    issuer: Pair | None, own: Key, begin: datetime, end: datetime, *, ca: bool, client: bool = False
+    issuer: Pair | None, own: Key, begin: datetime, end: datetime, *, ca: bool, client: bool = False, name: str = ""
 ) -> Pair:
     """Signed by the issuer, else by itself."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(x509.random_serial_number()))])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name or str(x509.random_serial_number()))])
     signer = issuer.key if issuer else own
     builder = (
         x509.CertificateBuilder()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -13,6 +14,7 @@ from tests.e2e.client import Client
 from tests.e2e.controlplane import binaries, processes
 from tests.e2e.controlplane.binaries import Binaries, MissingError
 from tests.e2e.controlplane.processes import ControlPlane
+from tests.e2e.following import Follower, checked_out
 from tests.e2e.installed import Accounts, Installed, installed
 from tests.e2e.rendering import NAMESPACE
 from tests.manifests import BASE
@@ -75,3 +77,12 @@ def webhook(admin: Client, accounts: Accounts, tmp_path_factory: pytest.TempPath
     kubeconfig = accounts("flyte-admission")
     with installed(admin, tmp_path_factory.mktemp("webhook"), f"--kubeconfig={kubeconfig}") as found:
         yield found
+
+
+@pytest.fixture(params=["kustomize", "Helm"])
+def follower(request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path: Path) -> Iterator[Follower]:
+    """An admin who follows the document one way or the other, and leaves nothing installed."""
+    found = checked_out(control_plane, tmp_path, request.param)
+    yield found
+    if (found.checkout / "my-cluster").exists():
+        found.follow("Uninstall")

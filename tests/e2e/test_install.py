@@ -1,11 +1,7 @@
 """An installation's life in a real cluster: docs/install.md command by command, with certs and the webhook at work."""
 
 import base64
-import os
-import re
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,82 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests import process as server
-from tests import x509
-from tests.e2e.client import Client, Json, Reply, path_of, wait_for
+from tests.e2e.client import Client, Reply, path_of, wait_for
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
+from tests.e2e.following import Follower, Installation, direct
 from tests.e2e.installed import issued
 from tests.e2e.pods import FLYTE_1, pod, resources
 from tests.e2e.rendering import NAMESPACE, TOGETHER, by_name, kustomized, run, templated, values
 from tests.e2e.streaming import streaming
-from tests.manifests import ROOT
 from tests.volume import Volume
 
-DOCUMENT = ROOT / "docs" / "install.md"
-# A heading, or a block to run; those that say `nodes` take Pods that run.
-PART = re.compile(r"^(#{2,3}) ([^\n]+)$|^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PATCHES = re.compile(r"^```yaml\n(patches:.*?)^```$", re.MULTILINE | re.DOTALL)
-OWN_SECRET = re.compile(r"^```yaml\n(certificates:.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
-SERVICE = re.compile(r"service:\n +name: .*\n +namespace: .*\n +path: (.*)\n +port: .*\n")
-EVERY_POD = "enforce-every-pod-in-namespace"
 RESTRICTED = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
-
-
-@dataclass(frozen=True)
-class Follower:
-    """Someone with a shell in a checkout, who follows the document one way or the other."""
-
-    way: str
-    environment: dict[str, str]
-    checkout: Path
-
-    def type(self, block: str) -> str:
-        """What the commands print; each of them must succeed."""
-        done = subprocess.run(
-            ["/bin/bash", "-euo", "pipefail", "-c", block], cwd=self.checkout, env=self.environment, text=True,
-            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{block}\n{done.stdout}"
-        return done.stdout
-
-    def follow(self, *chapters: str) -> list[str]:
-        """What the commands of these chapters print, block by block; without a name, those of all."""
-        return [self.type(block) for chapter, block in self._blocks() if chapter in chapters or not chapters]
-
-    def last_check(self) -> str:
-        """What the document has one look for in the end."""
-        return self.type(next(b for chapter, b in self._blocks() if chapter == "Uninstall" and "kubectl get" in b))
-
-    def _blocks(self) -> Iterator[tuple[str, str]]:
-        chapter = heading = ""
-        for level, title, block in PART.findall(DOCUMENT.read_text()):
-            heading = title if level else heading
-            chapter = title if level == "##" else chapter
-            if block and (not heading.startswith("With ") or heading == f"With {self.way}"):
-                yield chapter, block
-
-
-@pytest.fixture(params=["kustomize", "Helm"])
-def follower(
-    request: pytest.FixtureRequest, control_plane: ControlPlane, programs: Binaries, tmp_path: Path
-) -> Iterator[Follower]:
-    """An admin with the manifests in a folder that may be written to, who leaves nothing installed."""
-    checkout, tools, home = (tmp_path / name for name in ("checkout", "bin", "home"))
-    shutil.copytree(ROOT / "manifests", checkout / "manifests")
-    tools.mkdir()
-    for name in ("kubectl", "helm"):
-        (tools / name).symlink_to(programs.path(name))
-    homes = {name: str(home) for name in ("HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
-    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | homes | {"PATH": path, "KUBECONFIG": str(control_plane.kubeconfig)}
-    found = Follower(request.param, environment, checkout)
-    yield found
-    if (checkout / "my-cluster").exists():
-        found.follow("Uninstall")
 
 
 def ours(admin: Client) -> list[str]:
@@ -134,69 +68,6 @@ def test_certs_does_its_work_with_the_shipped_rights_and_installing_again_leaves
         f"{kind}/{name}.flyte-admission.io" for kind in CONFIGURATIONS for name in ("flyte1", "flyte2")
     }
     assert {base64.b64decode(bundle or "") for bundle in published.values()} == {files["ca.crt"]}
-
-
-@pytest.mark.parametrize("follower", ["Helm"], indirect=True)
-def test_a_secret_of_ones_own_takes_the_place_of_certs(
-    admin: Client, control_plane: ControlPlane, follower: Follower
-) -> None:
-    follower.follow("Prepare", "Install")
-    certs(control_plane)
-    (chosen,) = map(yaml.safe_load, OWN_SECRET.findall(DOCUMENT.read_text()))
-    file = follower.checkout / "my-cluster" / "values.yaml"
-    authority = chosen["certificates"]["caBundle"] = x509.root().crt.decode()
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | chosen))
-    with pytest.raises(AssertionError, match="conflict"):
-        follower.follow("Install")
-    follower.follow("From certs to a Secret of your own")
-    for _ in range(2):
-        assert {base64.b64decode(bundle or "") for bundle in bundles(admin).values()} == {authority.encode()}
-        assert admin.ask("GET", path_of("Secret", NAMESPACE, "flyte-admission-tls")).code == 404
-        follower.follow("Upgrade")
-
-
-class Installation:
-    """What an admin chooses beyond the document: what tasks get, what if we are away, and every Pod of a namespace."""
-
-    def __init__(self, follower: Follower, failure_policy: str) -> None:
-        follower.follow("Prepare")
-        self._folder = follower.checkout / "my-cluster"
-        self._failure_policy = failure_policy
-        self._choose = {"kustomize": self._kustomization, "Helm": self._values}[follower.way]
-
-    def choose(self, cpu: str) -> None:
-        """Write it down; this is the default of cpu."""
-        self._choose({"task_resources": {"defaults": {"cpu": cpu}}})
-
-    def _kustomization(self, policy: Json) -> None:
-        (self._folder / "policy.yaml").write_text(yaml.safe_dump({"mode": "enforce", **policy}))
-        file = self._folder / "kustomization.yaml"
-        content = yaml.safe_load(file.read_text())
-        component = f"../manifests/kustomize/components/{EVERY_POD}"
-        content["components"] = sorted({component, *content["components"]})
-        if self._failure_policy == "Fail":
-            content |= yaml.safe_load(PATCHES.findall(DOCUMENT.read_text())[0])
-        file.write_text(yaml.safe_dump(content))
-
-    def _values(self, policy: Json) -> None:
-        file = self._folder / "values.yaml"
-        chosen = {
-            "mode": "enforce",
-            "config": policy,
-            "webhook": {"failurePolicy": self._failure_policy},
-            "enforceEveryPodInNamespace": {"enabled": True},
-        }
-        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | chosen))
-
-
-def direct(checkout: Path, url: str) -> None:
-    """Have the manifests say this URL in place of the Service, which loopback has none of."""
-    kustomize, helm = "kustomize/base/webhook-configurations.yaml", "helm/flyte-admission/templates/_helpers.tpl"
-    for name, entries in {kustomize: 4, helm: 1}.items():
-        file = checkout / "manifests" / name
-        text, count = SERVICE.subn(rf"url: {url}\1\n", file.read_text())
-        assert count == entries
-        file.write_text(text)
 
 
 @dataclass(frozen=True)
