@@ -21,9 +21,15 @@ CHOICES: Final = {
     "monitoring": [f"--set={name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboard")],
     "enforce-every-pod-in-namespace": ["--set=enforceEveryPodInNamespace.enabled=true"],
     "high-availability": [f"--values={CHART / 'values-high-availability.yaml'}"],
+    "host-network": ["--set=hostNetwork=true,dnsPolicy=ClusterFirstWithHostNet,ports.https=10260,ports.health=10261"],
+    "port-10250": ["--set=ports.https=10250"],
+    "aks": ["--set-string=webhook.annotations.admissions\\.enforcer/disabled=true"],
+    "openshift": [f"--set=podSecurityContext.{name}=null" for name in ("runAsUser", "runAsGroup", "fsGroup")],
+    "ipv6": ["--set=listenAddress=[::]"],
 }
 # As many of them as go together.
-TOGETHER: Final = [name for name in CHOICES if name != "own-secret"]
+TOGETHER: Final = [name for name in CHOICES if name not in {"own-secret", "host-network", "port-10250"}]
+IMAGE: Final = '--set-json=image.repository="flyte-admission"'  # the first of all that is set
 
 
 def run(program: str, *arguments: str | Path, **environment: str) -> str:
@@ -52,8 +58,9 @@ def kustomized(programs: Binaries, folder: Path, components: Iterable[str] = ())
 
 
 def templated(programs: Binaries, *arguments: str) -> str:
-    """The chart with these arguments."""
-    return run(programs.path("helm"), "template", "release", CHART, f"--namespace={NAMESPACE}", *arguments)
+    """The objects of the chart with these arguments; what `helm test` runs is not among them."""
+    command = ["template", "release", str(CHART), f"--namespace={NAMESPACE}", "--skip-tests", IMAGE]
+    return run(programs.path("helm"), *command, *arguments)
 
 
 def by_name(text: str) -> dict[tuple[str, str, str], Json]:

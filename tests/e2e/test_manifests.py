@@ -3,16 +3,30 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import process as server
 from tests.e2e.client import Client, Json
 from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.rendering import CHOICES, NAMESPACE, TOGETHER, by_name, kustomized, overlay, run, templated, values
+from tests.e2e.rendering import (
+    CHOICES,
+    IMAGE,
+    NAMESPACE,
+    TOGETHER,
+    by_name,
+    kustomized,
+    overlay,
+    run,
+    templated,
+    values,
+)
 from tests.manifests import BASE, CHART, ROOT
+from webhook.server import tls
 
 COMBINATIONS = [
     pytest.param(names, id="+".join(names) or "base") for names in ([], *([name] for name in CHOICES), TOGETHER)
@@ -134,7 +148,7 @@ def test_a_policy_may_be_pasted_into_the_values(programs: Binaries, tmp_path: Pa
         f'{LIFETIMES}={{"caLifetime":"90d","leafLifetime":"2160h","renewBefore":"129599m"}}',
         'listenAddress="[::]"',
         "config.task_resources=null",
-        'certificates={"existingSecret":"mine","selfSigned":{"leafLifetime":"9d"}}',
+        'certificates={"existingSecret":"mine","selfSigned":{"leafLifetime":"9d","renewBefore":"3d"}}',
         'certificates.certManager={"enabled":true,"issuerRef":{"kind":"ClusterIssuer","name":"x"}}',
         'podDisruptionBudget.maxUnavailable="100%"',
     ],
@@ -314,3 +328,86 @@ def test_the_alert_fires_when_a_third_of_the_time_for_renewal_is_gone(
     seconds, text = expect
     assert rule["expr"].endswith(f" < {seconds} * 2 / 3")
     assert f"renewed {text} before its end" in rule["annotations"]["description"]
+
+
+def test_an_image_has_to_be_named(programs: Binaries) -> None:
+    with pytest.raises(
+        AssertionError, match=r"image\.repository: name the registry and repository that your nodes pull"
+    ):
+        run(programs.path("helm"), "template", "release", CHART)
+
+
+PLATFORMS = re.findall(
+    r"^## ([^\n]+)\n[^#]*?^```yaml\n(.*?)^```\n+^```yaml\n(.*?)^```$",
+    (ROOT / "docs" / "platforms.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("kustomization", "chosen"), [pytest.param(*found[1:], id=found[0]) for found in PLATFORMS])
+def test_both_ways_to_install_on_a_platform_are_the_same_and_the_api_server_takes_them(
+    kubectl: list[str], programs: Binaries, tmp_path: Path, kustomization: str, chosen: str
+) -> None:
+    content = yaml.safe_load(kustomization)
+    file = overlay(tmp_path, [Path(path).name for path in content.pop("components", [])]) / "kustomization.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | content))
+    rendered = run(programs.path("kustomize"), "build", tmp_path)
+    (tmp_path / "values.yaml").write_text(chosen)
+    ours = by_name(rendered)
+    del ours[OWN_NAMESPACE]
+    assert by_name(templated(programs, f"--values={tmp_path / 'values.yaml'}")) == ours != by_name(templated(programs))
+    (tmp_path / "rendered.yaml").write_text(rendered)
+    run(*kubectl, "apply", "--dry-run=server", f"--filename={tmp_path / 'rendered.yaml'}")
+    run(programs.path("helm"), "lint", "--strict", CHART, f"--values={tmp_path / 'values.yaml'}")
+
+
+def test_every_platform_of_the_document_is_rendered() -> None:
+    text = (ROOT / "docs" / "platforms.md").read_text()
+    assert 2 * len(PLATFORMS) == text.count("```yaml")
+
+
+def test_labels_of_ones_own_are_on_everything_and_select_nothing(programs: Binaries) -> None:
+    labels = "--set=commonLabels.team=ml,podLabels.team=pods,podLabels.app\\.kubernetes\\.io/name=other"
+    accounts = "--set=serviceAccount.annotations.role=webhook"
+    made = by_name(templated(programs, labels, accounts, *values(TOGETHER)))
+    for (kind, _, _), each in made.items():
+        assert each["metadata"]["labels"]["team"] == "ml"
+        assert "team" not in json.dumps(each["spec"].get("selector", {})) if "spec" in each else True
+        if kind == "Deployment":
+            template = each["spec"]["template"]
+            assert template["metadata"]["labels"]["team"] == "pods"
+            assert template["metadata"]["labels"]["app.kubernetes.io/name"] == "flyte-admission"
+        if kind == "ServiceAccount":
+            assert each["metadata"]["annotations"] == {"role": "webhook"}
+
+
+def test_more_arguments_come_last(programs: Binaries) -> None:
+    made = by_name(templated(programs, "--set=extraArgs[0]=--shutdown-delay=3"))
+    (container,) = made["Deployment", NAMESPACE, WEBHOOK]["spec"]["template"]["spec"]["containers"]
+    assert container["args"][-1] == "--shutdown-delay=3"
+
+
+def test_helm_test_asks_the_webhook_for_a_review_over_tls_that_it_trusts(programs: Binaries, tmp_path: Path) -> None:
+    only = ["--show-only=templates/tests/review.yaml", "--namespace=default"]
+    pod = yaml.safe_load(run(programs.path("helm"), "template", "release", CHART, IMAGE, *only))
+    (container,) = pod["spec"]["containers"]
+    script, url, ca = map(str, container["args"])
+    assert container["command"] == ["python", "-c"]
+    assert url == "https://flyte-admission.default.svc/validate"
+    assert (
+        ca == f"{container['volumeMounts'][0]['mountPath']}/{pod['spec']['volumes'][0]['secret']['items'][0]['path']}"
+    )
+    certificate, key = tls.make_self_signed(tmp_path, ["127.0.0.1"])
+    files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
+    with server.running("--policy", server.EXAMPLES / "policy.yaml", "--no-quotas", *files) as process:
+        there = f"{process.listening['webhook']}/validate"
+        assert json.loads(run(sys.executable, "-c", script, there, certificate))["allowed"]
+        (tmp_path / "other").mkdir()
+        other, _ = tls.make_self_signed(tmp_path / "other", ["127.0.0.1"])
+        with pytest.raises(AssertionError, match="CERTIFICATE_VERIFY_FAILED"):
+            run(sys.executable, "-c", script, there, other)
+
+
+def test_there_is_no_helm_test_where_only_the_api_server_may_call(programs: Binaries) -> None:
+    chosen = values(["client-ca"])
+    assert "helm.sh/hook: test" not in run(programs.path("helm"), "template", "release", CHART, IMAGE, *chosen)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from tests.manifests import BASE, CHART, COMPONENTS, ROOT, Json, documents, policy_schema
+from tests.manifests import BASE, CHART, COMPONENTS, ROOT, Json, chart_readme, documents, policy_schema
 
 SCHEMA: Json = json.loads((CHART / "values.schema.json").read_text())
 MONITORING = COMPONENTS / "monitoring"
@@ -88,3 +88,7 @@ def test_the_chart_has_the_same_dashboard_and_alerts() -> None:
     assert (CHART / "files" / "dashboard.json").read_text() == (MONITORING / "dashboard.json").read_text()
     (rule,) = documents(MONITORING / "prometheus-rule.yaml")
     assert documents(CHART / "files" / "alerts.yaml") == [rule["spec"]]
+
+
+def test_the_readme_of_the_chart_lists_its_values() -> None:
+    assert (CHART / "README.md").read_text() == chart_readme.text(), "the values have changed; run make schema"

@@ -1,9 +1,27 @@
-{{- define "flyte-admission.labels" -}}
+{{/* What selects the Pods of a component. */}}
+{{- define "flyte-admission.selector" -}}
 app.kubernetes.io/name: flyte-admission
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
+{{/* The labels of an object: (list . "webhook"). */}}
+{{- define "flyte-admission.labels" -}}
+{{- include "flyte-admission.selector" (index . 1) }}
+{{- with omit (index . 0).Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/component" }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The labels of a Pod, likewise. */}}
+{{- define "flyte-admission.podLabels" -}}
+{{- $values := (index . 0).Values -}}
+{{- toYaml (merge (include "flyte-admission.selector" (index . 1) | fromYaml) $values.podLabels $values.commonLabels) -}}
+{{- end }}
+
 {{- define "flyte-admission.image" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository: name the registry and repository that your nodes pull the image from; there is no public image" -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
@@ -76,15 +94,6 @@ flyte-admission-cert-manager
   {{- with .Values.networkPolicy.apiServerTo }}
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
-{{- end }}
-
-{{- define "flyte-admission.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
 {{- end }}
 
 {{- define "flyte-admission.securityContext" -}}
