@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.complete
+RELEASE := .venv-release
+CONTAINER ?= buildah
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 CODE := webhook certs examples tests benchmarks
 BENCHMARKS := request_path throughput through_api_server scale quota hostile stalls start
 
-.PHONY: help setup run serve test e2e check lint format schema lock image bench clean
+.PHONY: help setup run serve test e2e check lint workflows audit format schema lock version wheel sbom image bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +36,12 @@ e2e: $(SETUP) ## Run the tests that take a control plane: Kubernetes 1.37, or KU
 	@$(BIN)/python -m tests.e2e.controlplane.binaries
 	$(BIN)/pytest tests/e2e
 
-check: lint ## Run what `make lint` does, and the tests with their coverage
+$(RELEASE)/.complete: tests/release/requirements.txt
+	$(PYTHON) -m venv --clear $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/release/requirements.txt
+	touch $@
+
+check: lint workflows audit ## Run all linters, the audit of dependencies, and the tests with their coverage
 	$(MAKE) test COVERAGE=1
 
 lint: $(SETUP) ## Run formatter, linters, types, and import contracts
@@ -44,23 +51,44 @@ lint: $(SETUP) ## Run formatter, linters, types, and import contracts
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
+workflows: $(RELEASE)/.complete ## Lint the workflows with zizmor, and with actionlint, which takes Go
+	$(RELEASE)/bin/zizmor --offline --quiet .github
+	cd tests/release/actionlint && go tool actionlint $(foreach file,$(wildcard .github/workflows/*.yaml),../../../$(file))
+
+audit: $(RELEASE)/.complete ## Look up the dependencies of the programs among known vulnerabilities
+	$(RELEASE)/bin/pip-audit --require-hashes --disable-pip --requirement requirements.txt --format json --progress-spinner off \
+		| $(RELEASE)/bin/python tests/release/audit.py
+
 format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-schema: $(SETUP) ## Write the JSON Schema of the policy, and its copy in the chart
+schema: $(SETUP) ## Write the JSON Schema of the policy, its copy in the chart, and the README of the chart
 	$(BIN)/python -m tests.manifests.policy_schema
+	$(BIN)/python -m tests.manifests.chart_readme
 
-lock: ## Update the locked versions: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything
+lock: ## Update the locked versions: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything; and the tools of a release
 	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
 	$(LOCK) --upgrade --constraint requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
 	$(LOCK) --upgrade --constraint requirements-dev.txt --group build --output-file requirements-build.txt
+	$(LOCK) --upgrade --output-file tests/release/requirements.txt tests/release/requirements.in
 
-image: ## Build the image with buildah, on the base image BASE if that is given
-	buildah build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(or $(IMAGE),flyte-admission:0.1.0) .
+version: ## Print the version
+	@sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml
+
+wheel: $(SETUP) ## Build the wheel into dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+sbom: $(RELEASE)/.complete ## Write the bill of materials, in CycloneDX, to dist/sbom.cdx.json
+	mkdir -p dist
+	$(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json \
+		requirements.txt
+
+image: ## Build the image on the base image BASE if that is given, with CONTAINER=buildah, docker or podman
+	$(CONTAINER) build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(or $(IMAGE),flyte-admission:0.1.0) .
 
 bench: $(SETUP) ## Measure: all of benchmarks/, or one with NAME=, such as NAME=throughput
 	@for name in $(or $(NAME),$(BENCHMARKS)); do $(BIN)/python benchmarks/$$name.py || exit; echo; done
 
 clean: ## Remove what the targets made
-	rm -rf .venv .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-release dist .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -599,9 +599,6 @@ class Live:
     synced = True
     problems: Mapping[str, str] = MappingProxyType({})
 
-    def age(self) -> float:
-        return 0.0
-
     async def live(self, namespace: str) -> Sequence[ResourceQuota]:
         assert namespace
         return []

@@ -81,8 +81,6 @@ def confirmed(claimed: Iterable[Change], made: Iterable[Change]) -> tuple[Change
 def _is_within(claim: Change, change: Change) -> bool:
     """Return whether the rules would leave no less than what is claimed: an earlier review left nothing above that."""
     claimed, made = _amount(claim.after), _amount(change.after)
-    if claim.after is None:
-        return change.after is None
     return claimed is not None and made is not None and claimed <= made
 
 
@@ -117,12 +115,10 @@ class _Blocks:
         _, sides = self._found.get(where, ("", {}))
         values = sides.get(side, {})
         before, after = _amount(change.before), _amount(change.after)
-        if values.get(name) != after or any(
-            amount is None and text is not None for amount, text in ((before, change.before), (after, change.after))
-        ):
+        if after is None or values.get(name) != after or (before is None and change.before is not None):
             return False
         if before is None:
-            values.pop(name, None)
+            del values[name]
         else:
             values[name] = before
         self._changed.add(where)
