@@ -65,6 +65,7 @@ def serve(server: subprocess.Popen[str], listening: dict[str, str]) -> int:
     print(f"The webhook listens on {listening['webhook']}, its probes and metrics on {listening['health']}. Try:")
     print(f"  {shlex.join(curl)} --data @{review} {listening['webhook']}/mutate")
     print(f"  curl {listening['health']}/metrics")
+    print(f"The status page is at {listening['health']}/status.")
     print("Ctrl+C ends it.", flush=True)
     for line in server.stderr or ():
         print(line, end="", file=sys.stderr)

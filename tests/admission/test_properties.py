@@ -32,6 +32,7 @@ from tests.apiserver import (
 )
 from tests.golden import cases
 from tests.rules import numbers
+from tests.vectors import quota_of
 from tests.workloads import RULES, Context
 from webhook.admission import record as trace
 from webhook.admission import wire
@@ -454,6 +455,36 @@ def default_limits(content: Json, is_primary: bool) -> dict[str, Fraction]:  # n
     limits = {key: value["limit"] if isinstance(value, dict) else value for key, value in stated.items()}
     found = {key: amount(text(amount(limits[key]))) for key in ("cpu", "memory") if limits.get(key)}
     return {key: value for key, value in found.items() if value}
+
+
+COUNTING = quota_of({"metadata": {"name": "q", "namespace": "n"}, "status": {"hard": {"limits.cpu": "1M"}, "used": {}}})
+
+
+@thorough
+@given(LEGAL_PODS, POLICIES, st.sampled_from(["remove", {"ratio": 2}, {"ratio": 1.001}]))
+def test_cpu_limits_go_or_grow_where_nothing_needs_them_and_stay_where_a_quota_counts_them(
+    pod: Json, content: Json, how: Any
+) -> None:
+    loose, strict = (policy_of({**content, "cpu_limits": each}) for each in (how, "keep"))
+    result, decision = mutated(pod, loose)
+    assert flaws(defaulted(result)) == []
+    assert unchanged(defaulted(mutated(defaulted(pod), loose)[0]), loose)
+    assert isinstance(validate(decoded(defaulted(result)), loose, Constraints(), TODAY), Allowed)
+    assert isinstance(decision, Allowed)
+    maxima, of_pod = maxima_of(content["task_resources"].get("limits")), maxima_of(content.get("pod_limits"))
+    for before, after in zip(containers(mutated(pod, strict)[0]), containers(result), strict=True):
+        limit, was = (amounts(each.get("resources"), "limits").get("cpu") for each in (after, before))
+        asked = amounts(after.get("resources"), "requests").get("cpu", Fraction(0))
+        assert asked <= maxima.get("cpu", asked)
+        if decision.notes or not asked:
+            assert limit == was
+        elif how == "remove":
+            assert limit is None
+        elif limit is not None and "cpu" not in of_pod:
+            assert limit >= min(maxima.get("cpu", limit), asked * Fraction(str(how["ratio"])))
+    review, constraints = decoded(pod), Constraints([COUNTING], may_deny=False)
+    counted, expect = (outcome(mutate(review, policy, constraints, TODAY)) for policy in (loose, strict))
+    assert counted.changes == expect.changes
 
 
 @thorough

@@ -458,6 +458,9 @@ LIMIT = {"path": "/spec/containers/c/resources/limits/cpu", "to": "2", "rule": "
         ({**LIMIT, "from": "64", "to": "3"}, None),
         ({**LIMIT, "from": None, "path": "/spec/containers/c/resources/claims/cpu"}, None),
         ({**LIMIT, "from": "64", "path": "/spec/nodeName"}, None),
+        ({**LIMIT, "from": "64", "to": None}, None),
+        ({**LIMIT, "from": None, "to": None}, None),
+        ({**LIMIT, "from": "64", "to": None, "path": "/spec/containers/c/resources/limits/ephemeral-storage"}, None),
         ({**LIMIT, "from": None, "path": "/spec/tolerations/-", "to": {"key": "flyte", "operator": "Exists"}}, None),
         ({**LIMIT, "from": None, "path": "/spec/tolerations/-", "to": {"key": ["flyte"]}}, None),
     ],
@@ -505,6 +508,23 @@ def test_our_record_stays_as_it_is_once_the_api_server_has_summed_up(container: 
     }
     for policy in ('{"task_resources": {}}', '{"pod_limits": {"memory": "2Gi"}}'):
         assert "patch" not in response_to(between(reviewed(between(pod), policy)), policy)
+
+
+def test_a_limit_that_an_earlier_review_has_removed_can_be_put_back() -> None:
+    asked = {"cpu": "1", "memory": "1Gi"}
+    pod: Data = {
+        "metadata": {"labels": {"execution-id": "f1"}},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": dict(asked), "requests": dict(asked)}}]},
+    }
+    policy = "{cpu_limits: remove, task_resources: {defaults: {memory: 1Gi}}}"
+    stored = reviewed(pod, policy)
+    assert stored["spec"]["containers"][0]["resources"] == {"limits": {"memory": "1Gi"}, "requests": asked}
+    stored["spec"]["containers"].append({"name": "late", "resources": {"requests": {"memory": "1Mi"}}})
+    told = json.loads(reviewed(stored, policy)["metadata"]["annotations"][ANNOTATION])["changes"]
+    assert [(change["path"], change["from"], change["to"]) for change in told] == [
+        ("/spec/containers/c/resources/limits/cpu", "1", None),
+        ("/spec/containers/late/resources/limits/memory", None, "1Gi"),
+    ]
 
 
 def test_an_earlier_toleration_of_ours_is_kept_and_stays() -> None:

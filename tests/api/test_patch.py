@@ -51,6 +51,11 @@ def test_changes_become_operations_that_apply(
     assert built == [{"op": "add", "path": path, "value": value} for path, value in expect]
 
 
+def test_what_is_removed_is_an_operation_of_its_own() -> None:
+    built = operations([change("/a/b", None), change("/c/d", 1)], {"/c"})
+    assert built == [{"op": "remove", "path": "/a/b"}, {"op": "add", "path": "/c", "value": {"d": 1}}]
+
+
 def test_building_a_patch_leaves_the_changes_as_they_were() -> None:
     made = [change("/a/-", {"key": "x"}), change("/a/-", {"key": "y"})]
     assert patch.build(made, {"/a"}) == patch.build(made, {"/a"})

@@ -599,6 +599,9 @@ class Live:
     synced = True
     problems: Mapping[str, str] = MappingProxyType({})
 
+    def age(self) -> float:
+        return 0.0
+
     async def live(self, namespace: str) -> Sequence[ResourceQuota]:
         assert namespace
         return []

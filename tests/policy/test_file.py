@@ -208,7 +208,8 @@ RESOURCES = (
     "cpu, memory, mem, ephemeralStorage, ephemeral_storage, storage, gpu, or the full name of an extended resource"
 )
 SECTIONS = (
-    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, over_limit, resource_claims, overrides, "
+    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, over_limit, cpu_limits, "
+    "keep_exclusive_cpus, resource_claims, overrides, "
     "override_strategy, namespace_mapping, domains, project_domain_labels, mode, warnings, exemptions, verdicts, "
     "plugins"
 )
@@ -433,6 +434,23 @@ BOTH = "give a request and a limit above 0, or one amount for both"
 )
 def test_a_request_and_a_limit_that_no_container_can_have_are_errors(section: str, expect: list[str]) -> None:
     assert problems(f"task_resources: {{defaults: {section}}}") == [f"p.yaml:{line}" for line in expect]
+
+
+CPU_LIMITS = "is not accepted; write keep, remove, or {ratio: 2} with a number from 1 up"
+
+
+@pytest.mark.parametrize(
+    ("value", "expect"),
+    [
+        ("none", f"1:13: cpu_limits: 'none' {CPU_LIMITS}"),
+        ("{ratio: 0.5}", f"1:13: cpu_limits: {{'ratio': 0.5}} {CPU_LIMITS}"),
+        ("{ratio: 2, most: 4}", f"1:13: cpu_limits: {{'ratio': 2, 'most': 4}} {CPU_LIMITS}"),
+        ("{ratio: x}", f"1:13: cpu_limits: 'x' {NO_QUANTITY}"),
+        ("2", f"1:13: cpu_limits: 2 {CPU_LIMITS}"),
+    ],
+)
+def test_what_cannot_become_of_cpu_limits_is_an_error(value: str, expect: str) -> None:
+    assert problems(f"cpu_limits: {value}") == [f"p.yaml:{expect}"]
 
 
 def test_a_request_and_a_limit_are_what_a_container_gets_that_states_nothing() -> None:

@@ -107,6 +107,8 @@ deviceclass.resource.kubernetes.io/neuron.aws.com, deviceclass.resource.kubernet
 deviceclass.resource.kubernetes.io/vfio.gpu.nvidia.com, google.com/tpu, gpu.intel.com/i915, gpu.intel.com/xe, \
 habana.ai/gaudi, intel.com/gpu, nvidia.com/gpu, nvidia.com/pgpu, nvidia.com/vgpu, nvidia.com/mig-*, nvidia.com/gpu.*, \
 nvidia.com/gpu-*
+cpu_limits: keep  # built in
+keep_exclusive_cpus: false  # built in
 resource_claims: allow  # built in
 # no maximum: {unbounded}, hugepages-*, devices that limits and pod_limits do not name, spec.resourceClaims
 """
@@ -243,6 +245,20 @@ overrides:
     }
     assert yaml.safe_load(show(TaskScope(project="p"), text))["over_limit"] == {"cpu": "refuse", "gpu": "clamp"}
     assert '  "nvidia.com/mig-*": refuse  # policy.yaml:2' in show(TaskScope(), text).splitlines()
+
+
+def test_what_becomes_of_cpu_limits_is_shown_by_scope() -> None:
+    text = """\
+cpu_limits: remove
+overrides:
+  - {domain: production, cpu_limits: {ratio: 1.5}, keep_exclusive_cpus: true}
+  - {domain: staging, cpu_limits: keep}
+"""
+    assert "cpu_limits: remove  # policy.yaml:1" in show(TaskScope(), text).splitlines()
+    found = show(TaskScope(domain="production"), text).splitlines()
+    assert "cpu_limits: {ratio: 1.5}  # policy.yaml:3" in found
+    assert "keep_exclusive_cpus: true  # policy.yaml:3" in found
+    assert "cpu_limits: keep  # policy.yaml:4" in show(TaskScope(domain="staging"), text).splitlines()
 
 
 def test_an_exemption_that_has_ended_is_not_shown() -> None:

@@ -565,7 +565,8 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
     policy = EXAMPLES / "policy.yaml"
     options = Options(
         policy=policy, quotas=(), kubeconfig=None, no_quotas=True, listen=addresses[0], health_listen=addresses[1],
-        tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, client_ca_file=None, shutdown_delay=0.0,
+        tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, client_ca_file=None, status_page=True,
+        shutdown_delay=0.0,
     )  # fmt: skip
     state = State(load(policy.read_text(), "policy.yaml").policy, Ledger([]))
     seen: list[bytes] = []

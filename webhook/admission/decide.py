@@ -75,7 +75,7 @@ def _created(subject: Subject) -> Allowed | Denied:
         return _too_large(subject.request, made.outgrown, subject.settings)
     verdict = check_quotas(made.workload, made.cost, subject.constraints.quotas, subject.names)
     decided = _judged(subject, verdict, made.changes, made.patch)
-    return _noted(subject, decided) if isinstance(decided, Allowed) else decided
+    return _noted(subject, replace(decided, notes=made.workload.notes)) if isinstance(decided, Allowed) else decided
 
 
 def _noted(subject: Subject, decided: Allowed) -> Allowed:
@@ -106,7 +106,8 @@ def _resized(subject: Subject) -> Allowed | Denied:
     if why := _unresizable(subject, clamped, changes):
         return _forbidden(subject, why)
     verdict = check_quotas(clamped, cost_of(default(clamped)[0]), subject.constraints.quotas, subject.names)
-    return _judged(subject, verdict, changes, operations(subject.workload, changes))
+    decided = _judged(subject, verdict, changes, operations(subject.workload, changes))
+    return replace(decided, notes=clamped.notes) if isinstance(decided, Allowed) else decided
 
 
 def validate(request: Request, policy: Policy, constraints: Constraints, today: str) -> Decision:

@@ -19,6 +19,7 @@ class Allowed(Struct, frozen=True):
     patch: bytes = b""  # the operations that make the changes, what stands between the brackets of a JSON Patch
     earlier: tuple[Change, ...] = ()  # what an earlier review of the same Pod has changed, containers by their names
     omitted: int = 0  # changes of an earlier review that had no room for its record on the Pod
+    notes: tuple[str, ...] = ()  # what was left undone, and why
     is_noted: bool = False  # whether the record is left on the Pod: not by /validate, and pods/resize drops annotations
 
 

@@ -81,6 +81,8 @@ def confirmed(claimed: Iterable[Change], made: Iterable[Change]) -> tuple[Change
 def _is_within(claim: Change, change: Change) -> bool:
     """Return whether the rules would leave no less than what is claimed: an earlier review left nothing above that."""
     claimed, made = _amount(claim.after), _amount(change.after)
+    if claim.after is None:
+        return change.after is None
     return claimed is not None and made is not None and claimed <= made
 
 
@@ -115,10 +117,12 @@ class _Blocks:
         _, sides = self._found.get(where, ("", {}))
         values = sides.get(side, {})
         before, after = _amount(change.before), _amount(change.after)
-        if after is None or values.get(name) != after or (before is None and change.before is not None):
+        if values.get(name) != after or any(
+            amount is None and text is not None for amount, text in ((before, change.before), (after, change.after))
+        ):
             return False
         if before is None:
-            del values[name]
+            values.pop(name, None)
         else:
             values[name] = before
         self._changed.add(where)

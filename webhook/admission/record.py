@@ -16,7 +16,7 @@ from webhook.rules.findings import Change, Rule
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
-BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "fill")
+BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "cpu-limits", "fill")
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
 
@@ -29,6 +29,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
     policy: str
     changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()  # what was left undone, and why
     omitted: int = 0  # changes that were too many for an annotation: the audit log has them
 
 
@@ -42,13 +43,13 @@ _decode_string: Final = msgspec.json.Decoder(str).decode
 
 def record(pod: Pod, decided: Allowed | Denied) -> bytes:
     """Return what was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
-    earlier, omitted = (decided.earlier, decided.omitted) if isinstance(decided, Allowed) else ((), 0)
+    allowed = decided if isinstance(decided, Allowed) else Allowed()
     changes = by_name(pod, decided.changes)
-    if earlier:
-        changes = merged((*earlier, *changes))
-    if not (changes or omitted):
+    if allowed.earlier:
+        changes = merged((*allowed.earlier, *changes))
+    if not (changes or allowed.omitted):
         return b""
-    return _text(Record(decided.settings.policy, changes, 0 if changes else omitted))
+    return _text(Record(decided.settings.policy, changes, allowed.notes, 0 if changes else allowed.omitted))
 
 
 def _text(record: Record) -> bytes:
@@ -132,7 +133,7 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
 
     `changes` is the record. It is `more-changes` where an earlier review has changed the Pod, because the API server
     drops a second value of a key. `mode` and `refusal` report what would have happened, `outlook` whether a refused Pod
-    may fit later, `exempted` the rules that the Pod was exempted from, and why.
+    may fit later, `notes` what was left undone, `exempted` the rules that the Pod was exempted from, and why.
     """
     decided = outcome(decision)
     settings = decided.settings
@@ -147,6 +148,8 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
             notes["outlook"] = decided.outlook
     if decided.changes:
         notes["more-changes" if isinstance(decided, Allowed) and decided.earlier else "changes"] = Raw(text)
+    if isinstance(decided, Allowed) and decided.notes:
+        notes["notes"] = "; ".join(decided.notes)
     if settings.skips:
         notes["exempted"] = "; ".join(f"{rule}: {reason}" for rule, reason in settings.skips.items())
     return notes or None
@@ -160,6 +163,7 @@ def warnings(pod: Pod, decision: Decision) -> list[str]:
     if not wanted:
         return []
     lines = [f"{would}refused: {decided.message}"] if isinstance(decided, Denied) else []
+    lines += decided.notes if isinstance(decided, Allowed) else ()
     changes = sorted(by_name(pod, decided.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
     lines += (f"{would}{in_brief(change)}" for change in changes)
     if len(lines) > MOST_WARNINGS:
@@ -173,6 +177,8 @@ def in_brief(change: Change) -> str:
     if change.path == "/spec/tolerations/-":
         key, effect = change.after.get("key", "everything"), change.after.get("effect", "every effect")
         return f"tolerated: {key}:{effect} ({change.why})"
+    if change.after is None:
+        return f"removed: {place(change)}, which was {change.before} ({change.why})"
     verb = "lowered" if change.rule == "clamp" else "set"
     before = f" from {change.before}" if change.before is not None else ""
     return f"{verb}: {place(change)}{before} to {change.after} ({change.why})"

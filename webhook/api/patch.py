@@ -7,7 +7,7 @@ lacks (absent or null) is added first, in one operation with everything that goe
 from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 
 class Assignment(Protocol):
@@ -19,7 +19,7 @@ class Assignment(Protocol):
 
     @property
     def after(self) -> Any:
-        """The JSON value to put there."""
+        """The JSON value to put there; None to remove what is there."""
 
 
 class Operation(Struct, frozen=True, gc=False):
@@ -27,7 +27,7 @@ class Operation(Struct, frozen=True, gc=False):
 
     op: str
     path: str
-    value: Any
+    value: Any = UNSET
 
 
 def escape(name: str) -> str:
@@ -61,5 +61,8 @@ def build(changes: Iterable[Assignment], missing: Collection[str]) -> list[Opera
             target[unescape(step)] = value
 
     for change in changes:
-        add(change.path, change.after)
+        if change.after is None:
+            operations.append(Operation("remove", change.path))
+        else:
+            add(change.path, change.after)
     return operations

@@ -43,6 +43,12 @@ from webhook.shared.option_types import FILE, AddressType
               help="PEM of the CAs that clients of --listen must have a certificate from, such as that of the API "
               "server; without this, every client that reaches the port is answered.")  # fmt: skip
 @click.option(
+    "--status-page/--no-status-page",
+    default=True,
+    show_default=True,
+    help="Serve /status and /status.json on --health-listen: quotas, decisions of the last hour, policy, certificate.",
+)
+@click.option(
     "--shutdown-delay", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="SECONDS",
     help="On SIGTERM, stay up but unready for so long, until no new connections are routed here.",
 )  # fmt: skip

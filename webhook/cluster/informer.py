@@ -68,6 +68,10 @@ class Informer:
         """Return the cached quotas of the namespace by name; Pods that are not stored yet are not charged."""
         return self._snapshot.of(namespace)
 
+    def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
+        """Return the cached quotas of all namespaces."""
+        return self._snapshot.by_namespace()
+
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
         """Do nothing: the API server charges the Pods that it stores, and the watch brings the result."""
 

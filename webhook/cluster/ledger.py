@@ -39,6 +39,10 @@ class Ledger:
         own = self._pods[known][0]
         return tuple(_charged(quota, own.get(name, EMPTY), EMPTY) for name, quota in quotas.items())
 
+    def by_namespace(self) -> dict[str, Sequence[ResourceQuota]]:
+        """Return the quotas of all namespaces, with what is charged so far."""
+        return {namespace: tuple(quotas.values()) for namespace, quotas in self._quotas.items()}
+
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
         """Charge an admitted Pod: in place of its earlier charge, or, for a resize, on top of it."""
         quotas = self._quotas.get(namespace)

@@ -18,6 +18,10 @@ class Snapshot:
         """Return the namespace's quotas, sorted by name."""
         return self._quotas.get(namespace, ())
 
+    def by_namespace(self) -> dict[str, tuple[ResourceQuota, ...]]:
+        """Return the quotas of all namespaces."""
+        return dict(self._quotas)
+
     def put(self, quota: ResourceQuota) -> None:
         """Add the quota, or replace it."""
         self._quotas[quota.metadata.namespace or ""] = by_name([*self._others(quota.metadata), quota])

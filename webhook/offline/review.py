@@ -1,6 +1,6 @@
 """The review of Pods from a file: the decisions of /mutate, without a server."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "outcome": report.outcome,
         **({"why": report.ignored_for} if report.ignored_for else {}),
         "changes": msgspec.to_builtins(decided.changes),
+        "notes": [*_notes(decided)],
     }
     if isinstance(decided, Denied):
         data |= {"code": decided.code, "reason": decided.reason, "message": decided.message}
@@ -140,11 +141,16 @@ def as_text(report: Report) -> str:
     lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}{why}"]
     if report.request.pod:
         lines += [f"  {in_brief(change)}" for change in by_name(report.request.pod, decided.changes)]
+    lines += [f"  {note}" for note in _notes(decided)]
     if isinstance(decided, Denied):
         lines.append(f"  {decided.code} {decided.reason}: {decided.message}")
     elif report.outcome != "ignored":
         lines += ["  result:", *(f"    {line}" for line in _summary(decode(msgspec.json.encode(report.pod))))]
     return "\n".join(lines)
+
+
+def _notes(decided: Allowed | Denied) -> Sequence[str]:
+    return decided.notes if isinstance(decided, Allowed) else ()
 
 
 def _summary(pod: Pod) -> Iterable[str]:

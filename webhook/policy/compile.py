@@ -83,11 +83,16 @@ def platform_block(document: Document, content: PolicyFile) -> PolicyBlock:
         secondary_defaults=content.secondary_defaults,
         pod_limits=content.pod_limits,
         over_limit=content.over_limit,
+        cpu_limits=content.cpu_limits,
+        keep_exclusive_cpus=content.keep_exclusive_cpus,
         resource_claims=content.resource_claims,
         mode=content.mode,
     )
     paths = {"defaults": (*path, "defaults"), "limits": (*path, "limits")}
-    ours = ("secondary_defaults", "pod_limits", "over_limit", "resource_claims", "mode")
+    ours = (
+        "secondary_defaults", "pod_limits", "over_limit", "cpu_limits", "keep_exclusive_cpus", "resource_claims",
+        "mode",
+    )  # fmt: skip
     return PolicyBlock(document, block, {**paths, **{key: (key,) for key in ours}})
 
 
@@ -147,13 +152,15 @@ def kubernetes_name(key: str, gpu: Devices) -> str:
 
 def _layer(block: PolicyBlock, gpu: Devices) -> Layer:
     content = block.content
-    mode, claims = content.mode, content.resource_claims
+    mode, claims, keeps = content.mode, content.resource_claims, content.keep_exclusive_cpus
     return Layer(
         defaults=_defaults(block, "defaults", gpu),
         secondary_defaults=None if content.secondary_defaults is None else _defaults(block, "secondary_defaults", gpu),
         limits=_maxima(block, "limits", gpu),
         pod_limits=_maxima(block, "pod_limits", gpu),
         over_limit=_over_limit(block, gpu),
+        cpu_limits=(content.cpu_limits, block.origin("cpu_limits")) if content.cpu_limits else None,
+        keeps_exclusive_cpus=(keeps, block.origin("keep_exclusive_cpus")) if keeps is not None else None,
         claims=(claims, block.origin("resource_claims")) if claims else None,
         mode=(mode, block.origin("mode")) if mode else None,
     )

@@ -21,6 +21,7 @@ from webhook.policy.settings import (
     DEFAULT_DENIAL_CODES,
     ByResource,
     Claims,
+    CpuLimits,
     Defaults,
     DenialCodes,
     Maxima,
@@ -101,6 +102,8 @@ class Layer:
     secondary_defaults: DefaultAmounts | None = None
     limits: Amounts = field(default_factory=dict)
     pod_limits: Amounts = field(default_factory=dict)
+    cpu_limits: tuple[CpuLimits, str] | None = None  # with its origin
+    keeps_exclusive_cpus: tuple[bool, str] | None = None  # with its origin
     claims: tuple[Claims, str] | None = None  # with its origin
     over_limit: Mapping[str, tuple[OverLimit, str]] = field(default_factory=dict)  # with their origins
     mode: tuple[Mode, str] | None = None  # with its origin
@@ -201,6 +204,8 @@ class Policy:
             limits=maxima,
             pod_limits=of_pod,
             over_limit_refused_by=self._by_resource(ByResource, refused_by),
+            cpu_limits=layer.cpu_limits[0] if layer.cpu_limits else "keep",
+            keeps_exclusive_cpus=bool(layer.keeps_exclusive_cpus and layer.keeps_exclusive_cpus[0]),
             claims_refused_by=claims_origin if claims == "refuse" else "",
             tolerations=self.tolerations,
             mode=layer.mode[0] if layer.mode else "enforce",
@@ -234,6 +239,10 @@ class Policy:
             limits=self._merged_by_kind(layer.limits for layer in counted),
             pod_limits=self._merged_by_kind(layer.pod_limits for layer in stated),
             over_limit=self._merged_by_kind(layer.over_limit for layer in stated),
+            cpu_limits=next((layer.cpu_limits for layer in reversed(stated) if layer.cpu_limits), None),
+            keeps_exclusive_cpus=next(
+                (layer.keeps_exclusive_cpus for layer in reversed(stated) if layer.keeps_exclusive_cpus), None
+            ),
             claims=next((layer.claims for layer in reversed(stated) if layer.claims), None),
             mode=next((layer.mode for layer in reversed(stated) if layer.mode), None),
         )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from webhook.flyte.task import label_value
 from webhook.policy.values import (
     SIMPLE_NAME,
+    CpuLimitsField,
     DefaultsField,
     ExtendedResource,
     MaximaField,
@@ -193,6 +194,15 @@ OverLimitField = Annotated[
 ]
 
 
+ExclusiveCpusField = Annotated[
+    bool,
+    Field(
+        description="Whether Guaranteed Pods with whole cpus keep their cpu limits: the CPU manager policy `static` "
+        "gives such Pods cpus of their own."
+    ),
+]
+
+
 class Override(TaskResources):
     """Values for some tasks: a flytectl task-resource-attribute document, with additional keys."""
 
@@ -203,6 +213,8 @@ class Override(TaskResources):
     secondary_defaults: DefaultsField | None = None
     pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
+    cpu_limits: CpuLimitsField | None = None
+    keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
 
@@ -258,6 +270,8 @@ class PolicyFile(Section):
     )
     pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
+    cpu_limits: CpuLimitsField | None = None
+    keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     overrides: list[Override] | None = Field(
         None, description="Values for some tasks, merged resource by resource; the most specific wins."

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from webhook.api.pod import Toleration
-from webhook.api.quantity import Quantity
+from webhook.api.quantity import NANO, Quantity
 from webhook.api.resource_list import HUGEPAGES, NATIVE, ResourceList, round_down
 
 V = TypeVar("V")
@@ -66,6 +66,24 @@ class Maxima(ByResource[Quantity]):
         return found or None
 
 
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times its request a limit is at least, in billionths."""
+
+    nano: int
+
+    def __str__(self) -> str:
+        """Return the decimal number."""
+        return f"{self.nano / NANO:g}"
+
+    def of(self, request: Quantity) -> Quantity:
+        """Return the least limit, in whole thousandths."""
+        return Quantity(request.nano * self.nano // NANO, request.format).round_up(-3)
+
+
+CpuLimits: TypeAlias = Literal["keep", "remove"] | Ratio
+
+
 def lowest_maximum(name: str, *maxima: Maxima) -> Quantity | None:
     """Return the lowest of the maxima of the resource, or None."""
     return min((most for each in maxima if (most := each.get(name)) is not None), default=None)
@@ -111,6 +129,8 @@ class Settings:
     pod_limits: Maxima = Maxima()
     # `file:line` where the policy refuses what is over the maximum; empty where it is lowered.
     over_limit_refused_by: ByResource[str] = ByResource()
+    cpu_limits: CpuLimits = "keep"
+    keeps_exclusive_cpus: bool = False  # whether Guaranteed Pods with whole cpus keep their limits
     claims_refused_by: str = ""  # `file:line` where the policy refuses resource claims; empty if it allows them
     tolerations: TolerationSettings = TolerationSettings()
     mode: Mode = "enforce"

@@ -8,6 +8,7 @@ import msgspec
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES, NATIVE
 from webhook.policy.model import GPU, Amount, Amounts, DefaultAmount, DefaultAmounts, Layer, Policy, TaskScope
+from webhook.policy.settings import Ratio
 
 BUILT_IN = "built in"
 
@@ -25,6 +26,7 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         *_amounts("pod_limits", layer.pod_limits),
         *_over_limit(layer),
         *_every_gpu(policy, layer),
+        *_cpu_limits(layer),
         _line("resource_claims", *(layer.claims or ("allow", BUILT_IN))),
         *_unbounded(policy, layer),
         *_tolerations(policy),
@@ -40,6 +42,13 @@ def _over_limit(layer: Layer) -> Iterator[str]:
     yield "over_limit:" if layer.over_limit else "over_limit: {}"
     for name, (how, origin) in sorted(layer.over_limit.items()):
         yield _line(_json(name) if "*" in name else name, how, origin, "  ")
+
+
+def _cpu_limits(layer: Layer) -> Iterator[str]:
+    how, origin = layer.cpu_limits or ("keep", BUILT_IN)
+    yield _line("cpu_limits", f"{{ratio: {how}}}" if isinstance(how, Ratio) else how, origin)
+    keeps, origin = layer.keeps_exclusive_cpus or (False, BUILT_IN)
+    yield _line("keep_exclusive_cpus", _json(keeps), origin)
 
 
 def _every_gpu(policy: Policy, layer: Layer) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The values of a policy file: amounts and tolerations, with the checks that pydantic does not do."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook.api import quantity
-from webhook.api.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
+from webhook.api.quantity import BEYOND, EXACT_DIGITS, NANO, Quantity, QuantityError
 from webhook.api.resource_list import (
     DEVICE_CLASS,
     HUGEPAGES,
@@ -31,6 +31,7 @@ from webhook.api.resource_list import (
     page_size,
     unit,
 )
+from webhook.policy.settings import CpuLimits, Ratio
 from webhook.policy.spelling import shown, unknown_key
 from webhook.policy.yaml_errors import TEMPLATE
 from webhook.policy.yaml_text import Path
@@ -301,6 +302,38 @@ PodMaximaField = Annotated[
     Field(
         description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
         "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
+    ),
+]
+
+
+def _cpu_limits(value: object) -> CpuLimits:
+    if value in ("keep", "remove"):
+        return cast("CpuLimits", value)
+    ratio = quantity.from_json(value["ratio"]) if isinstance(value, dict) and [*value] == ["ratio"] else None
+    if ratio is None or ratio.nano < NANO:
+        raise ValueError(f"{value!r} is not accepted; write keep, remove, or {{ratio: 2}} with a number from 1 up")
+    return Ratio(ratio.nano)
+
+
+CpuLimitsField = Annotated[
+    CpuLimits,
+    PlainValidator(_cpu_limits),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["keep", "remove"]},
+                {
+                    "type": "object",
+                    "properties": {"ratio": {"type": "number", "minimum": 1}},
+                    "required": ["ratio"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+    Field(
+        description="What becomes of cpu limits: {ratio: 2} raises those under twice the request. A limit that is "
+        "counted or demanded stays."
     ),
 ]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from webhook.policy.settings import SkippableRule
-from webhook.rules import claims, clamp, fill, pod_level, pod_limits, resize
+from webhook.rules import claims, clamp, cpu_limits, fill, pod_level, pod_limits, resize
 from webhook.rules import tolerate as tolerations
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
@@ -18,13 +18,15 @@ MutatingRule: TypeAlias = Callable[[Workload], tuple[Workload, list[Change]]]
 MUTATING_RULES: Final[tuple[tuple[SkippableRule, MutatingRule], ...]] = (
     ("fill", fill.fill),
     ("fill", pod_level.fill_pod_level),
+    ("fill", cpu_limits.loosen),
     ("clamp", clamp.clamp),
     ("clamp", pod_limits.clamp_pod),
     ("clamp", pod_level.clamp_pod_level),
     ("tolerate", tolerations.tolerate),
 )
-# The rules for a resize of a running Pod: they bound growth only.
+# The rules for a resize of a running Pod: they bound growth only, and say that cpu limits stay.
 RESIZE_RULES: Final[tuple[tuple[SkippableRule, MutatingRule], ...]] = (
+    ("fill", cpu_limits.loosen),
     ("clamp", resize.clamp_growth),
     ("clamp", pod_limits.clamp_pod),
 )

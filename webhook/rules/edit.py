@@ -71,6 +71,11 @@ class Edit:
         """Set a limit, and return it."""
         return self._set("limits", self.limits, name, value, why)
 
+    def remove_limit(self, name: str, why: str) -> None:
+        """Remove a limit."""
+        before = self.limits.pop(name)
+        self.changes.append(Change(self._path("limits", name), str(before), None, self._rule, why))
+
     def lower(self, name: str, most: Quantity | None, why: str = "over the maximum") -> None:
         """Lower limit and request to `most`, and the request to the limit; raise a zero limit to the request."""
         request, limit = self.requests.get(name), self.limits.get(name)
@@ -93,7 +98,10 @@ class Edit:
 
     def _set(self, side: Side, values: dict[str, Quantity], name: str, value: Quantity, why: str) -> Quantity:
         before = values.get(name)
-        path = f"{self._pointer}/resources/{side}/{escape(name)}"
-        self.changes.append(Change(path, None if before is None else str(before), str(value), self._rule, why))
+        was = None if before is None else str(before)
+        self.changes.append(Change(self._path(side, name), was, str(value), self._rule, why))
         values[name] = value
         return value
+
+    def _path(self, side: Side, name: str) -> str:
+        return f"{self._pointer}/resources/{side}/{escape(name)}"

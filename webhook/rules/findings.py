@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from webhook.api.resource_list import EMPTY, ResourceList, text
 
-Rule: TypeAlias = Literal["api-default", "fill", "clamp", "tolerate"]
+Rule: TypeAlias = Literal["api-default", "fill", "cpu-limits", "clamp", "tolerate"]
 
 
 class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "to"}):
@@ -15,7 +15,7 @@ class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "
 
     path: str  # JSON Pointer; "/-" at its end appends to a list
     before: Any  # a JSON value, None for absent
-    after: Any
+    after: Any  # None for removed
     rule: Rule
     why: str
 

@@ -47,6 +47,7 @@ class Workload(Struct, frozen=True, gc=False):
     tolerations: tuple[Toleration, ...] | None = None
     primary: str = "/spec/containers/0"  # the pointer of the container that runs the task
     is_interruptible: bool = False
+    is_operated: bool = False  # an operator made it on behalf of Flyte
     counted_limits: frozenset[str] = frozenset()  # the resources whose limits a ResourceQuota counts
     has_claims: bool = False  # `spec.resourceClaims`
     # For the scopes of a ResourceQuota.
@@ -60,6 +61,7 @@ class Workload(Struct, frozen=True, gc=False):
     qos_class: str = ""
     is_stored: bool = False
     old: "Workload | None" = None
+    notes: tuple[str, ...] = ()  # what rules have left undone, and why
 
     @property
     def pod_resources(self) -> Resources:
@@ -75,6 +77,10 @@ class Workload(Struct, frozen=True, gc=False):
         for block in self.blocks:
             yield block.pointer, block.resources
         yield POD_LEVEL, self.pod_level
+
+    def noting(self, note: str) -> "Workload":
+        """Return the Workload with one more note."""
+        return replace(self, notes=(*self.notes, note))
 
     def with_resources(self, changed: Mapping[str, Resources]) -> "Workload":
         """Return the Workload with new resources at these pointers."""
@@ -99,6 +105,7 @@ def workload_of(pod: Pod, task: Task, settings: Settings, old: Pod | None = None
         tolerations=None if spec.tolerations is None else tuple(spec.tolerations),
         primary=task.primary,
         is_interruptible=task.interruptible,
+        is_operated=task.operated,
         has_claims=bool(spec.resource_claims),
         is_terminating=deadline is not None and deadline >= 0,
         priority_class=spec.priority_class_name or "",

@@ -20,4 +20,5 @@ class Options:
     tls_private_key_file: Path | None
     tls_ca_file: Path | None
     client_ca_file: Path | None
+    status_page: bool
     shutdown_delay: float

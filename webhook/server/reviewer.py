@@ -1,7 +1,7 @@
 """The review behind an endpoint: decode, decide, confirm an unconfirmed denial, encode, count and log."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
-from webhook.admission.decision import Decision, Denied, ReportOnly, outcome
+from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
 from webhook.policy.model import Policy
@@ -88,9 +88,11 @@ class Reviewer:
         """Count and log one review, with the number of changes by rule."""
         decided = outcome(decision)
         word = "denied" if isinstance(decided, Denied) else "changed" if decided.changes else "allowed"
-        report_only = isinstance(decision, ReportOnly) and word != "allowed"
+        if isinstance(decision, ReportOnly) and word != "allowed":
+            word = f"would_be_{word}"
         counts = Counter[str](change.rule for change in decided.changes)
-        self._state.metrics.answered(self._path, f"would_be_{word}" if report_only else word, seconds, decision, counts)
+        self._state.metrics.answered(self._path, word, seconds, decision, counts)
+        self._remember(request, decided, word, counts)
         refusal = {"refusal": decided.message, "code": decided.code} if isinstance(decided, Denied) else {}
         logs.info(
             "review",
@@ -105,3 +107,13 @@ class Reviewer:
             changes=counts,
             **refusal,
         )
+
+    def _remember(self, request: Request, decided: Allowed | Denied, word: str, counts: Iterable[str]) -> None:
+        """Add the review to the history of the last hour, for the status page."""
+        history = self._state.history
+        if isinstance(decided, Denied):
+            reason = decided.outlook or decided.reason
+            history.add(word, reason)
+            history.refuse(word, reason, request.namespace, request.pod_name, decided.message)
+        else:
+            history.add(word, ", ".join(sorted(counts)))

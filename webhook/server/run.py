@@ -14,6 +14,7 @@ from webhook.server.certificate import ServingCertificate
 from webhook.server.options import Options
 from webhook.server.reload import run_followers
 from webhook.server.state import State
+from webhook.server.status_page import status_routes
 from webhook.shared.address import Address
 from webhook.telemetry import logs
 
@@ -44,22 +45,23 @@ def run(state: State, listeners: Listeners, options: Options) -> None:
 
 async def _run(state: State, listeners: Listeners, options: Options) -> None:
     async with run_followers(options.policy, listeners.serving, state):
-        await _serve(state, listeners, options.shutdown_delay)
+        await _serve(state, listeners, options)
     logs.info("stopped")
 
 
-async def _serve(state: State, listeners: Listeners, shutdown_delay: float) -> None:
+async def _serve(state: State, listeners: Listeners, options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     reviews = bounded_server(Webhook(state), REVIEW_CONNECTIONS, listeners.serving.context, lambda: state.draining)
-    health = bounded_server(probes(state.readiness, state.metrics.registry), PROBE_CONNECTIONS)
+    others = status_routes(state, listeners.serving) if options.status_page else ()
+    health = bounded_server(probes(state.readiness, state.metrics.registry, others), PROBE_CONNECTIONS)
     async with asyncio.TaskGroup() as serving:
         serving.create_task(reviews.serve([listeners.webhook]))
         serving.create_task(health.serve([listeners.health]))
         logs.info("listening", **listeners.fields(), policy=state.digest)
         await stop.wait()
         state.draining = True
-        logs.info("draining", seconds=shutdown_delay)
-        await asyncio.sleep(shutdown_delay)
+        logs.info("draining", seconds=options.shutdown_delay)
+        await asyncio.sleep(options.shutdown_delay)
         reviews.should_exit = health.should_exit = True

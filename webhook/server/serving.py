@@ -49,7 +49,7 @@ def _certificate(options: Options, directory: Path) -> CertificateFiles:
 
 def _state(options: Options, loaded: LoadedPolicy, ledger: Ledger | None) -> State:
     if ledger is not None:
-        return State(loaded.policy, ledger, digest=loaded.policy.digest)
+        return State(loaded.policy, ledger, digest=loaded.policy.digest, policy_warnings=loaded.warnings)
     from webhook.cluster import client as cluster
     from webhook.cluster.informer import Informer
     from webhook.shared.kubeconfig import ConfigError
@@ -59,4 +59,6 @@ def _state(options: Options, loaded: LoadedPolicy, ledger: Ledger | None) -> Sta
         informer = Informer(cluster.connect(options.kubeconfig), metrics)
     except ConfigError as error:
         raise StartError(str(error)) from error
-    return State(loaded.policy, informer, metrics, digest=loaded.policy.digest, cluster=informer)
+    return State(
+        loaded.policy, informer, metrics, digest=loaded.policy.digest, policy_warnings=loaded.warnings, cluster=informer
+    )

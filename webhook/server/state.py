@@ -10,6 +10,7 @@ from webhook.policy.file import LoadedPolicy
 from webhook.policy.model import Policy
 from webhook.shared.clock import today
 from webhook.telemetry import logs
+from webhook.telemetry.history import History
 from webhook.telemetry.metrics import Metrics
 
 
@@ -18,6 +19,9 @@ class QuotaSource(Protocol):
 
     def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
         """Return the quotas that the Pod is checked against, by name."""
+
+    def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
+        """Return the quotas of all namespaces."""
 
     def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
         """Charge an admitted Pod."""
@@ -33,6 +37,9 @@ class Cluster(Protocol):
     @property
     def problems(self) -> Mapping[str, str]:
         """What cannot be read at present, and why."""
+
+    def age(self) -> float:
+        """Return the seconds since the API server last sent something."""
 
     async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
         """Read the namespace's quotas from the API server; None if that fails or takes too long."""
@@ -53,7 +60,9 @@ class State:
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
     digest: str = ""  # of the policy's file
+    policy_warnings: tuple[str, ...] = ()
     policy_problem: str = ""  # why the policy file as it is now is not in use
+    history: History = field(default_factory=History)
     cluster: Cluster | None = None  # the quota source, if that is a cluster
 
     def __post_init__(self) -> None:
@@ -63,6 +72,7 @@ class State:
     def use_policy(self, loaded: LoadedPolicy) -> None:
         """Use this policy from now on; log and count it."""
         self.policy, self.digest, self.policy_problem = loaded.policy, loaded.policy.digest, ""
+        self.policy_warnings = loaded.warnings
         self.metrics.policy_read(loaded.policy.digest)
         logs.info("policy in use", digest=loaded.policy.digest, warnings=loaded.warnings_on(today()))
 

@@ -40,7 +40,7 @@ class Metrics:
         self._changes = cache(
             Counter(
                 "flyte_admission_changes",
-                "Values changed in Pods, by rule: fill, clamp, tolerate.",
+                "Values changed in Pods, by rule: fill, cpu-limits, clamp, tolerate.",
                 ["rule"],
                 registry=self.registry,
             ).labels
