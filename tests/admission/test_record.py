@@ -498,6 +498,7 @@ def test_a_record_that_an_author_makes_up_is_put_into_our_words_on_a_pod_that_ne
         ({"requests": {"cpu": "1m"}}, {"requests": {"memory": "1"}}),
         ({"requests": {"memory": "1Gi"}, "limits": {"memory": "0"}}, {"requests": {"cpu": "2"}}),
         ({}, {"requests": {"cpu": "0"}}),
+        ({"requests": {"memory": "0"}}, {"requests": {"cpu": "4"}}),
     ],
 )
 def test_our_record_stays_as_it_is_once_the_api_server_has_summed_up(container: Data, level: Data, sums: bool) -> None:  # noqa: FBT001
@@ -506,7 +507,9 @@ def test_our_record_stays_as_it_is_once_the_api_server_has_summed_up(container: 
         "metadata": {"labels": {"execution-id": "f1"}},
         "spec": {"containers": [{"name": "c", "resources": container}], "resources": level},
     }
-    for policy in ('{"task_resources": {}}', '{"pod_limits": {"memory": "2Gi"}}'):
+    unfilled = {"match": {"project": "flytesnacks"}, "skip": ["fill"], "reason": "r", "until": "2030-01-01"}
+    limits = {"pod_limits": {"cpu": 2, "memory": "2Gi"}}
+    for policy in map(json.dumps, ({"task_resources": {}}, limits, {**limits, "exemptions": [unfilled]})):
         assert "patch" not in response_to(between(reviewed(between(pod), policy)), policy)
 
 

@@ -84,11 +84,12 @@ def _requests_within_limits(block: Block) -> ResourceList:
 def _is_unlimited(edit: Edit, workload: Workload, name: str, totals: Totals) -> bool:
     """Return whether a resource in `spec.resources`, or defaulted there later, has no limit for the Pod.
 
-    The API server defaults to the sum of the containers' requests. Limits on all containers also limit the Pod.
+    The API server defaults to the sum of the containers' requests, zero included. Limits on all containers also limit
+    the Pod.
     """
-    request = edit.requests.get(name) or totals.requests.get(name)
-    if edit.limits.get(name) or not (request or name in edit.names):
+    if edit.limits.get(name) or not (name in totals.requests or name in edit.names):
         return False
+    request = edit.requests.get(name) or totals.requests.get(name)
     covered = all(block.limits.get(name) for block in workload.blocks)
     return name in edit.limits or not covered or bool(request and request > totals.limits.get(name, ZERO))
 
