@@ -32,6 +32,7 @@ REQUIRED_NAMES: Final = frozenset(
 CHARGED_NAMES: Final = frozenset(
     {"count/pods", "pods", *(f"{side}{name}" for side in ("", "requests.", "limits.") for name in CHARGED_RESOURCES)}
 )
+LIMITS: Final = frozenset(f"limits.{name}" for name in CHARGED_RESOURCES)
 
 
 class Charge(Struct, frozen=True, gc=False):
@@ -49,9 +50,9 @@ class Cost(Struct, frozen=True, gc=False):
     unstated: tuple[frozenset[str], ...]  # of REQUIRED_NAMES, by container; empty if nothing is missing
     negative: list[str]  # the names with a negative amount
 
-    def charge(self, quota: ResourceQuota) -> Charge:
-        """Return the charge to the quota."""
-        tracked = _tracked(tuple(quota.hard))
+    def charge(self, names: tuple[str, ...]) -> Charge:
+        """Return the charge to a quota with these names."""
+        tracked = _tracked(names)
         usage = self.usage
         return Charge(tracked, {name: usage[name] for name in tracked if name in usage and usage[name].nano > 0})
 
@@ -209,12 +210,11 @@ def counted_limits(workload: Workload, quotas: Iterable[ResourceQuota]) -> froze
 
     No quota of BestEffort Pods counts limits.
     """
-    counted = {
-        name.removeprefix("limits.")
-        for quota in quotas
-        for name in quota.hard
-        if name in CHARGED_NAMES and name.startswith("limits.") and in_scopes(quota.scopes, workload, BURSTABLE)
-    }
+    counted: set[str] = set()
+    for quota in quotas:
+        new = {name.removeprefix("limits.") for name in LIMITS & quota.hard.keys()} - counted
+        if new and in_scopes(quota.scopes, workload, BURSTABLE):
+            counted |= new
     return frozenset(counted)
 
 
@@ -229,9 +229,12 @@ def _matching_quotas(
 ) -> list[MatchingQuota]:
     """Return the quotas that count the Pod, by name."""
     matching = []
+    charges: dict[tuple[str, ...], Charge] = {}  # quotas often have the same names
     for quota in quotas:
-        charge = cost.charge(quota)
-        if charge.tracked and in_scopes(quota.scopes, workload, qos_class):
-            matching.append(MatchingQuota(quota.name, quota.hard, quota.used, charge))
+        hard, scopes = quota.hard, quota.scopes
+        names = tuple(hard)
+        charge = charges.get(names) or charges.setdefault(names, cost.charge(names))
+        if charge.tracked and (not scopes or in_scopes(scopes, workload, qos_class)):
+            matching.append(MatchingQuota(quota.name, hard, quota.used, charge))
     matching.sort(key=_BY_NAME)
     return matching
