@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.vectors import Data, cases, params
@@ -224,12 +224,14 @@ SUFFIXES = st.sampled_from(
 )
 QUANTITIES = st.builds("{}{}{}".format, st.sampled_from(["", "+", "-"]), NUMBERS, SUFFIXES).map(parse)
 SCALES = st.integers(-12, 24)
+NO_SUFFIX = 10**21 * NANO  # apimachinery prints multiples of it as 1, 2, and so on
 
 
 @given(QUANTITIES)
 @example(parse("9Ei"))
 @example(parse("1.500"))
 def test_what_is_printed_reads_as_the_same_value_and_prints_the_same_again(quantity: Quantity) -> None:
+    assume(quantity.nano == 0 or quantity.nano % NO_SUFFIX)
     again = parse(str(quantity))
     assert (again, str(again)) == (quantity, str(quantity))
 

@@ -12,10 +12,11 @@ from webhook.api import bounds
 
 # What is skipped (whole strings, and anything else but the characters that are looked for), and one of these, or the
 # end: a search that finds nothing would be tried again from each place.
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"?'
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 _BRACKETS: Final = re.compile(rb'(?:[^"\[\]{}]++|%b)*+(?:([\[\]{}])|\Z)' % _STRING, re.DOTALL)
 _SEPARATORS: Final = re.compile(rb'(?:[^"\[{,]++|%b)*+(?:[\[{,]|\Z)' % _STRING, re.DOTALL)
 _OPENING: Final = frozenset(b"[{")
+_SEPARATOR: Final = (b"[", b"{", b",")
 TOO_MANY: Final = f"more than {bounds.VALUES} objects, lists, and values"
 
 
@@ -49,7 +50,7 @@ def prune(text: bytes | bytearray, levels: int = bounds.NESTING) -> bytes:
 
 def weigh(text: bytes | bytearray) -> None:
     """Raise TooManyError for more than `bounds.VALUES` objects, lists, and values, before they take memory."""
-    if len(text) <= bounds.WEIGHED:
+    if len(text) <= bounds.WEIGHED or sum(map(text.count, _SEPARATOR)) <= bounds.VALUES:  # those in strings too
         return
     if next(islice(_SEPARATORS.finditer(text), bounds.VALUES, None), None):
         raise TooManyError(TOO_MANY)
