@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.golden import FILES, Case, cases, readable
+from tests.golden import FILES, GOLDEN, Case, cases, readable
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
+from webhook.cli.main import main
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.policy.file import load
@@ -32,6 +34,11 @@ def test_a_review_gets_its_response(case: Case, pytestconfig: pytest.Config) -> 
     if pytestconfig.getoption("--update-golden"):
         (case.folder / "response.json").write_text(json.dumps(response, indent=2) + "\n")
     assert response == case.response
+
+
+def test_the_command_line_tests_them_too() -> None:
+    result = CliRunner().invoke(main, ["test", str(GOLDEN), "--today", TODAY])
+    assert (result.exit_code, result.stdout) == (0, f"{len(cases())} passed\n")
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)

@@ -522,7 +522,7 @@ async def test_a_quota_that_is_too_large_for_any_page_is_told(monkeypatch: pytes
     monkeypatch.setattr(cluster, "LARGEST_PAGE", 100)
     async with watching([HERE], [OPEN], World(seconds=0.5)) as seen:
         await asyncio.wait_for(seen.world.over.wait(), 10)
-        assert seen.informer.problems == {"list": "a ResourceQuota of more than 100 bytes"}
+        assert seen.informer.problems == {"list": "an object of more than 100 bytes"}
         assert [request.query["limit"] for request in seen.server.seen("list")] == ["500", "50", "5", "1"]
 
 

@@ -113,7 +113,7 @@ def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
     exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
     if not exceeded:
         return "the quota controller has not counted them yet; try again"
-    room, most = _sizes(verdict.room), _sizes(verdict.most)
+    room, most = sizes(verdict.room), sizes(verdict.most)
     if grows:
         now = f"the most that it can grow by now: {room}" if room else "it cannot grow now"
         ever = f"it can grow by at most {most}" if most else "it cannot grow at all"
@@ -137,8 +137,11 @@ def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> st
     return _text(short, sorted(name for name, lack in short.items() if lack.nano > 0))
 
 
-def _sizes(room: ResourceList) -> str:
-    """Return the amounts in whole thousandths, as the API server rounds them up; empty where not even a Pod fits."""
+def sizes(room: ResourceList) -> str:
+    """Return the largest task that fits into the room, as `name=amount,…` or `any`; empty where not even a Pod fits.
+
+    Amounts are in whole thousandths, as the API server rounds them up.
+    """
     resources = {name: Quantity(value.nano // MILLI * MILLI, value.format) for name, value in room.items()}
     if any(not resources[name] for name in NEEDED & set(resources)):
         return ""

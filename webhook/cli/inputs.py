@@ -1,19 +1,21 @@
 """What commands read: policies, manifests, text. What cannot be used ends the program with exit code 2."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
+from webhook.offline.manifests import Manifest
 from webhook.policy.file import LoadedPolicy, load
-from webhook.policy.yaml_text import ProblemsError
+from webhook.policy.yaml_text import Document, ProblemsError
 from webhook.shared.clock import today
 
 T = TypeVar("T")
+WORLD: Final = ("Pod", "ResourceQuota")  # the kinds that are read of a cluster
 USAGE_ERROR: Final = 2  # exit code: usage, or input that cannot be read
 
 
@@ -34,6 +36,54 @@ def load_policy(file: Path) -> LoadedPolicy:
 def read_ledger(files: tuple[Path, ...]) -> Ledger:
     """Return the quotas of the manifests, in memory."""
     return Ledger(usable(lambda: [quota for file in files for quota in manifests.quotas(read_text(file), str(file))]))
+
+
+class Source(NamedTuple):
+    """Where to read a cluster from: files or a kubeconfig; of one namespace, or of all."""
+
+    files: tuple[str, ...]
+    kubeconfig: Path | None
+    namespace: str
+
+
+class World(NamedTuple):
+    """The Pods and the ResourceQuotas of a cluster, as objects of files are."""
+
+    pods: list[Manifest]
+    quotas: list[Manifest]
+
+
+def read_world(source: Source, kinds: Iterable[str] = WORLD, optional: str = "") -> World:
+    """Read the objects of these kinds; of the `optional` one, only where the cluster allows that."""
+    if source.kubeconfig:
+        found = [it for kind in kinds for it in _of_cluster(source.kubeconfig, source.namespace, kind, optional)]
+    else:
+        found = [it for it in _of_files(source.files) if it.kind in kinds]
+    wanted = [each for each in found if source.namespace in ("", each.namespace)]
+    return World(*([each for each in wanted if each.kind == kind] for kind in WORLD))
+
+
+def _of_files(files: Iterable[str]) -> list[Manifest]:
+    texts = [(read_text(file), name_of(file)) for file in files]
+    return usable(lambda: [found for text in texts for found in manifests.read(*text, WORLD, pass_over=True)])
+
+
+def _of_cluster(kubeconfig: Path, namespace: str, kind: str, optional: str) -> list[Manifest]:
+    from webhook.cluster import once
+
+    try:
+        objects = once.read(kubeconfig, namespace, kind)
+    except once.ERRORS as error:
+        if kind != optional:
+            fail(str(error))
+        click.echo(f"left out: {error}", err=True)
+        return []
+    return [Manifest(kind, data, Document(data, str(kubeconfig)), ()) for data in objects]
+
+
+def name_of(file: str) -> str:
+    """Return what messages call the file."""
+    return "stdin" if file == "-" else file
 
 
 def read_text(file: str | Path) -> str:

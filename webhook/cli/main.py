@@ -1,5 +1,6 @@
 """The program: its commands, each imported only when it, or the list of all, is used."""
 
+import os
 from importlib import import_module
 from typing import Final
 
@@ -8,8 +9,11 @@ import click
 COMMANDS: Final = {
     "certs": "certs.__main__:main",
     "policy": "webhook.cli.policy:policy",
+    "quota": "webhook.cli.quota:quota",
     "review": "webhook.cli.review:review",
+    "scan": "webhook.cli.scan:scan",
     "serve": "webhook.cli.serve:serve",
+    "test": "webhook.cli.test:test",
 }
 
 
@@ -33,11 +37,14 @@ class Commands(click.Group):
     cls=Commands, context_settings={"auto_envvar_prefix": "FLYTE_ADMISSION", "help_option_names": ["-h", "--help"]}
 )
 @click.version_option(package_name="flyte-admission")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Complete, cap and check the Pods of Flyte tasks as a Kubernetes admission webhook.
 
     Each option can also be given in the environment: FLYTE_ADMISSION_SERVE_POLICY is --policy of serve.
     """
+    if os.environ.get("NO_COLOR"):
+        context.color = False
 
 
 def kubectl_plugin() -> None:

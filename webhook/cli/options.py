@@ -1,7 +1,13 @@
 """Options that several commands have."""
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import click
 
+from webhook.cli.inputs import Source
 from webhook.shared.option_types import FILE
 
 policy_option = click.option(
@@ -13,3 +19,38 @@ quotas_option = click.option(
     help="ResourceQuota manifests to check against, in memory: status.hard and status.used where given, "
     "else spec.hard and nothing used. Admitted Pods are charged. May be given several times.",
 )  # fmt: skip
+mode_option = click.option(
+    "--mode", type=click.Choice(["enforce", "warn", "audit"]),
+    help="Decide in this mode, instead of those of the policy.",
+)  # fmt: skip
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True,
+    help="yaml and json have everything.",
+)  # fmt: skip
+
+
+def source_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Take where the Pods and quotas of a cluster come from, as the argument `source`."""
+
+    @click.option(
+        "-f", "--filename", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
+        help="What `kubectl get pods,resourcequotas -A -o json` prints; - reads standard input. May be repeated.",
+    )  # fmt: skip
+    @click.option("--kubeconfig", type=FILE, metavar="FILE", help="Read the cluster of its current context instead.")
+    @click.option("-n", "--namespace", default="", metavar="NAME", help="This namespace alone.")
+    @functools.wraps(command)
+    def wrapped(files: tuple[str, ...], kubeconfig: Path | None, namespace: str, **others: Any) -> None:
+        if bool(files) == bool(kubeconfig):
+            raise click.UsageError("either -f FILE or --kubeconfig FILE is needed")
+        command(source=Source(files, kubeconfig, namespace), **others)
+
+    return wrapped
+
+
+def fail_on_option(*default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Take what the exit code is 1 for."""
+    return click.option(
+        "--fail-on", type=click.Choice(["changed", "refused", "warning"]), multiple=True, default=default,
+        show_default=True, help="Exit with 1 for a Pod that would be changed or refused, in whatever mode, or for a "
+        "warning about the policy. May be repeated.",
+    )  # fmt: skip

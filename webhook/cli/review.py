@@ -1,13 +1,14 @@
 """`flyte-admission review`."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
 
-from webhook.cli.inputs import read_ledger, read_policy, read_text, usable
-from webhook.cli.options import policy_option, quotas_option
+from webhook.cli.inputs import name_of, read_ledger, read_policy, read_text, usable
+from webhook.cli.options import fail_on_option, mode_option, output_option, policy_option, quotas_option
+from webhook.cli.output import echo, echo_data, exit_by
 from webhook.offline import review as offline
 from webhook.shared.clock import today
 
@@ -15,18 +16,22 @@ from webhook.shared.clock import today
 @click.command(short_help="Show what would happen to the Pods of a file.")
 @policy_option
 @quotas_option
-@click.option("-f", "--filename", required=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
-              help="A Pod, a List, several YAML documents, or an AdmissionReview; - reads standard input.")  # fmt: skip
-@click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True,
-              help="yaml and json have the whole resulting Pod.")  # fmt: skip
-@click.pass_context
-def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filename: str, output: str) -> None:
-    """Show what the webhook would do with the Pods of a file, without a server.
+@click.option("-f", "--filename", "files", required=True, multiple=True, metavar="FILE",
+              type=click.Path(dir_okay=False, allow_dash=True),
+              help="A Pod, a List, several YAML documents, or an AdmissionReview; - reads standard input. "
+              "May be repeated.")  # fmt: skip
+@mode_option
+@fail_on_option("refused")
+@output_option
+def review(policy: Path, quotas: tuple[Path, ...], files: tuple[str, ...], output: str, **options: Any) -> None:
+    """Show what the webhook would do with the Pods of files, without a server.
 
     Shown are each change (path, from, to, why), the refusal, and the resulting Pod. A manifest gets the API
-    server's own defaults first; an AdmissionReview is taken as it is.
+    server's own defaults first; an AdmissionReview is taken as it is. A Pod that runs is not charged a second time to
+    quotas that count it already; one that has ended is ignored.
 
-    Exit code: 0 unchanged or changed, 1 a Pod refused, 2 usage or unreadable input.
+    Exit code: 0, 1 for what --fail-on names, 2 usage or unreadable input. What a mode that only reports would refuse
+    counts as refused.
 
     \b
     Try it:
@@ -34,13 +39,13 @@ def review(context: click.Context, policy: Path, quotas: tuple[Path, ...], filen
       kubectl get pod POD -o yaml | flyte-admission review --policy policy.yaml -f -
     """
     loaded, ledger = read_policy(policy), read_ledger(quotas)
-    name = "stdin" if filename == "-" else filename
-    text = read_text(filename)
-    reports = usable(lambda: offline.reports(text, name, loaded.policy, ledger, today()))
+    texts = [(read_text(file), name_of(file)) for file in files]
+    chosen = loaded.policy.in_mode(options["mode"]) if options["mode"] else loaded.policy
+    reports = usable(lambda: [report for text in texts for report in offline.reports(*text, chosen, ledger, today())])
     if output == "text":
-        click.echo("\n".join(map(offline.as_text, reports)))
+        echo(map(offline.as_text, reports))
     elif output == "json":
-        click.echo(json.dumps([offline.as_data(report) for report in reports], indent=2))
+        echo_data([offline.as_data(report) for report in reports], output)
     else:
         click.echo(yaml.safe_dump_all(map(offline.as_data, reports), sort_keys=False), nl=False)
-    context.exit(1 if any(report.outcome == "refused" for report in reports) else 0)
+    exit_by({report.decided_outcome for report in reports}, options["fail_on"], loaded)

@@ -1,11 +1,11 @@
 """The client of the API server: it lists ResourceQuotas page by page, and watches them line by line."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout
@@ -14,7 +14,7 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
 from webhook.cluster import quota_answers
-from webhook.cluster.quota_answers import Event, Page, ReadError, Verb
+from webhook.cluster.quota_answers import Event, Objects, Page, ReadError, Verb
 from webhook.shared.kubeconfig import ConfigError, api_client
 
 PAGE_LIMIT: Final = 500  # objects in one page of a LIST, as in client-go
@@ -25,7 +25,12 @@ LONG_LINE: Final = 64 * 2**10  # longer lines are decoded in a thread
 LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; where a page is larger, the client asks for smaller ones
 LARGEST_ERROR: Final = 64 * 2**10  # the body of an HTTP error
 NO_CLUSTER: Final = "none of --kubeconfig, --quotas, --no-quotas is given, and this is not a Pod with a service account"
-RESOURCE_QUOTAS: Final = "/api/v1/resourcequotas"
+P = TypeVar("P", Page, Objects)
+
+
+def path_of(resource: str, namespace: str = "") -> str:
+    """Return the path of a core resource, of one namespace or of all."""
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/{resource}" if namespace else f"/api/v1/{resource}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +57,47 @@ class QuotaClient:
 
     async def list_quotas(self, namespace: str = "") -> Page:
         """Return all pages of the list as one, for one namespace or for all of them; ReadError if that fails."""
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/resourcequotas" if namespace else RESOURCE_QUOTAS
         found = Page([], [], "")
-        token, size = "", PAGE_LIMIT
-        while True:
-            page = await self._page(path, token, size)
-            if page is None:
-                size = max(1, size // 10)
-                continue
+        async for page in self._pages(path_of("resourcequotas", namespace), [], quota_answers.decode_page):
             found = Page(found.quotas + page.quotas, found.unreadable + page.unreadable, found.version or page.version)
             if not found.version:
                 raise ReadError("the answer is not a ResourceQuotaList: it has no metadata.resourceVersion")
-            if not page.more:
-                return found
-            if len(found.quotas) + len(found.unreadable) > MOST_QUOTAS:
+            if page.more and len(found.quotas) + len(found.unreadable) > MOST_QUOTAS:
                 raise ReadError(f"more than {MOST_QUOTAS} ResourceQuotas")
-            if page.more == token:
-                raise ReadError("a page of the list leads to itself")
-            token = page.more
+        return found
 
-    async def _page(self, path: str, token: str, size: int) -> Page | None:
-        """Return one page, decoded in a thread; None if it has too many bytes and `size` must be smaller."""
-        query = [("limit", str(size)), *([("continue", token)] if token else [])]
+    async def list_objects(self, resource: str, namespace: str = "", **selectors: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the objects of a core resource that the selectors select, as plain data; ReadError if that fails."""
+        query = [(name, selector) for name, selector in selectors.items() if selector]
+        async for page in self._pages(path_of(resource, namespace), query, quota_answers.decode_objects):
+            for item in page.items:
+                yield item
+
+    async def _pages(self, path: str, query: list[tuple[str, str]], decode: Callable[[bytes], P]) -> AsyncIterator[P]:
+        """Yield the pages of a list, each decoded in a thread."""
+        token: str = ""
+        size = PAGE_LIMIT
+        while True:
+            page = await self._page(path, [*query, ("limit", str(size)), *([("continue", token)] if token else [])])
+            if page is None:
+                if size == 1:
+                    raise ReadError(f"an object of more than {LARGEST_PAGE} bytes")
+                size = max(1, size // 10)
+                continue
+            found = await asyncio.to_thread(decode, page)
+            yield found
+            if not found.more:
+                return
+            if found.more == token:
+                raise ReadError("a page of the list leads to itself")
+            token = found.more
+
+    async def _page(self, path: str, query: list[tuple[str, str]]) -> bytes | None:
+        """Return one page; None if it has too many bytes and must be smaller."""
         limits = ClientTimeout(total=self._timeouts.page, sock_connect=self._timeouts.connect)
         async with self._get("list", path, query, limits) as response:
             body = await _read(response, LARGEST_PAGE)
-        if len(body) <= LARGEST_PAGE:
-            return await asyncio.to_thread(quota_answers.decode_page, body)
-        if size == 1:
-            raise ReadError(f"a ResourceQuota of more than {LARGEST_PAGE} bytes")
-        return None
+        return body if len(body) <= LARGEST_PAGE else None
 
     @asynccontextmanager
     async def watch(self, version: str, seconds: float) -> AsyncIterator[AsyncIterator[Event]]:
@@ -90,7 +106,7 @@ class QuotaClient:
                  ("timeoutSeconds", str(int(seconds)))]  # fmt: skip
         timeouts = self._timeouts
         limits = ClientTimeout(total=seconds + timeouts.grace, sock_connect=timeouts.connect, sock_read=timeouts.idle)
-        async with self._get("watch", RESOURCE_QUOTAS, query, limits) as response:
+        async with self._get("watch", path_of("resourcequotas"), query, limits) as response:
             yield _events(response)
 
     async def close(self) -> None:
@@ -112,7 +128,10 @@ class QuotaClient:
                 if response.status != 200:
                     body = await _read(response, LARGEST_ERROR)
                     after = response.headers.get("Retry-After")
-                    raise quota_answers.status_error(verb, response.status, response.reason, after, body)
+                    resource = path.rpartition("/")[2]
+                    raise quota_answers.status_error(
+                        f"{verb} on {resource}", response.status, response.reason, after, body
+                    )
                 yield response
         except TimeoutError as error:
             raise ReadError(f"nothing came in time: {str(error) or 'the whole took too long'}") from error

@@ -59,6 +59,14 @@ class Ledger:
         if self._count > MOST_PODS:
             self._forget(next(iter(self._pods)))
 
+    def release(self, namespace: str, charges: Charges) -> None:
+        """Take back what the quotas count for a Pod that runs; a quota that does not count it keeps its zero."""
+        quotas = self._quotas.get(namespace, {})
+        for name, taken in charges.items():
+            quota = quotas[name]
+            counted = {each: min(amount, max(quota.used.get(each, ZERO), ZERO)) for each, amount in taken.items()}
+            quotas[name] = _charged(quota, counted, EMPTY)
+
     def _key_of(self, namespace: str, meta: ObjectMeta) -> tuple[str, str] | None:
         """Return the key of the Pod's earlier charge, if there is one; a Pod without a name is always a new one."""
         names = [name for name in (meta.name, meta.generate_name) if name] if meta.name else []

@@ -49,6 +49,13 @@ class Page(Struct, frozen=True):
     more: str = ""  # the token of the next page
 
 
+class Objects(Struct, frozen=True):
+    """A page of a list of any kind, its objects as plain data."""
+
+    items: list[dict[str, Any]]
+    more: str = ""  # the token of the next page
+
+
 class Event(Struct, frozen=True, gc=False):
     """One event of a watch; the quota of a BOOKMARK has only the resourceVersion to resume from."""
 
@@ -64,6 +71,11 @@ class _ListMeta(Wire, frozen=True):
 class _List(Wire, frozen=True):
     metadata: _ListMeta = _ListMeta()
     items: list[Raw] | None = None
+
+
+class _ObjectList(Wire, frozen=True):
+    metadata: _ListMeta = _ListMeta()
+    items: list[dict[str, Any]] | None = None
 
 
 class _Line(Wire, frozen=True):
@@ -89,6 +101,7 @@ class _Status(Wire, frozen=True):
 
 
 _decode_list: Final = msgspec.json.Decoder(_List).decode
+_decode_objects: Final = msgspec.json.Decoder(_ObjectList).decode
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
 _decode_quota: Final = msgspec.json.Decoder(ResourceQuota, dec_hook=decode_hook).decode
 _decode_loose: Final = msgspec.json.Decoder(_Loose).decode
@@ -107,6 +120,12 @@ def decode_page(body: bytes) -> Page:
     )
 
 
+def decode_objects(body: bytes) -> Objects:
+    """Decode one page of a LIST of any kind; ReadError if it is not one."""
+    read = _decoded(_decode_objects, body)
+    return Objects(read.items or [], read.metadata.next or "")
+
+
 def decode_event(line: bytes) -> Event:
     """Decode one line of a watch; ReadError for an ERROR, which ends the watch, and for what is not an event."""
     read = _decoded(_decode_line, line)
@@ -121,9 +140,9 @@ def decode_event(line: bytes) -> Event:
     return Event(read.type, ResourceQuota(_metadata(read.object)))  # nothing else of it counts
 
 
-def status_error(verb: Verb, status: int, reason: str | None, retry_after: str | None, body: bytes) -> ReadError:
+def status_error(right: str, status: int, reason: str | None, retry_after: str | None, body: bytes) -> ReadError:
     """Return the error for an answer with another status than 200."""
-    hint = f"; needed is a ClusterRole with the verb {verb} on resourcequotas" if status == 403 else ""
+    hint = f"; needed is a ClusterRole with the verb {right}" if status == 403 else ""
     return ReadError(f"{status} {reason}: {_short(_status(body).message)}{hint}", status, retry_after)
 
 

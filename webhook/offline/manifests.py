@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from webhook.api.pod import PodStatus
 from webhook.api.resource_quota import ResourceQuota
 from webhook.api.resources import decode_hook
 from webhook.api.wire import plainly
@@ -22,6 +23,26 @@ class Manifest:
     document: Document
     path: Path  # to the object in its document
 
+    @property
+    def namespace(self) -> str:
+        """The namespace that it states, or `default`."""
+        metadata = self.data.get("metadata")
+        namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+        return namespace if namespace and isinstance(namespace, str) else "default"
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is a Pod of a cluster, which quotas count already."""
+        metadata = self.data.get("metadata")
+        return self.kind == "Pod" and isinstance(metadata, dict) and bool(metadata.get("uid"))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is a Pod that has ended."""
+        status = self.data.get("status")
+        phase = status.get("phase") if self.kind == "Pod" and isinstance(status, dict) else None
+        return PodStatus(phase=phase).has_ended
+
     def problem(self, what: str) -> ProblemsError:
         """Return an error with the file, line and column of the object."""
         name = (self.data.get("metadata") or {}).get("name") if isinstance(self.data.get("metadata"), dict) else None
@@ -30,14 +51,28 @@ class Manifest:
         return ProblemsError(self.document.file, [Problem(line.line, line.column, f"{who}: {what}")])
 
 
-def read(text: str, file: str, kinds: tuple[str, ...]) -> list[Manifest]:
-    """Return the objects of these kinds, also those in Lists; ProblemsError for others, and for an empty file."""
+def read(text: str, file: str, kinds: tuple[str, ...], *, pass_over: bool = False) -> list[Manifest]:
+    """Return the objects of these kinds, also those in Lists; ProblemsError for others, and for an empty file.
+
+    With `pass_over`, objects of other kinds are left out.
+    """
     documents = _documents(text, file)
     if not documents:
         raise ProblemsError(
             file, [Problem(1, 1, f"nothing in it; {' or '.join(kinds)}, or a List of them, is expected")]
         )
-    return [manifest for document in documents for manifest in _objects(document, document.data, (), kinds)]
+    wanted = _Wanted(kinds, pass_over)
+    return [manifest for document in documents for manifest in _objects(document, document.data, (), wanted)]
+
+
+class _Wanted(NamedTuple):
+    kinds: tuple[str, ...]
+    pass_over: bool  # other kinds
+
+
+def within(document: Document, path: Path, kinds: tuple[str, ...]) -> list[Manifest]:
+    """Return the objects at that path of a document; ProblemsError for those of other kinds."""
+    return [*_objects(document, document.at(path), path, _Wanted(kinds, pass_over=False))]
 
 
 def _documents(text: str, file: str) -> list[Document]:
@@ -48,29 +83,31 @@ def _documents(text: str, file: str) -> list[Document]:
     return load_all(text, file)
 
 
-def _objects(document: Document, data: Any, path: Path, kinds: tuple[str, ...]) -> Iterator[Manifest]:
+def _objects(document: Document, data: Any, path: Path, wanted: _Wanted) -> Iterator[Manifest]:
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind in kinds:
+    if kind in wanted.kinds:
         yield Manifest(kind, data, document, path)
     elif isinstance(kind, str) and kind.endswith("List") and isinstance(data.get("items"), list):
         for index, item in enumerate(data["items"]):
             named = {"kind": kind.removesuffix("List")} if kind != "List" and isinstance(item, dict) else {}
-            yield from _objects(document, {**named, **item} if named else item, (*path, "items", index), kinds)
-    else:
+            yield from _objects(document, {**named, **item} if named else item, (*path, "items", index), wanted)
+    elif not (wanted.pass_over and isinstance(kind, str)):
         found = f"kind {kind}" if kind else "an object without a kind" if isinstance(data, dict) else "not an object"
-        problem = document.problem(path, f"{found}; {' or '.join(kinds)}, or a List of them, is expected")
+        problem = document.problem(path, f"{found}; {' or '.join(wanted.kinds)}, or a List of them, is expected")
         raise ProblemsError(document.file, [problem])
 
 
 def quotas(text: str, file: str) -> list[ResourceQuota]:
     """Return the ResourceQuotas of the file; ProblemsError if one has no name or cannot be read."""
-    found = []
-    for manifest in read(text, file, ("ResourceQuota",)):
-        try:
-            quota = msgspec.convert(manifest.data, ResourceQuota, dec_hook=decode_hook)
-        except msgspec.ValidationError as error:
-            raise manifest.problem(plainly(str(error))) from error
-        if not quota.name:
-            raise manifest.problem("no metadata.name; write one")
-        found.append(quota)
-    return found
+    return [quota_of(manifest) for manifest in read(text, file, ("ResourceQuota",))]
+
+
+def quota_of(manifest: Manifest) -> ResourceQuota:
+    """Return the ResourceQuota; ProblemsError if it has no name or cannot be read."""
+    try:
+        quota = msgspec.convert(manifest.data, ResourceQuota, dec_hook=decode_hook)
+    except msgspec.ValidationError as error:
+        raise manifest.problem(plainly(str(error))) from error
+    if not quota.name:
+        raise manifest.problem("no metadata.name; write one")
+    return quota

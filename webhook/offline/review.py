@@ -1,8 +1,8 @@
 """The review of Pods from a file: the decisions of /mutate, without a server."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jsonpatch
 import msgspec
@@ -18,6 +18,7 @@ from webhook.admission.record import by_name, in_brief
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api.pod import Pod, containers, decode
 from webhook.api.resource_list import text
+from webhook.api.resource_quota import Charges
 from webhook.api.wire import plainly
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task, is_flyte_pod
@@ -28,6 +29,7 @@ from webhook.policy.settings import Settings
 from webhook.rules.defaulting import default
 from webhook.rules.workload import workload_of
 
+Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
 KINDS = ("Pod", "AdmissionReview")
 
 
@@ -38,23 +40,30 @@ class Report:
     request: Request
     decision: Decision
     pod: dict[str, Any] | None
+    has_ended: bool = False
 
     @property
-    def outcome(self) -> str:
-        """The word for the decision: refused, changed, unchanged, or ignored.
+    def decided_outcome(self) -> str:
+        """The word for the decision, in whatever mode: refused, changed, unchanged, or ignored.
 
-        A Pod that is not Flyte's, and a request that the webhook does not review, is ignored. In report-only modes it
-        begins with "would be ".
+        A Pod that is not Flyte's or has ended, and a request that the webhook does not review, is ignored.
         """
         if self.ignored_for:
             return "ignored"
         decided = outcome(self.decision)
-        word = "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
-        return f"would be {word}" if isinstance(self.decision, ReportOnly) and word != "unchanged" else word
+        return "refused" if isinstance(decided, Denied) else "changed" if decided.changes else "unchanged"
+
+    @property
+    def outcome(self) -> str:
+        """The word for the decision; for changes and refusals that are only reported it begins with "would be "."""
+        word, reported = self.decided_outcome, isinstance(self.decision, ReportOnly)
+        return f"would be {word}" if reported and word in ("refused", "changed") else word
 
     @property
     def ignored_for(self) -> str:
         """Why the webhook does not decide about this; empty if it does."""
+        if self.has_ended:
+            return "it has ended"
         if self.request.problem:
             return ""
         if self.request.pod is None:
@@ -73,11 +82,14 @@ def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) ->
 
 def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> Report:
     try:
-        request, stored = _request(manifest)
+        request, stored = request_of(manifest)
     except BadReviewError as error:
         raise manifest.problem(plainly(str(error))) from error
-    quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
-    decision = mutate(request, policy, Constraints(quotas), today)
+    if manifest.has_ended:
+        return Report(request, Allowed(), stored, has_ended=True)
+    if manifest.is_stored:
+        ledger.release(request.namespace, counted(request, policy, ledger, today))
+    decision = decide(request, policy, ledger, today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
     if not request.dry_run:
@@ -87,8 +99,23 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
     return Report(request, decision, stored)
 
 
-def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
-    """Return the request, and its Pod; a manifest first gets the API server's defaults."""
+def decide(request: Request, policy: Policy, ledger: Ledger, today: str, endpoint: Decide = mutate) -> Decision:
+    """Return the decision under the quotas of the ledger, which are not charged yet."""
+    quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
+    return endpoint(request, policy, Constraints(quotas), today)
+
+
+def counted(request: Request, policy: Policy, ledger: Ledger, today: str) -> Charges:
+    """Return what the quotas count for the Pod as it is, if it runs."""
+    decision = decide(request, policy.in_mode("audit"), ledger, today)
+    return {} if isinstance(decision, Denied) else decision.charges
+
+
+def request_of(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
+    """Return the request, and its Pod; a manifest first gets the API server's defaults.
+
+    ProblemsError for a manifest that is not a Pod, BadReviewError for an AdmissionReview that is not one.
+    """
     if manifest.kind == "AdmissionReview":
         request = wire.decode(msgspec.json.encode(manifest.data))
         return request, manifest.data["request"].get("object")
@@ -109,7 +136,10 @@ def _request(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
     if request.pod is None:
         raise manifest.problem(request.problem)
     workload = workload_of(request.pod, Task(1), Settings())
-    stored = _patched(manifest.data, b"[%b]" % operations(workload, default(workload)[1]))
+    changes = default(workload)[1]
+    if not changes:
+        return request, manifest.data
+    stored = _patched(manifest.data, b"[%b]" % operations(workload, changes))
     return replace(request, pod=decode(msgspec.json.encode(stored))), stored
 
 

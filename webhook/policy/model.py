@@ -1,7 +1,7 @@
 """The policy: the settings of each task, from layers of which the most specific wins."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 from weakref import proxy
@@ -155,6 +155,11 @@ class Policy:
     exemptions: tuple[Exemption, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)  # of values other than an Amount, by key: `file:line`
     digest: str = ""  # of the text of the file
+
+    def in_mode(self, mode: Mode) -> "Policy":
+        """Return the same policy with this mode for all tasks."""
+        overrides = {scope: replace(layer, mode=None) for scope, layer in self.overrides.items()}
+        return replace(self, platform=replace(self.platform, mode=(mode, "--mode")), overrides=overrides)
 
     def settings(self, task: Task, namespace: str, today: str) -> Settings:
         """Return the settings of the task on that day, YYYY-MM-DD."""

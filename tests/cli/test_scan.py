@@ -1,0 +1,264 @@
+"""`scan`: what would become of the Pods that run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.running import NAMESPACE, Json, container, dump, pod, quota, run
+from tests.fake_apiserver import FakeApiServer, body, in_thread, kubeconfig, page, status
+
+POLICY = """
+task_resources:
+  defaults: {cpu: 500m, memory: 500Mi}
+  limits: {cpu: 4, memory: 8Gi, gpu: 2}
+secondary_defaults: {}
+overrides:
+  - {domain: staging, mode: audit}
+"""
+RAY = [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "r", "uid": "1", "controller": True}]
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def scanned(policy: Path, *items: Json, options: tuple[str, ...] = ()) -> Json:
+    result = run("scan", "--policy", policy, "-f", "-", "-o", "json", *options, stdin=[*items])
+    assert (result.exit_code, result.stderr) == (0, "")
+    data: Json = json.loads(result.stdout)
+    return data
+
+
+def outcomes(data: Json) -> dict[str, str]:
+    return {found["pod"]: found["outcome"] for found in data["pods"]}
+
+
+def test_each_pod_is_unchanged_changed_or_refused(policy: Path) -> None:
+    data = scanned(policy, pod("a"), pod("b", "6"), pod("c", "2"), quota(None, limits_cpu="5"))
+    assert outcomes(data) == {"a": "unchanged", "b": "changed", "c": "refused"}
+    assert data["reasons"] == {
+        "refused: exceeded quota: project-quota": 1,
+        "lower limits.cpu: over the maximum 4": 1,
+        "lower requests.cpu: over the maximum 4": 1,
+    }
+    refused = data["pods"][2]
+    assert (refused["code"], "exceeded quota: project-quota" in refused["message"]) == (403, True)
+    assert [found["over_maximum"] for found in data["pods"]] == [False, True, False]
+
+
+def test_a_pod_that_runs_is_not_charged_a_second_time(policy: Path) -> None:
+    full = quota({"limits.cpu": "4"}, limits_cpu="4")
+    assert outcomes(scanned(policy, pod("a", "2"), pod("b", "2"), full)) == {"a": "unchanged", "b": "unchanged"}
+
+
+def test_what_other_pods_use_stays_used(policy: Path) -> None:
+    tight = quota({"limits.cpu": "5"}, limits_cpu="5")
+    made = pod("a", "1")
+    del made["spec"]["containers"][0]["resources"]["limits"]["cpu"]
+    made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "2"
+    assert outcomes(scanned(policy, pod("b", "4"), made, tight)) == {"b": "unchanged", "a": "refused"}
+
+
+def test_in_an_overdrawn_quota_those_that_were_created_last_are_refused(policy: Path) -> None:
+    pods = [pod("last", "2", minute=3), pod("first", "2", minute=1), pod("second", "2", minute=2)]
+    data = scanned(policy, *pods, quota({"limits.cpu": "6"}, limits_cpu="4"))
+    assert outcomes(data) == {"first": "unchanged", "second": "unchanged", "last": "refused"}
+
+
+def test_pods_that_ended_and_those_of_others_are_left_out_and_counted(policy: Path) -> None:
+    ended = [pod("b") | {"status": {"phase": phase}} for phase in ("Succeeded", "Failed")]
+    other = pod("c")
+    other["metadata"]["labels"] = {"app": "nginx"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+    data = scanned(policy, pod("a"), *ended, other, service)
+    assert (outcomes(data), data["ended"], data["others"]) == ({"a": "unchanged"}, 2, 1)
+
+
+def test_a_pod_that_cannot_be_read_is_named_and_hides_no_other(policy: Path) -> None:
+    broken = pod("b") | {"spec": {"containers": {}}}
+    result = run("scan", "--policy", policy, "-f", "-", "-o", "json", stdin=[broken, pod("a")])
+    assert (result.exit_code, outcomes(json.loads(result.stdout))) == (0, {"a": "unchanged"})
+    assert result.stderr.startswith("stdin:1:1: Pod b: spec.containers: ")
+
+
+def gpus(name: str, count: int, **spec: Any) -> Json:
+    made = pod(name, **spec)
+    for side in made["spec"]["containers"][0]["resources"].values():
+        side["nvidia.com/gpu"] = str(count)
+    made["spec"]["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    return made
+
+
+def operated(made: Json) -> Json:
+    made["metadata"]["ownerReferences"] = RAY
+    return made
+
+
+def with_sidecar(kind: str, **extra: Any) -> Json:
+    made = pod("a")
+    beside = container("beside", requests={"cpu": "8"}, limits={"cpu": "8"}) | extra
+    made["spec"].setdefault(kind, []).append(beside)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "risks"),
+    [
+        (pod("a", "6"), []),
+        (gpus("a", 2), []),
+        (gpus("a", 4), ["fewer devices than the task asks for"]),
+        (operated(pod("a", "6")), ["an operator's Pod is lowered, and its operator does not know"]),
+        (operated(pod("a", "1")), []),
+        (with_sidecar("containers"), ["a container beside the task gets a limit"]),
+        (with_sidecar("initContainers", restartPolicy="Always"), ["a container beside the task gets a limit"]),
+        (with_sidecar("initContainers"), []),
+    ],
+)
+def test_risky_changes_are_named(policy: Path, made: Json, risks: list[str]) -> None:
+    data = scanned(policy, made)
+    assert (data["pods"][0]["risks"], [*data["risks"]]) == (risks, risks)
+
+
+def test_a_record_shows_that_the_webhook_saw_the_creation(policy: Path) -> None:
+    known = pod("b", "6")
+    change = {"path": "/spec/containers/main/resources/limits/cpu", "from": "8", "to": "6", "rule": "clamp", "why": "w"}
+    record = json.dumps({"policy": "p", "changes": [change]})
+    known["metadata"]["annotations"] = {"flyte-admission.io/changes": record}
+    data = scanned(policy, pod("a", "6"), known)
+    assert [found["has_record"] for found in data["pods"]] == [False, True]
+    text = run("scan", "--policy", policy, "-f", "-", stdin=[pod("a", "6"), known]).stdout
+    assert "Changed, but without a record (created while the webhook was away): 1.\n" in text
+
+
+def test_a_mode_that_only_reports_is_told_and_decided_all_the_same(policy: Path) -> None:
+    made = pod("a", "6", "flytesnacks-staging")
+    data = scanned(policy, made)
+    assert (outcomes(data), data["pods"][0]["mode"]) == ({"a": "changed"}, "audit")
+    text = run("scan", "--policy", policy, "-f", "-", stdin=[made]).stdout
+    assert "In a mode that only reports, so that nothing is done to them: 1.\n" in text
+
+
+def test_500_pods_print_a_page_that_fits_80_columns(policy: Path) -> None:
+    pods = []
+    for number in range(500):
+        namespace = f"a-project-with-a-name-that-is-as-long-as-a-label-{number % 40:02}-development"[:63]
+        made = pod(f"p{number}", "6", namespace)
+        made["spec"]["containers"][0]["resources"]["limits"]["memory"] = f"{9 + number % 15}Gi"
+        made["spec"]["tolerations"] = None
+        made["spec"]["containers"].append(container(f"c{number}", limits={f"example.com/d{number % 12}": 1}))
+        pods.append(made)
+    lines = run("scan", "--policy", policy, "-f", "-", stdin=pods).stdout.splitlines()
+    assert len(lines) < 50
+    assert max(map(len, lines[1:])) <= 80  # the first names the policy
+    assert [line.split() for line in lines if line.startswith(("20 more", "all"))] == [
+        ["20", "more", "240", "0", "240", "0", "240", "0"], ["all", "500", "0", "500", "0", "500", "0"],
+    ]  # fmt: skip
+    assert any(line.endswith("more, which -o json has") for line in lines)
+    wide = run("scan", "--policy", policy, "-f", "-", stdin=pods, COLUMNS="200").stdout
+    assert pods[0]["metadata"]["namespace"] in wide
+
+
+def test_details_list_each_pod_that_would_be_changed_or_refused(policy: Path) -> None:
+    items = [pod("a"), gpus("b", 4), pod("c", "8"), quota(None, limits_cpu="3")]
+    text = run("scan", "--policy", policy, "--details", "-f", "-", stdin=items).stdout
+    assert f"{NAMESPACE}/a" not in text
+    for line in (
+        f"{NAMESPACE}/b: changed",
+        "  lowered: limits nvidia.com/gpu of main from 4 to 2 (over the maximum 2)",
+        "  risk: fewer devices than the task asks for",
+        f"{NAMESPACE}/c: refused",
+    ):
+        assert line in text.splitlines()
+
+
+def test_a_namespace_alone_is_looked_at_and_quotas_are_left_out_where_asked(policy: Path) -> None:
+    items = [pod("a"), pod("b", namespace="other-production"), quota(None, limits_cpu="500m")]
+    assert outcomes(scanned(policy, *items)) == {"a": "refused", "b": "unchanged"}
+    assert outcomes(scanned(policy, *items, options=("-n", "other-production"))) == {"b": "unchanged"}
+    assert outcomes(scanned(policy, *items, options=("--no-quotas",))) == {"a": "unchanged", "b": "unchanged"}
+
+
+def test_yaml_has_what_json_has(policy: Path) -> None:
+    items = dump(pod("a", "6"), quota(None, limits_cpu="500m"))
+    as_json, as_yaml = (
+        run("scan", "--policy", policy, "-f", "-", "-o", kind, stdin=items) for kind in ("json", "yaml")
+    )
+    assert yaml.safe_load(as_yaml.stdout) == json.loads(as_json.stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 0),
+        (["--fail-on", "changed"], 1),
+        (["--fail-on", "refused"], 0),
+        (["--fail-on", "refused", "--fail-on", "changed"], 1),
+        (["--fail-on", "warning"], 0),
+    ],
+)
+def test_the_exit_code_is_1_for_what_is_asked_for(policy: Path, options: list[str], code: int) -> None:
+    assert run("scan", "--policy", policy, *options, "-f", "-", stdin=[pod("a", "6")]).exit_code == code
+
+
+def test_a_warning_of_the_policy_can_fail_it(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("task_resources: {defaults: {cpu: 8}, limits: {cpu: 4}}\n")
+    options = ["scan", "--policy", str(policy), "-f", "-"]
+    assert run(*options, stdin=[pod("a")]).exit_code == 0
+    assert run(*options, "--fail-on", "warning", stdin=[pod("a")]).exit_code == 1
+
+
+@pytest.mark.parametrize("options", [[], ["-f", "-", "--kubeconfig", __file__]])
+def test_one_source_is_needed(policy: Path, options: list[str]) -> None:
+    result = run("scan", "--policy", policy, *options)
+    assert (result.exit_code, "either -f FILE or --kubeconfig FILE is needed" in result.stderr) == (2, True)
+
+
+def test_a_cluster_is_read_by_the_labels_of_flyte_and_what_ended_stays_there(policy: Path, tmp_path: Path) -> None:
+    bare = {key: value for key, value in pod("a", "2").items() if key != "kind"}  # as in the items of a PodList
+    replies = [
+        page(bare, more="t"),
+        page(pod("b", "2")),
+        page(),
+        page(bare),
+        page(quota({"limits.cpu": "4"}, limits_cpu="4")),
+    ]
+    with in_thread(FakeApiServer({"list": replies})) as server:
+        config = kubeconfig(tmp_path, server.url)
+        result = run("scan", "--policy", policy, "--kubeconfig", config, "-o", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert outcomes(json.loads(result.stdout)) == {"a": "unchanged", "b": "unchanged"}
+    asked = [(request.path, request.query.get("labelSelector")) for request in server.requests]
+    selectors = ["execution-id", "execution-id", "flyte.org/run", "flyte.org/managed=true"]
+    assert asked == [*(("/api/v1/pods", selector) for selector in selectors), ("/api/v1/resourcequotas", None)]
+    assert server.requests[0].query["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed"
+
+
+def test_one_namespace_of_a_cluster_takes_rights_in_it_alone(policy: Path, tmp_path: Path) -> None:
+    with in_thread(FakeApiServer({"live": [page(pod("a"))]})) as server:
+        config = kubeconfig(tmp_path, server.url)
+        options = ["-n", NAMESPACE, "--no-quotas", "-o", "json"]
+        result = run("scan", "--policy", policy, "--kubeconfig", config, *options)
+    assert outcomes(json.loads(result.stdout)) == {"a": "unchanged"}
+    assert {request.path for request in server.requests} == {f"/api/v1/namespaces/{NAMESPACE}/pods"}
+
+
+def test_a_right_that_is_missing_is_named(policy: Path, tmp_path: Path) -> None:
+    with in_thread(FakeApiServer({"list": [status(403, "no")]})) as server:
+        result = run("scan", "--policy", policy, "--kubeconfig", kubeconfig(tmp_path, server.url))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "403 Reason: no; needed is a ClusterRole with the verb list on pods\n"
+
+
+def test_what_is_not_a_list_and_no_kubeconfig_are_said(policy: Path, tmp_path: Path) -> None:
+    with in_thread(FakeApiServer({"list": [body({"items": 7})]})) as server:
+        result = run("scan", "--policy", policy, "--kubeconfig", kubeconfig(tmp_path, server.url))
+    assert (result.exit_code, result.stderr.startswith("the answer cannot be read: ")) == (2, True)
+    result = run("scan", "--policy", policy, "--kubeconfig", policy)
+    assert (result.exit_code, result.stderr.startswith(f"{policy}: ")) == (2, True)

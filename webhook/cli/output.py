@@ -1,0 +1,67 @@
+"""What commands print: tables, and progress while something takes long."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+import yaml
+
+from webhook.policy.file import LoadedPolicy
+from webhook.shared.clock import today
+
+T = TypeVar("T")
+WIDTH: Final = 80  # columns, where there is no terminal
+SHORTEST: Final = 12  # columns of a first column that is cut
+DELAY: Final = 1.0  # seconds until progress is shown
+
+
+def width() -> int:
+    """Return the columns of the terminal."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
+
+
+def echo(lines: Iterable[str]) -> None:
+    """Write the lines to stdout."""
+    click.echo("\n".join(lines))
+
+
+def echo_data(data: Any, output: str) -> None:
+    """Write the data to stdout as `json` or `yaml`."""
+    click.echo(json.dumps(data, indent=2) if output == "json" else yaml.safe_dump(data, sort_keys=False).rstrip())
+
+
+def exit_by(outcomes: Collection[str], fail_on: Collection[str], loaded: LoadedPolicy) -> None:
+    """End with 1 if there is an outcome, or a warning of the policy, that --fail-on names."""
+    found = {*outcomes, *(["warning"] if loaded.warnings_on(today()) else [])}
+    if found.intersection(fail_on):
+        raise click.exceptions.Exit(1)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], indent: str = "") -> Iterator[str]:
+    """Yield the lines of a table: the first column to the left, cut where a line would be too long, others right."""
+    cells = [[*head], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    room = width() - len(indent) - sum(size + 2 for size in widths[1:])
+    widths[0] = min(widths[0], max(room, SHORTEST))
+    for number, (first, *others) in enumerate(cells):
+        shown = first if len(first) <= widths[0] else f"{first[: widths[0] - 1]}…"
+        line = indent + "".join(
+            [shown.ljust(widths[0]), *(f"  {cell:>{size}}" for cell, size in zip(others, widths[1:], strict=True))]
+        )
+        yield line.rstrip() if number else click.style(line.rstrip(), bold=True)
+
+
+def progress(items: Iterable[T], what: str, clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
+    """Yield the items, and count them on a terminal, where that takes over a second; `what` has {} for the number."""
+    start, count, shown = clock(), 0, False
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % 100 == 0 and sys.stderr.isatty() and clock() - start > DELAY:
+            click.echo(f"\r{what.format(count)}", err=True, nl=False)
+            shown = True
+    if shown:
+        click.echo(f"\r{what.format(count)}", err=True)

@@ -1,0 +1,52 @@
+"""The Pods of Flyte's that run, among all objects of a cluster."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from webhook.admission.wire import Request
+from webhook.api.pod import Pod
+from webhook.flyte.task import Identification, Task, identify
+from webhook.offline.manifests import Manifest
+from webhook.offline.review import request_of
+from webhook.policy.yaml_text import ProblemsError
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPod:
+    """A Pod of Flyte's that runs, and its creation as a request."""
+
+    request: Request
+    pod: Pod
+    task: Task
+    created: str  # RFC 3339
+
+
+@dataclass(slots=True)
+class Running:
+    """Those Pods in the order in which they were created, and how many others there are."""
+
+    pods: list[RunningPod] = field(default_factory=list)
+    ended: int = 0
+    others: int = 0  # Pods that are not Flyte's
+    problems: list[str] = field(default_factory=list)  # of Pods that cannot be read
+
+
+def running(manifests: Iterable[Manifest], how: Identification) -> Running:
+    """Return the Pods that run, by the namespaces and labels of `how`."""
+    found = Running()
+    for manifest in manifests:
+        try:
+            request = request_of(manifest)[0]
+        except ProblemsError as error:
+            found.problems.append(str(error))
+            continue
+        task = identify(request.pod, request.namespace, how) if request.pod else None
+        if request.pod is None or task is None:
+            found.others += 1
+        elif manifest.has_ended:
+            found.ended += 1
+        else:
+            created = str(manifest.data["metadata"].get("creationTimestamp") or "")
+            found.pods.append(RunningPod(request, request.pod, task, created))
+    found.pods.sort(key=lambda each: each.created)
+    return found

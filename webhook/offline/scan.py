@@ -1,0 +1,177 @@
+"""The scan of Pods that run: what would become of each if it were created now."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from webhook.admission import earlier
+from webhook.admission.decision import Allowed, Denied, outcome
+from webhook.admission.record import by_name
+from webhook.api import pod as pods
+from webhook.api.patch import unescape
+from webhook.api.pod import Pod
+from webhook.api.resource_list import DEVICE_CLASS, is_extended
+from webhook.cluster.ledger import Ledger
+from webhook.flyte.task import Task
+from webhook.offline.manifests import Manifest
+from webhook.offline.review import counted, decide
+from webhook.offline.running import RunningPod, running
+from webhook.policy.model import Policy
+from webhook.policy.settings import Mode
+from webhook.rules.findings import Change
+
+REFUSED: Final = "refused"
+DEVICE_LOWERED: Final = "fewer devices than the task asks for"
+OPERATED_LOWERED: Final = "an operator's Pod is lowered, and its operator does not know"
+SIDECAR_LIMITED: Final = "a container beside the task gets a limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A Pod of Flyte's that runs, and what would become of it if it were created now."""
+
+    namespace: str
+    pod: str
+    project: str
+    domain: str
+    mode: Mode  # in which the outcome is only reported, unless it is `enforce`
+    decided: Allowed | Denied
+    changes: tuple[Change, ...]  # containers by their names
+    has_record: bool  # whether the webhook has changed it when it was created
+    risks: tuple[str, ...]
+
+    @property
+    def outcome(self) -> str:
+        """The word for the decision: refused, changed, unchanged."""
+        return REFUSED if isinstance(self.decided, Denied) else "changed" if self.changes else "unchanged"
+
+    @property
+    def is_over_maximum(self) -> bool:
+        """Whether something of the Pod is over a maximum."""
+        return any(change.rule == "clamp" for change in self.changes)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons for its changes and its refusal, each once, in the words that Pods have in common."""
+        found = [_reason(change) for change in self.changes]
+        if isinstance(self.decided, Denied):
+            found.insert(0, f"{REFUSED}: {_in_brief(self.decided.message)}")
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The findings in the order in which the Pods were created, and how many Pods are left out."""
+
+    findings: list[Finding]
+    ended: int
+    others: int  # Pods that are not Flyte's
+    problems: list[str]  # of Pods that cannot be read
+
+    def reasons(self) -> list[tuple[str, int]]:
+        """Return the reasons with the number of their Pods, refusals first, then the most frequent."""
+        counts = Counter(reason for finding in self.findings for reason in finding.reasons)
+        return sorted(counts.items(), key=lambda each: (not each[0].startswith(REFUSED), -each[1]))
+
+    def risks(self) -> list[tuple[str, int]]:
+        """Return the risks with the number of their Pods, the most frequent first."""
+        return Counter(risk for finding in self.findings for risk in finding.risks).most_common()
+
+
+def scan(manifests: Iterable[Manifest], ledger: Ledger, policy: Policy, today: str) -> Scan:
+    """Decide about each Pod that runs as if all of them were created anew, in the order in which they were.
+
+    The quotas of the ledger count Pods that run. That is taken back first, so that no Pod is charged twice.
+    """
+    found = running(manifests, policy.identification)
+    for each in found.pods:
+        ledger.release(each.request.namespace, counted(each.request, policy, ledger, today))
+    findings = [_finding(each, ledger, policy, today) for each in found.pods]
+    return Scan(findings, found.ended, found.others, found.problems)
+
+
+def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Finding:
+    request, task, record = each.request, each.task, earlier.found(each.pod)
+    decided = outcome(decide(request, policy, ledger, today))
+    if isinstance(decided, Allowed):
+        ledger.charge(request.namespace, request.meta, decided.charges)
+    return Finding(
+        namespace=request.namespace,
+        pod=request.pod_name,
+        project=task.project,
+        domain=task.domain,
+        mode=decided.settings.mode,
+        decided=decided,
+        changes=by_name(each.pod, decided.changes),
+        has_record=bool(record.changes or record.omitted),
+        risks=tuple(dict.fromkeys(_risks(each.pod, task, decided.changes))),
+    )
+
+
+def _risks(pod: Pod, task: Task, changes: Iterable[Change]) -> Iterator[str]:
+    """Yield what may make a task fail later that runs today."""
+    beside = set(_beside(pod, task))
+    for change in changes:
+        where, _, rest = change.path.partition("/resources/")
+        side, _, step = rest.partition("/")
+        name = unescape(step)
+        if change.rule == "clamp" and (is_extended(name) or name.startswith(DEVICE_CLASS)):
+            yield DEVICE_LOWERED
+        if change.rule == "clamp" and task.operated:
+            yield OPERATED_LOWERED
+        if side == "limits" and where in beside:
+            yield SIDECAR_LIMITED
+
+
+def _beside(pod: Pod, task: Task) -> Iterator[str]:
+    """Yield the pointers of the containers that run as long as the task, beside it."""
+    for pointer, container in pods.containers(pod):
+        is_init = pointer.startswith("/spec/initContainers/")
+        if container.restart_policy == "Always" if is_init else pointer != task.primary:
+            yield pointer
+
+
+def _reason(change: Change) -> str:
+    """Return the change as far as Pods have it in common."""
+    if change.path.endswith("/-"):
+        return f"tolerate {change.after.get('key', 'everything')}: {change.why}"
+    side, _, step = change.path.partition("/resources/")[2].partition("/")
+    return f"{'lower' if change.rule == 'clamp' else 'set'} {side}.{unescape(step)}: {change.why}"
+
+
+def _in_brief(message: str) -> str:
+    """Return a refusal without the name of the Pod and the amounts."""
+    return message.partition(" is forbidden: ")[2].partition(", requested: ")[0].partition(";")[0]
+
+
+def as_data(found: Scan, policy: Policy) -> dict[str, Any]:
+    """Return the scan for programs."""
+    return {
+        "policy": policy.digest,
+        "ended": found.ended,
+        "others": found.others,
+        "reasons": dict(found.reasons()),
+        "risks": dict(found.risks()),
+        "pods": [_as_data(finding) for finding in found.findings],
+    }
+
+
+def _as_data(finding: Finding) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "namespace": finding.namespace,
+        "pod": finding.pod,
+        "project": finding.project,
+        "domain": finding.domain,
+        "mode": finding.mode,
+        "outcome": finding.outcome,
+        "over_maximum": finding.is_over_maximum,
+        "has_record": finding.has_record,
+        "risks": list(finding.risks),
+        "changes": msgspec.to_builtins(finding.changes),
+    }
+    if isinstance(finding.decided, Denied):
+        data |= {"code": finding.decided.code, "message": finding.decided.message}
+    return data
