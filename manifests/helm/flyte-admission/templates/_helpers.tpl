@@ -12,7 +12,7 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The labels of a Pod, likewise. */}}
+{{/* The labels of a Pod: (list . "webhook"). */}}
 {{- define "flyte-admission.podLabels" -}}
 {{- $values := (index . 0).Values -}}
 {{- toYaml (merge (include "flyte-admission.selector" (index . 1) | fromYaml) $values.podLabels $values.commonLabels) -}}
@@ -103,7 +103,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* What an admin may choose for every Pod of ours. */}}
+{{/* What an admin may choose for all our Pods. */}}
 {{- define "flyte-admission.placement" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
