@@ -378,7 +378,6 @@ def test_maxima_of_gpus_are_merged_key_by_key(platform: Data, override: Data, ex
 @pytest.mark.parametrize(
     ("limits", "what"),
     [
-        ({"gpu": 1, NVIDIA: 1}, "the same resource as gpu"),
         ({"*": 1}, "unknown key"),
         ({"nvidia.com*": 1}, "unknown key"),
         ({"nvidia.com/mig-*-x": 1}, "unknown key"),

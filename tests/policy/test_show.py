@@ -75,10 +75,15 @@ def show(scope: TaskScope, text: str = POLICY, today: str = TODAY) -> str:
 
 
 SECTIONS = """\
-resource-tolerations:
-  nvidia.com/gpu: [{"key":"flyte/gpu", "operator":"Equal", "value":"big", "effect":"NoSchedule"}]  # policy.yaml:46
-default-tolerations: [{"key":"always", "operator":"Exists"}]  # policy.yaml:48
-interruptible-tolerations: []  # built in
+plugins:
+  k8s:
+    gpu-resource-name: nvidia.com/gpu  # built in
+    accelerator-device-classes: {}  # built in
+    resource-tolerations:
+      nvidia.com/gpu: [{"key":"flyte/gpu", "operator":"Equal", "value":"big", "effect":"NoSchedule"}]  # policy.yaml:46
+    default-tolerations: [{"key":"always", "operator":"Exists"}]  # policy.yaml:48
+    interruptible-tolerations: []  # built in
+tolerate_by_own_name: true  # built in
 verdicts:
   fits_later:
     flyte1: 403  # built in
@@ -92,7 +97,7 @@ verdicts:
 warnings: true  # policy.yaml:25
 namespace_mapping:
   template: "{{ project }}-{{ domain }}"  # built in
-domains: ["development", "staging", "production"]  # built in
+domains: [{"id":"development"}, {"id":"staging"}, {"id":"production"}]  # built in
 project_domain_labels: flyte2  # built in
 override_strategy: merge-per-resource  # built in
 """
@@ -125,16 +130,17 @@ OTHERS = "devices that limits and pod_limits do not name"
             """\
 # For all tasks.
 mode: audit  # policy.yaml:24
-defaults:
-  cpu: 500m  # policy.yaml:3
-  memory: 1Gi  # policy.yaml:4
+task_resources:
+  defaults:
+    cpu: 500m  # policy.yaml:3
+    memory: 1Gi  # policy.yaml:4
+  limits:
+    cpu: 4  # policy.yaml:6
+    example.com/fpga: 0  # policy.yaml:9
+    gpu: 2  # policy.yaml:7
+    "nvidia.com/mig-*": 7  # policy.yaml:8
 secondary_defaults:
   cpu: 100m  # policy.yaml:10
-limits:
-  cpu: 4  # policy.yaml:6
-  example.com/fpga: 0  # policy.yaml:9
-  gpu: 2  # policy.yaml:7
-  "nvidia.com/mig-*": 7  # policy.yaml:8
 """,
             "ephemeral-storage, memory",
             "",
@@ -144,17 +150,18 @@ limits:
             """\
 # For project flytesnacks, domain production, workflow core.wf.
 mode: warn  # policy.yaml:13
-defaults:
-  cpu: 500m  # policy.yaml:3
-  memory: 2Gi  # policy.yaml:20
+task_resources:
+  defaults:
+    cpu: 500m  # policy.yaml:3
+    memory: 2Gi  # policy.yaml:20
+  limits:
+    cpu: 0  # policy.yaml:23
+    example.com/fpga: 0  # policy.yaml:9
+    gpu: 8  # policy.yaml:23
+    memory: 64Gi  # policy.yaml:15
 secondary_defaults:
   cpu: 100m  # policy.yaml:10
   memory: 64Mi  # policy.yaml:22
-limits:
-  cpu: 0  # policy.yaml:23
-  example.com/fpga: 0  # policy.yaml:9
-  gpu: 8  # policy.yaml:23
-  memory: 64Gi  # policy.yaml:15
 """,
             "cpu, ephemeral-storage",
             """
@@ -166,17 +173,18 @@ limits:
             """\
 # For project flytesnacks, domain development.
 mode: audit  # policy.yaml:24
-defaults:
-  cpu: 1  # policy.yaml:51
-  memory: 150Mi  # policy.yaml:51
+task_resources:
+  defaults:
+    cpu: 1  # policy.yaml:51
+    memory: 150Mi  # policy.yaml:51
+  limits:
+    cpu: 2  # policy.yaml:52
+    ephemeral-storage: 7Gi  # policy.yaml:52
+    example.com/fpga: 0  # policy.yaml:9
+    gpu: 2  # policy.yaml:7
+    "nvidia.com/mig-*": 7  # policy.yaml:8
 secondary_defaults:
   cpu: 100m  # policy.yaml:10
-limits:
-  cpu: 2  # policy.yaml:52
-  ephemeral-storage: 7Gi  # policy.yaml:52
-  example.com/fpga: 0  # policy.yaml:9
-  gpu: 2  # policy.yaml:7
-  "nvidia.com/mig-*": 7  # policy.yaml:8
 """,
             "memory",
             "\n# exempted from clamp, quota until 2026-11-25: a demo: all day",
@@ -184,9 +192,7 @@ limits:
     ],
 )
 def test_each_value_has_the_line_that_it_comes_from(scope: TaskScope, head: str, unbounded: str, tail: str) -> None:
-    found = [line for line in show(scope).splitlines() if not line.strip().startswith("nvidia.com/gpu: 2")]
-    found = [line for line in found if not line.strip().startswith("nvidia.com/gpu: 8")]
-    assert "\n".join(found) == f"{head}{EVERY_GPU.format(unbounded=unbounded)}{SECTIONS.rstrip()}{tail}"
+    assert show(scope) == f"{head}{EVERY_GPU.format(unbounded=unbounded)}{SECTIONS.rstrip()}{tail}"
 
 
 def test_the_line_of_a_value_has_the_value() -> None:
@@ -226,7 +232,7 @@ def test_the_maxima_of_the_pod_as_a_whole_and_whether_it_may_claim_devices_are_s
     override = "{project: p, pod_limits: {gpu: 4}, resource_claims: refuse}"
     text = f"pod_limits: {{gpu: 8, hugepages-*: 2Gi}}\noverrides:\n- {override}"
     found = show(TaskScope(project="p"), text)
-    assert yaml.safe_load(found)["pod_limits"] == {"gpu": 4, "hugepages-*": "2Gi", "nvidia.com/gpu": 4}
+    assert yaml.safe_load(found)["pod_limits"] == {"gpu": 4, "hugepages-*": "2Gi"}
     assert "resource_claims: refuse  # policy.yaml:3" in found.splitlines()
     assert "  gpu: 4  # policy.yaml:3" in found.splitlines()
     assert "# gpu holds for each of amd.com/gpu, " in found
@@ -271,17 +277,17 @@ def test_what_is_shown_is_what_holds() -> None:
     policy = load(POLICY, "policy.yaml").policy
     holds = policy.settings_of(policy.matching(scope))
     data = yaml.safe_load(show(scope))
-    assert data["defaults"] == {name: str(value) for name, value in holds.defaults.requests.items()}
+    assert data["task_resources"]["defaults"] == {name: str(value) for name, value in holds.defaults.requests.items()}
     assert data["mode"] == holds.mode
     assert data["verdicts"]["fits_later"] == dict(holds.denial_codes.fits_later)
-    for name, value in data["limits"].items():
+    for name, value in data["task_resources"]["limits"].items():
         if "*" not in name and name != "gpu":
             assert str(holds.limits.get(name) or 0) == str(value)
 
 
 def test_a_default_is_shown_as_one_amount_or_as_request_and_limit() -> None:
     text = "task_resources: {defaults: {cpu: {request: 500m, limit: 2}, memory: {request: 1Gi, limit: 1Gi}}}"
-    assert yaml.safe_load(show(TaskScope(), text))["defaults"] == {
+    assert yaml.safe_load(show(TaskScope(), text))["task_resources"]["defaults"] == {
         "cpu": {"request": "500m", "limit": 2},
         "memory": "1Gi",
     }
@@ -289,8 +295,8 @@ def test_a_default_is_shown_as_one_amount_or_as_request_and_limit() -> None:
 
 def test_an_empty_policy_is_all_built_in() -> None:
     data = yaml.safe_load(show(TaskScope(), "{}"))
-    assert (data["mode"], data["defaults"], data["limits"], data["warnings"]) == ("enforce", {}, {}, False)
-    assert data["resource-tolerations"] == {}
+    assert (data["mode"], data["task_resources"]) == ("enforce", {"defaults": {}, "limits": {}})
+    assert (data["plugins"]["k8s"]["resource-tolerations"], data["warnings"]) == ({}, False)
     assert ":1" not in show(TaskScope(), "{}")
 
 
@@ -302,8 +308,7 @@ def test_secondary_defaults_that_are_not_given_are_those_of_the_platform() -> No
 def test_replaced_resources_are_not_shown() -> None:
     text = POLICY.replace("overrides:", "override_strategy: replace-all-resources\noverrides:")
     data = yaml.safe_load(show(TaskScope(project="flytesnacks", domain="production", workflow="core.wf"), text))
-    assert data["defaults"] == {"memory": "2Gi"}
-    assert data["limits"] == {"cpu": 0, "gpu": 8, "nvidia.com/gpu": 8}
+    assert data["task_resources"] == {"defaults": {"memory": "2Gi"}, "limits": {"cpu": 0, "gpu": 8}}
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -321,12 +326,50 @@ def test_what_is_shown_is_yaml_whatever_the_texts(reason: str, task: str, amount
     text = show(TaskScope(project="p", task=task), yaml.safe_dump(content))
     data = yaml.safe_load(text)
     assert data["mode"] == "enforce"
-    assert data["defaults"] == amounts
-    assert data["limits"] == {f"{name}*": value for name, value in amounts.items()}
-    assert [*data["resource-tolerations"]] == sorted(amounts)
+    assert data["task_resources"]["defaults"] == amounts
+    assert data["task_resources"]["limits"] == {f"{name}*": value for name, value in amounts.items()}
+    assert [*data["plugins"]["k8s"]["resource-tolerations"]] == sorted(amounts)
 
 
 def test_the_devices_that_are_tolerated_by_their_name_are_shown_where_they_are_given() -> None:
     text = "plugins: {k8s: {add-tolerations-for-extended-resources: [foo/bar, amd.com/gpu]}}"
-    line = 'add-tolerations-for-extended-resources: ["amd.com/gpu", "foo/bar"]  # policy.yaml:1'
+    line = '    add-tolerations-for-extended-resources: ["amd.com/gpu", "foo/bar"]  # policy.yaml:1'
     assert line in show(TaskScope(), text).splitlines()
+
+
+ROUND = [
+    "{}",
+    POLICY,
+    "task_resources: {limits: {gpu: 2, nvidia.com/gpu: 4}}\nsecondary_defaults: {}",
+    (
+        "plugins: {k8s: {gpu-resource-name: a.b/c, accelerator-device-classes: {x: {resource-name: d.e/f}}}}\n"
+        "pod_limits: {gpu: 1}\nresource_claims: refuse\nover_limit: {gpu: refuse, a.b/*: clamp}"
+    ),
+    "tolerate_by_own_name: false\nnamespace_mapping: {template: 'x-{{ domain }}'}\ndomains: {id: test}",
+    "plugins: {k8s: {add-tolerations-for-extended-resources: [a.b/c], interruptible-tolerations: {operator: Exists}}}",
+    (
+        "task_resources: {defaults: {cpu: {request: 500m, limit: 2}}}\noverride_strategy: replace-all-resources\n"
+        "verdicts: {never_fits: {operator: 422}}\nproject_domain_labels: always"
+    ),
+]
+
+
+@pytest.mark.parametrize("text", ROUND)
+@pytest.mark.parametrize("scope", [TaskScope(), TaskScope(project="flytesnacks", domain="production")])
+def test_what_is_shown_loads_and_means_the_same(text: str, scope: TaskScope) -> None:
+    policy = load(text, "policy.yaml").policy
+    again = load(show(scope, text), "shown.yaml").policy
+    first, second = policy.settings_of(policy.matching(scope)), again.settings_of(())
+    for part in ("defaults", "secondary_defaults", "limits", "pod_limits", "tolerations"):
+        one, other = getattr(first, part), getattr(second, part)
+        fields = getattr(type(one), "__slots__", ())
+        assert [getattr(one, name) for name in fields] == [getattr(other, name) for name in fields], part
+    for part in ("mode", "denial_codes", "warnings"):
+        assert getattr(first, part) == getattr(second, part)
+    for name in ("nvidia.com/gpu", "amd.com/gpu", "a.b/c", "a.b/d", "cpu"):
+        refused = (bool(it.over_limit_refused_by.find(name)) for it in (first, second))
+        assert len({*refused}) == 1, name
+    assert bool(first.claims_refused_by) == bool(second.claims_refused_by)
+    assert (again.identification, again.replaces, again.devices) == (
+        policy.identification, policy.replaces, policy.devices,
+    )  # fmt: skip

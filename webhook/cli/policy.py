@@ -1,4 +1,4 @@
-"""`flyte-admission policy`: check, show, schema."""
+"""`flyte-admission policy`: check, show, import, schema."""
 
 import functools
 import json
@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from webhook.cli.inputs import read_policy
+from webhook.cli.inputs import read_policy, read_text, usable
 from webhook.policy.file import json_schema
+from webhook.policy.imported import as_policy, imported
 from webhook.policy.model import TaskScope
 from webhook.policy.show import render
 from webhook.shared.clock import today
@@ -18,7 +19,7 @@ from webhook.shared.option_types import FILE
 
 @click.group(short_help="Check, show or describe policy files.")
 def policy() -> None:
-    """Check a policy file, show what it amounts to, print its JSON Schema."""
+    """Check a policy file, show what it amounts to, import settings of Flyte, print the JSON Schema."""
 
 
 def policy_file(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,6 +66,21 @@ def show(file: Path, **names: str) -> None:
     Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
     """
     click.echo(render(read_policy(file).policy, TaskScope(**names), today()))
+
+
+@policy.command("import")
+@click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
+@click.option("-p", "--project", default="", metavar="PROJECT", help="The project that the settings are of.")
+@click.option("-d", "--domain", default="", metavar="DOMAIN", help="The domain that they are of.")
+def import_settings(files: tuple[Path, ...], project: str, domain: str) -> None:
+    """Print what FILE... become in a policy: settings of Flyte 2, and task-resource-attributes of flytectl.
+
+    Settings of Flyte 2 do not say in the file whose they are: give the same --domain and --project as to
+    `flyte edit settings --from-file FILE`, or write them into it. Those of the organisation are task_resources.
+    """
+    scope = {key: name for key, name in (("project", project), ("domain", domain)) if name}
+    overrides = usable(lambda: [it for file in files for it in imported(read_text(file), str(file), scope)])
+    click.echo(as_policy(overrides), nl=False)
 
 
 @policy.command()

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from webhook.api import pod
+from webhook.api.quantity import ZERO, Quantity, parse
 from webhook.api.resource_list import DEVICE_CLASS
 from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
@@ -31,8 +32,13 @@ DEVICE_CLASSES: Final = frozenset(
         "gaudi.intel.com", "tpu.google.com", "neuron.aws.com",
     )
 )  # fmt: skip
+BUILT_IN_GPUS: Final = GPUS.union(ACCELERATORS, DEVICE_CLASSES)
 # MIG slices, and GPUs that NVIDIA's plugin shares or renames; not HAMi's gpumem and gpucores, which do not count GPUs.
 GPU_PREFIXES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.", "nvidia.com/gpu-")
+
+
+STORAGE: Final = "storage"  # the key that Flyte's documentation has for ephemeral storage
+LEAST_STORAGE: Final = parse("100Mi")
 
 
 class PolicyBlock(NamedTuple):
@@ -120,7 +126,7 @@ def compile_policy(content: PolicyFile, platform: PolicyBlock, overrides: Sequen
         overrides={block.scope: _layer(block, gpu) for block in overrides},
         replaces=content.override_strategy == "replace-all-resources",
         identification=_identification(content),
-        tolerations=_tolerations(k8s),
+        tolerations=_tolerations(k8s, by_own_name=content.tolerate_by_own_name),
         devices=gpu,
         denial_codes=_verdicts(content),
         warnings=content.warnings,
@@ -140,9 +146,14 @@ def gpu_devices(k8s: K8s) -> Devices:
     configured = [it.resource_name for it in (k8s.accelerator_device_classes or {}).values() if it.resource_name]
     return Devices(
         k8s.gpu_resource_name,
-        GPUS.union(ACCELERATORS, DEVICE_CLASSES, configured, [k8s.gpu_resource_name]),
+        BUILT_IN_GPUS.union(configured, [k8s.gpu_resource_name]),
         GPU_PREFIXES,
     )
+
+
+def is_too_small(key: str, amount: Quantity) -> bool:
+    """Return whether an amount of `storage` is not applied: Flyte ignores the key, and its charts have 5Mi and 20Mi."""
+    return key == STORAGE and ZERO < amount < LEAST_STORAGE
 
 
 def kubernetes_name(key: str, gpu: Devices) -> str:
@@ -172,16 +183,20 @@ def _defaults(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, DefaultAm
     return {
         kubernetes_name(name, gpu): DefaultAmount(*value, block.origin(key, name))
         for name, value in stated.items()
-        if value is not None
+        if value is not None and not is_too_small(name, value.limit)
     }
 
 
 def _maxima(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, Amount]:
     """Return the stated maxima by Kubernetes' names; that of every GPU is there by its key too."""
     stated: MaximaField = getattr(block.content, key) or {}
-    amounts = {name: Amount(value, block.origin(key, name)) for name, value in stated.items() if value is not None}
-    named = {kubernetes_name(name, gpu): amount for name, amount in amounts.items()}
-    return named | {GPU: amounts[GPU]} if GPU in amounts else named
+    amounts = {
+        name: Amount(value, block.origin(key, name))
+        for name, value in stated.items()
+        if value is not None and not is_too_small(name, value)
+    }
+    of_gpu = {gpu.name: amounts[GPU], GPU: amounts[GPU]} if GPU in amounts else {}
+    return of_gpu | {SPELLINGS.get(name, name): amount for name, amount in amounts.items()}
 
 
 def _over_limit(block: PolicyBlock, gpu: Devices) -> dict[str, tuple[OverLimit, str]]:
@@ -196,11 +211,11 @@ def _identification(content: PolicyFile) -> Identification:
     return Identification(NamespacePattern(template, domains), content.project_domain_labels)
 
 
-def _tolerations(k8s: K8s) -> TolerationSettings:
-    extended = k8s.add_tolerations_for_extended_resources
+def _tolerations(k8s: K8s, *, by_own_name: bool) -> TolerationSettings:
+    named = k8s.add_tolerations_for_extended_resources
     return TolerationSettings(
         by_resource=_by_resource(k8s),
-        extended=None if extended is None else frozenset(extended),
+        extended=None if by_own_name and not named else frozenset(named or ()),
         always=tuple(map(_toleration, k8s.default_tolerations or ())),
         interruptible=tuple(map(_toleration, k8s.interruptible_tolerations or ())),
     )

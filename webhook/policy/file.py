@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from webhook.policy.compile import PolicyBlock, compile_policy, gpu_devices, k8s_of, override_block, platform_block
+from webhook.policy.flyte_file import FlyteFile
 from webhook.policy.model import Devices, Policy, TaskScope
 from webhook.policy.problems import to_problem
 from webhook.policy.schema import K8s, Override, Plugins, PolicyFile, fields
@@ -39,11 +40,14 @@ def load(text: str, file: str) -> LoadedPolicy:
 
     Documents after the first are task-resource-attributes of flytectl; each is one more override.
     """
-    documents = read_all(text, file, strict=True)
+    flyte = FlyteFile(file)
+    documents = read_all(
+        text, file, strict=True, prepare=lambda number, node: (flyte.override if number else flyte.policy)(node)
+    )
     if not documents:
         raise ProblemsError(file, [Problem(1, 1, "nothing in the file; write one policy, such as task_resources: …")])
     document, *attributes = documents
-    problems = [*_platform_twice(document), *(problem for it in documents for problem in it.problems)]
+    problems = [*flyte.problems, *_platform_twice(document), *(problem for it in documents for problem in it.problems)]
     content = _validated(PolicyFile, document, (), problems)
     # Each is validated by itself, so that an error elsewhere does not hide conflicts between overrides.
     overrides = [*_overrides(document), *_attribute_overrides(attributes, problems)]
@@ -56,7 +60,8 @@ def load(text: str, file: str) -> LoadedPolicy:
     policy = compile_policy(content, blocks[0], overrides, digest(text))
     unused = dict(_left_to_flyte(document))
     warnings = sorted({*_misspelled(document, unused), *find_warnings(blocks, policy)})
-    left = sorted(document.problem(path, "left to Flyte", at_key=True) for path, near in unused.items() if not near)
+    of_plugins = [document.problem(path, "left to Flyte", at_key=True) for path, near in unused.items() if not near]
+    left = sorted({*flyte.left, *of_plugins})
     return LoadedPolicy(
         policy, tuple(problem.at(file) for problem in (*warnings, *_counted(left))), tuple(it.at(file) for it in left)
     )
@@ -146,9 +151,9 @@ def _platform_twice(document: Document) -> list[Problem]:
 
 
 def _gpu_twice(blocks: Iterable[PolicyBlock], gpu: Devices) -> Iterator[Problem]:
-    """Report blocks that name both `gpu` and the resource that it stands for."""
+    """Report defaults of both `gpu` and the resource that it stands for."""
     for block in blocks:
-        for key, names in block.names():
+        for key, names in block.defaults():
             if "gpu" in names and gpu.name in names:
                 what = "the same resource as gpu; keep one of them"
                 yield block.document.problem((*block.paths[key], gpu.name), what, at_key=True)

@@ -1,13 +1,12 @@
 """Turns pydantic's errors about a policy file into problems that say where, what, and what is accepted."""
 
-from collections.abc import Iterator
-from typing import Any, Final, get_args
+from typing import Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from webhook.policy.schema import fields
+from webhook.policy.schema import fields, sections
 from webhook.policy.spelling import shown, unknown_key
 from webhook.policy.yaml_text import Document, Path, Problem
 
@@ -60,17 +59,9 @@ def _section(path: Path, root: type[BaseModel]) -> type[BaseModel]:
     section = root
     for step in path:
         if field := _field(step, section):
-            section = next(_sections(field.annotation), section)
+            section = next(sections(field.annotation), section)
     return section
 
 
 def _field(step: str | int, section: type[BaseModel]) -> FieldInfo | None:
     return next((field for name, field in section.model_fields.items() if step in (field.alias, name)), None)
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections in an annotation, inside lists, maps and unions too."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _sections(part)

@@ -3,13 +3,14 @@
 import re
 from calendar import monthrange
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from webhook.flyte.task import label_value
 from webhook.policy.values import (
     SIMPLE_NAME,
+    SPELLINGS,
     CpuLimitsField,
     DefaultsField,
     ExtendedResource,
@@ -94,6 +95,11 @@ def _match_problems(match: Any) -> Iterator[PathProblem]:
         yield (), "would exempt everything; give a namespace, a project or a domain"
 
 
+# Where Flyte's decoder takes one value for a list of one.
+OneOrMore: TypeAlias = Annotated[
+    list[T], BeforeValidator(lambda value: value if value is None or isinstance(value, list) else [value], list[T] | T)
+]
+
 # Flyte's own sections have many more keys than are used here, and new ones with each version.
 LEFT_TO_FLYTE: Final = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": True})
 
@@ -118,18 +124,18 @@ class K8s(Section):
         description="Their resources are GPUs too: the maximum `gpu` applies to each.",
     )
     resource_tolerations: ResourceTolerations | None = Field(default=None, alias="resource-tolerations")
-    default_tolerations: list[OneToleration] | None = Field(
+    default_tolerations: OneOrMore[OneToleration] | None = Field(
         default=None, alias="default-tolerations", description="Tolerations of every task Pod."
     )
-    interruptible_tolerations: list[OneToleration] | None = Field(
+    interruptible_tolerations: OneOrMore[OneToleration] | None = Field(
         default=None,
         alias="interruptible-tolerations",
-        description='Tolerations of Pods with the label interruptible: "true".',
+        description='Tolerations of Pods with the label interruptible: "true", which Flyte 1 alone sets.',
     )
-    add_tolerations_for_extended_resources: list[ExtendedResource] | None = Field(
+    add_tolerations_for_extended_resources: OneOrMore[ExtendedResource] | None = Field(
         default=None,
         alias="add-tolerations-for-extended-resources",
-        description="Resources tolerated by their own name. If absent, all devices not in resource-tolerations.",
+        description="Resources tolerated by their own name. If absent or empty, tolerate_by_own_name decides.",
     )
 
 
@@ -204,7 +210,12 @@ ExclusiveCpusField = Annotated[
 
 
 class Override(TaskResources):
-    """Values for some tasks: a flytectl task-resource-attribute document, with additional keys."""
+    """Values for some tasks: a flytectl task-resource-attribute document, with additional keys.
+
+    Settings of Flyte 2, such as task_resource.max.cpu, are read as limits and defaults.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"patternProperties": {r"^(org|task_resource(\..*)?)$": True}})
 
     project: Name | None = None
     domain: Name | None = None
@@ -258,8 +269,30 @@ class Verdicts(Section):
     )
 
 
+# What else stands at the top of the configuration of Flyte's services, in lower case. It is left to Flyte.
+FLYTE_SECTIONS: Final = frozenset(
+    {
+        "actions", "admin", "application", "apps", "auth", "cacheservice", "catalog-cache", "cloudevents",
+        "cluster_pools", "cluster_resources", "clusterpools", "clusters", "copilot", "database", "datacatalog",
+        "dataproxy", "event", "executor", "externalevents", "flyte", "flyteadmin", "flyteconsole", "flytepropeller",
+        "kubeconfig", "logger", "manager", "notifications", "otel", "propeller", "qualityofservice", "queues",
+        "rawoutput", "registration", "remotedata", "runs", "scheduler", "secrets", "security", "server", "storage",
+        "task_type_whitelist", "tasks", "union", "webhook", "workflowstore",
+    }
+)  # fmt: skip
+
+
+_FLYTE: Final = (*sorted(FLYTE_SECTIONS), "configuration", "configmap")
+
+
 class PolicyFile(Section):
     """The policy of flyte-admission."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "patternProperties": {f"^({'|'.join(sorted(FLYTE_SECTIONS))}|configuration|configmap)$": True}
+        }
+    )
 
     task_resources: TaskResources | None = None
     task_resource_defaults: TaskResourceDefaults | None = None
@@ -282,7 +315,11 @@ class PolicyFile(Section):
         "does not name has no default and no maximum. secondary_defaults and pod_limits are merged in any case.",
     )
     namespace_mapping: NamespaceMapping | None = None
-    domains: list[Domain] | None = None
+    domains: OneOrMore[Domain] | None = None
+    tolerate_by_own_name: bool = Field(
+        default=True,
+        description="Whether devices that resource-tolerations does not name are tolerated by their own name.",
+    )
     project_domain_labels: Literal["flyte2", "always", "never"] = Field(
         "flyte2",
         description="Whose labels give project and domain where the namespace does not; anyone who launches a workflow "
@@ -298,3 +335,21 @@ class PolicyFile(Section):
 def fields(section: type[BaseModel]) -> list[str]:
     """Return the keys of the section, as in the file."""
     return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _all_keys(section: type[BaseModel]) -> Iterator[str]:
+    yield from fields(section)
+    for field in section.model_fields.values():
+        for part in sections(field.annotation):
+            yield from _all_keys(part)
+
+
+def sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections in an annotation, inside lists, maps and unions too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from sections(part)
+
+
+ALL_KEYS: Final = frozenset({*_all_keys(PolicyFile), *SPELLINGS})

@@ -7,6 +7,7 @@ import msgspec
 
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES, NATIVE
+from webhook.policy.compile import BUILT_IN_GPUS
 from webhook.policy.model import GPU, Amount, Amounts, DefaultAmount, DefaultAmounts, Layer, Policy, TaskScope
 from webhook.policy.settings import Ratio
 
@@ -20,10 +21,11 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
     lines = [
         _comment(f"For {scope if any(scope) else 'all tasks'}."),
         _line("mode", mode, origin),
-        *_amounts("defaults", layer.defaults),
+        "task_resources:",
+        *_amounts("defaults", layer.defaults, "  "),
+        *_amounts("limits", _once(layer.limits, policy), "  "),
         *_secondary(layer.secondary_defaults),
-        *_amounts("limits", layer.limits),
-        *_amounts("pod_limits", layer.pod_limits),
+        *_amounts("pod_limits", _once(layer.pod_limits, policy)),
         *_over_limit(layer),
         *_every_gpu(policy, layer),
         *_cpu_limits(layer),
@@ -31,7 +33,7 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         *_unbounded(policy, layer),
         *_tolerations(policy),
         *_verdicts(policy),
-        _line("warnings", _json(policy.warnings), policy.origins.get("warnings", BUILT_IN)),
+        _line("warnings", _json(policy.warnings), _origin(policy, "warnings")),
         *_identification(policy),
         *_exemptions(policy, scope, today),
     ]
@@ -87,11 +89,17 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode().replace(",", ", ")
 
 
-def _amounts(key: str, amounts: Amounts | DefaultAmounts) -> Iterator[str]:
-    yield f"{key}:" if amounts else f"{key}: {{}}"
+def _amounts(key: str, amounts: Amounts | DefaultAmounts, indent: str = "") -> Iterator[str]:
+    yield f"{indent}{key}:" if amounts else f"{indent}{key}: {{}}"
     for name in sorted(amounts):
         amount = amounts[name]
-        yield _line(_json(name) if "*" in name else name, _amount(amount), amount.origin, "  ")
+        yield _line(_json(name) if "*" in name else name, _amount(amount), amount.origin, f"{indent}  ")
+
+
+def _once(maxima: Amounts, policy: Policy) -> Amounts:
+    """Return the maxima without that of the GPU by name where it is the one of `gpu`."""
+    name = policy.devices.name
+    return {key: amount for key, amount in maxima.items() if key != name or amount != maxima.get(GPU)}
 
 
 def _amount(amount: Amount | DefaultAmount) -> str:
@@ -115,29 +123,44 @@ def _secondary(own: DefaultAmounts | None) -> Iterator[str]:
 
 def _tolerations(policy: Policy) -> Iterator[str]:
     configured, section = policy.tolerations, "plugins.k8s"
-    yield "resource-tolerations:" if configured.by_resource else "resource-tolerations: {}"
+    yield "plugins:"
+    yield "  k8s:"
+    yield _line("gpu-resource-name", policy.devices.name, _origin(policy, f"{section}.gpu-resource-name"), "    ")
+    classes = {
+        name: {"resource-name": name} for name in sorted(policy.devices.names - BUILT_IN_GPUS - {policy.devices.name})
+    }
+    key = "accelerator-device-classes"
+    yield _line(key, _json(classes), _origin(policy, f"{section}.{key}"), "    ")
+    yield "    resource-tolerations:" if configured.by_resource else "    resource-tolerations: {}"
     for name, tolerations in sorted(configured.by_resource.items()):
-        origin = policy.origins.get(f"{section}.resource-tolerations.{name}", BUILT_IN)
-        yield _line(name, _json(tolerations), origin, "  ")
+        origin = _origin(policy, f"{section}.resource-tolerations.{name}")
+        yield _line(_json(name) if "*" in name else name, _json(tolerations), origin, "      ")
     for key, listed in (
         ("default-tolerations", configured.always),
         ("interruptible-tolerations", configured.interruptible),
     ):
-        yield _line(key, _json(listed), policy.origins.get(f"{section}.{key}", BUILT_IN))
-    key = "add-tolerations-for-extended-resources"
-    if configured.extended is not None:
-        yield _line(key, _json(sorted(configured.extended)), policy.origins[f"{section}.{key}"])
+        yield _line(key, _json(listed), _origin(policy, f"{section}.{key}"), "    ")
+    if configured.extended:
+        key = "add-tolerations-for-extended-resources"
+        yield _line(key, _json(sorted(configured.extended)), _origin(policy, f"{section}.{key}"), "    ")
+    key = "tolerate_by_own_name"
+    yield _line(key, _json(configured.extended is None), _origin(policy, key))
+
+
+def _origin(policy: Policy, key: str) -> str:
+    return policy.origins.get(key, BUILT_IN)
 
 
 def _identification(policy: Policy) -> Iterator[str]:
     mapping, labels = policy.identification.namespaces, policy.identification.labels
     yield "namespace_mapping:"
-    origin = policy.origins.get("namespace_mapping.template", BUILT_IN)
+    origin = _origin(policy, "namespace_mapping.template")
     yield _line("template", _json(mapping.template), origin, "  ")
-    yield _line("domains", _json(mapping.domains), policy.origins.get("domains", BUILT_IN))
-    yield _line("project_domain_labels", labels, policy.origins.get("project_domain_labels", BUILT_IN))
+    domains = [{"id": domain} for domain in mapping.domains]
+    yield _line("domains", _json(domains), _origin(policy, "domains"))
+    yield _line("project_domain_labels", labels, _origin(policy, "project_domain_labels"))
     strategy = "replace-all-resources" if policy.replaces else "merge-per-resource"
-    yield _line("override_strategy", strategy, policy.origins.get("override_strategy", BUILT_IN))
+    yield _line("override_strategy", strategy, _origin(policy, "override_strategy"))
 
 
 def _verdicts(policy: Policy) -> Iterator[str]:
@@ -149,9 +172,9 @@ def _verdicts(policy: Policy) -> Iterator[str]:
     for outlook, codes in table.items():
         yield f"  {outlook}:"
         for creator, code in codes.items():
-            origin = policy.origins.get(f"verdicts.{outlook}.{creator}", BUILT_IN)
+            origin = _origin(policy, f"verdicts.{outlook}.{creator}")
             yield _line(creator, str(code), origin, "    ")
-    origin = policy.origins.get("verdicts.retry_after_seconds", BUILT_IN)
+    origin = _origin(policy, "verdicts.retry_after_seconds")
     yield _line("retry_after_seconds", str(policy.denial_codes.retry_after_seconds), origin, "  ")
 
 

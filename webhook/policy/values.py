@@ -44,6 +44,7 @@ SPELLINGS: Final = {
     "mem": "memory",
     "ephemeralStorage": "ephemeral-storage",
     "ephemeral_storage": "ephemeral-storage",
+    "ephemeral-storage": "ephemeral-storage",
     "storage": "ephemeral-storage",
     "gpu": "gpu",
 }

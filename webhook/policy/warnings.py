@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from webhook.api.quantity import Quantity
 from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
-from webhook.policy.compile import PolicyBlock, kubernetes_name
+from webhook.policy.compile import STORAGE, PolicyBlock, is_too_small, kubernetes_name
 from webhook.policy.model import Policy
 from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, Maxima, Settings
+from webhook.policy.values import Default
 from webhook.policy.yaml_text import Document, Path, Problem
 
 # What Flyte makes of codes that do not suit the outlook; docs/flyte.md says more.
@@ -91,9 +93,13 @@ def _maxima(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[
 def _misspelled(block: PolicyBlock) -> Iterator[Problem]:
     """Warn of `storage`: here it means ephemeral storage, flyteadmin ignores it silently (flyteorg/flyte#4965)."""
     for key, names in block.names():
-        if "storage" in names:
-            what = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
-            yield block.document.problem((*block.paths[key], "storage"), what, at_key=True)
+        if STORAGE in names:
+            stated = getattr(block.content, key)[STORAGE]
+            amount = stated.limit if isinstance(stated, Default) else stated
+            what = "read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
+            if isinstance(amount, Quantity) and is_too_small(STORAGE, amount):
+                what = f"{amount} would evict every task, and is not applied; if you mean it, write ephemeralStorage"
+            yield block.document.problem((*block.paths[key], STORAGE), f"warning: {what}", at_key=True)
 
 
 def _unknown_domains(overrides: Iterable[PolicyBlock], policy: Policy) -> Iterator[Problem]:

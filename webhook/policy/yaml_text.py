@@ -1,6 +1,7 @@
 """Reads YAML as plain data with the line and column of each key and value, for error messages."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -81,14 +82,17 @@ def load_all(text: str, file: str) -> list[Document]:
     return documents
 
 
-def read_all(text: str, file: str, *, strict: bool = False) -> list[Document]:
+def read_all(
+    text: str, file: str, *, strict: bool = False, prepare: Callable[[int, yaml.Node], yaml.Node] = lambda _, node: node
+) -> list[Document]:
     """Return the nonempty documents of the text, each with its problems, for example duplicate keys.
 
-    `strict` also reports plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). Raise ProblemsError for
-    the first syntax error.
+    `strict` also reports plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). `prepare` gets the
+    number of each document and its nodes. Raise ProblemsError for the first syntax error.
     """
     try:
-        documents = [_Decoder(file, strict=strict).document(node) for node in _nodes(text)]
+        nodes = [prepare(number, node) for number, node in enumerate(_nodes(text))]
+        documents = [_Decoder(file, strict=strict).document(node) for node in nodes]
     except yaml.MarkedYAMLError as error:
         what = f"not valid YAML: {plainly(error, text)}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error

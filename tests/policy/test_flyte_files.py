@@ -1,0 +1,201 @@
+"""Flyte's own files load: what surrounds the blocks, the spellings that its decoder takes, and settings of Flyte 2.
+
+The files are ours; their keys are those of Flyte's charts and of its configuration.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.policy.test_file import problems
+from webhook.cli.main import main
+from webhook.flyte.task import Task
+from webhook.policy.file import LoadedPolicy, load
+from webhook.policy.imported import as_policy, imported
+from webhook.policy.settings import Settings
+
+FILES = Path(__file__).parent / "flyte"
+POLICIES = ["flyte-core-values.yaml", "flyte-binary-values.yaml", "services.yaml", "every-key.yaml"]
+
+
+def loaded(name: str) -> LoadedPolicy:
+    return load((FILES / name).read_text(), name)
+
+
+def settings_of(text: str, domain: str = "", project: str = "") -> Settings:
+    return load(text, "p.yaml").policy.settings(Task(1, project=project, domain=domain), "x", "2026-11-25")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_file_of_flytes_means_what_its_blocks_mean(name: str) -> None:
+    found = loaded(name).policy.settings(Task(1), "x", "2026-11-25")
+    cpu_and_memory = {"cpu": "500m", "memory": "500Mi"}
+    disk = {"ephemeral-storage": "500Mi"} if name == "flyte-binary-values.yaml" else {}
+    assert {key: str(amount) for key, amount in found.defaults.limits.items()} == cpu_and_memory | disk
+    assert {key: str(amount) for key, amount in found.limits.exact.items()} == {
+        "cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "2",
+    }  # fmt: skip
+    assert [toleration.key for toleration in found.tolerations.by_resource["nvidia.com/gpu"]] == ["nvidia.com/gpu"]
+    assert [toleration.key for toleration in found.tolerations.always] == ["flyte"]
+    assert found.tolerations.extended is None
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_check_is_green_over_files_of_flytes_and_says_in_one_line_what_is_left_to_flyte(name: str) -> None:
+    result = CliRunner().invoke(main, ["policy", "check", str(FILES / name)])
+    assert result.exit_code == 0
+    (counted,) = [line for line in result.stderr.splitlines() if "left to Flyte" in line]
+    verbose = CliRunner().invoke(main, ["policy", "check", "-v", str(FILES / name)])
+    listed = [line for line in verbose.stderr.splitlines() if line.endswith(": left to Flyte")]
+    assert f"warning: {len(listed)} keys are left to Flyte and not used here" in counted
+    assert len(listed) > 1
+
+
+def test_the_storage_of_the_old_chart_is_not_applied() -> None:
+    told = [line for line in loaded("flyte-core-values.yaml").warnings if "storage" in line]
+    what = "would evict every task, and is not applied; if you mean it, write ephemeralStorage"
+    assert told == [
+        f"flyte-core-values.yaml:20:44: task_resource_defaults.task_resources.defaults.storage: warning: 5Mi {what}",
+        f"flyte-core-values.yaml:21:37: task_resource_defaults.task_resources.limits.storage: warning: 20Mi {what}",
+    ]
+
+
+@pytest.mark.parametrize(("amount", "applied"), [("99Mi", False), ("100Mi", True), ("0", False), ("500Mi", True)])
+def test_storage_is_ephemeral_storage_from_100_mi_on(amount: str, applied: bool) -> None:  # noqa: FBT001
+    found = settings_of(f"task_resources: {{defaults: {{storage: {amount}}}, limits: {{storage: {amount}}}}}")
+    assert ("ephemeral-storage" in found.defaults.limits) is applied
+    assert (found.limits.get("ephemeral-storage") is not None) is applied
+
+
+def test_a_small_amount_that_is_meant_is_applied() -> None:
+    found = settings_of("task_resources: {limits: {ephemeralStorage: 20Mi}}")
+    assert str(found.limits.get("ephemeral-storage")) == "20Mi"
+
+
+def test_kubernetes_own_spelling_of_ephemeral_storage_is_accepted() -> None:
+    text = "task_resources: {limits: {ephemeral-storage: 20Gi}}"
+    assert (load(text, "p.yaml").warnings, str(settings_of(text).limits.get("ephemeral-storage"))) == ((), "20Gi")
+
+
+@pytest.mark.parametrize(
+    ("keys", "by_own_name"),
+    [
+        ("plugins: {k8s: {add-tolerations-for-extended-resources: []}}", None),
+        ("plugins: {k8s: {add-tolerations-for-extended-resources: }}", None),
+        ("tolerate_by_own_name: true", None),
+        ("tolerate_by_own_name: false", set()),
+        ("plugins: {k8s: {add-tolerations-for-extended-resources: a.b/c}}", {"a.b/c"}),
+        ("tolerate_by_own_name: false\nplugins: {k8s: {add-tolerations-for-extended-resources: [a.b/c]}}", {"a.b/c"}),
+    ],
+)
+def test_an_empty_list_leaves_tolerations_by_own_name_on(keys: str, by_own_name: set[str] | None) -> None:
+    assert settings_of(keys).tolerations.extended == by_own_name
+
+
+def test_a_config_map_says_what_to_paste() -> None:
+    text = "kind: ConfigMap\ndata:\n  db.yaml: 'x: 1'\n  k8s.yaml: |\n    plugins: {k8s: {}}\n"
+    assert problems(text) == ["p.yaml:1:1: a ConfigMap; paste the text that is below data[k8s.yaml]"]
+    below = "the key of data that has task_resources or plugins"
+    assert problems("kind: ConfigMap") == [f"p.yaml:1:1: a ConfigMap; paste the text that is below {below}"]
+
+
+def test_unknown_keys_at_the_top_are_one_error() -> None:
+    (line,) = problems("foo: 1\nbar: {}\nserver: {}\nmode: enforce")
+    assert line.startswith("p.yaml:1:1: foo, bar: unknown keys; accepted: task_resources, ")
+    (line,) = problems("task_resource: {}\nserver: {}")
+    assert line.startswith("p.yaml:1:1: task_resource: unknown key; did you mean task_resources? accepted: ")
+
+
+def test_a_misspelled_key_beside_a_wrapper_is_an_error() -> None:
+    (line,) = problems("configuration: {inline: {task_resources: {}}}\noverride: []")
+    assert line.startswith("p.yaml:2:1: override: unknown key; did you mean overrides? ")
+
+
+def test_the_same_block_twice_is_an_error() -> None:
+    (line,) = problems("configmap:\n  a: {task_resources: {}}\n  b: {task_resources: {}}")
+    assert line == "p.yaml:3:7: task_resources: duplicate key, first given in line 2; keep one of them"
+
+
+def test_templates_of_helm_are_named() -> None:
+    template = "an unrendered template of Helm; render it first (helm template), or write the value"
+    assert problems("task_resources: {limits: {cpu: '{{ .Values.cpu }}'}}") == [
+        f"p.yaml:1:32: task_resources.limits.cpu: {template}"
+    ]
+    assert problems("task_resources:\n  limits:\n    cpu: {{ .Values.cpu }}") == [
+        f"p.yaml:3:10: task_resources.limits.cpu: {template}"
+    ]
+
+
+def test_an_alias_bomb_in_what_surrounds_the_blocks_ends() -> None:
+    bomb = "a: &a {x: 1}\n" + "".join(
+        f"{name}: &{name} {{{', '.join(f'k{n}: *{before}' for n in range(9))}}}\n"
+        for before, name in zip("abcde", "bcdef", strict=True)
+    )
+    assert problems(bomb)
+
+
+SETTINGS = "---\n".join(["mode: enforce\n", (FILES / "flyte2-settings.yaml").read_text()])
+
+
+def test_settings_of_flyte_2_are_overrides() -> None:
+    production, recsys = settings_of(SETTINGS, "production"), settings_of(SETTINGS, "production", "recsys")
+    assert {name: str(amount) for name, amount in production.limits.exact.items() if amount} == {"cpu": "8"}
+    assert str(production.defaults.requests["ephemeral-storage"]) == "10Gi"
+    assert (str(recsys.limits.get("nvidia.com/gpu")), str(recsys.defaults.requests["cpu"])) == ("4", "500m")
+    listed = "mode: enforce\noverrides: [{domain: production, task_resource: {max: {cpu: 8}}}]"
+    assert str(settings_of(listed, "production").limits.get("cpu")) == "8"
+
+
+def test_unset_takes_away_what_is_wider() -> None:
+    text = "task_resources: {limits: {memory: 1Gi}}\n---\ndomain: production\ntask_resource.max.memory: ~unset"
+    assert settings_of(text, "production").limits.get("memory") is None
+    assert str(settings_of(text, "staging").limits.get("memory")) == "1Gi"
+
+
+def test_a_setting_that_there_is_not_is_an_error() -> None:
+    (line,) = problems("{}\n---\ndomain: production\ntask_resource.most.cpu: 8")
+    assert re.match(r"p.yaml:4:1: \[task_resource.most.cpu\]: unknown key; accepted: ", line)
+
+
+def test_what_import_prints_loads_as_the_same_settings() -> None:
+    overrides = imported((FILES / "flyte2-settings.yaml").read_text(), "s.yaml", {})
+    text = as_policy(overrides)
+    assert yaml.safe_load(text) == {
+        "overrides": [
+            {"domain": "production", "limits": {"cpu": "8", "memory": "0"}, "defaults": {"ephemeralStorage": "10Gi"}},
+            {"domain": "production", "project": "recsys", "limits": {"gpu": 4}, "defaults": {"cpu": "500m"}},
+        ]
+    }
+    for project in ("", "recsys"):
+        again, first = (settings_of(it, "production", project) for it in (text, SETTINGS))
+        assert (again.limits.exact, again.defaults.requests) == (first.limits.exact, first.defaults.requests)
+
+
+@pytest.mark.parametrize(
+    ("options", "expect"),
+    [
+        ([], {"task_resources": {"limits": {"cpu": "8"}}}),
+        (["-d", "production"], {"overrides": [{"domain": "production", "limits": {"cpu": "8"}}]}),
+        (
+            ["-d", "production", "-p", "recsys"],
+            {"overrides": [{"project": "recsys", "domain": "production", "limits": {"cpu": "8"}}]},
+        ),
+    ],
+)
+def test_import_takes_the_scope_from_its_options(tmp_path: Path, options: list[str], expect: object) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text('task_resource.max.cpu: "8"\n')
+    result = CliRunner().invoke(main, ["policy", "import", *options, str(file)])
+    assert (result.exit_code, yaml.safe_load(result.stdout)) == (0, expect)
+
+
+@pytest.mark.parametrize("text", ["task_resource.max.cpu: x", "- a", "task_resource.max: 5", "a: {{ x }}"])
+def test_import_of_what_is_wrong_exits_with_2(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    result = CliRunner().invoke(main, ["policy", "import", "-d", "d", str(file)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"{file}:1:")
