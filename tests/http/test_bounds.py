@@ -588,8 +588,9 @@ async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_t
     sender.give(PADDED)
     assert await sender.status == 503
     assert json.loads(capsys.readouterr().err)["event"] == "overloaded"
-    assert b'flyte_admission_requests_total{decision="overloaded",endpoint="/mutate"} 1.0' in generate_latest(
-        state.metrics.registry
+    assert (
+        b'flyte_admission_requests_total{decision="overloaded",domain="",endpoint="/mutate",mode=""} 1.0'
+        in generate_latest(state.metrics.registry)
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import generate_latest
 
-from tests.manifests import COMPONENTS, documents
+from tests.manifests import COMPONENTS, ROOT, documents
 from webhook.telemetry.metrics import Metrics
 
 FOLDER = COMPONENTS / "monitoring"
@@ -41,11 +41,19 @@ def test_every_alert_says_how_bad_it_is_what_is_wrong_and_what_that_means() -> N
     (group,) = documents(FOLDER / "prometheus-rule.yaml")[0]["spec"]["groups"]
     for rule in group["rules"]:
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}, rule
-        assert rule["annotations"].keys() == {"summary", "description"}, rule
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}, rule
+
+
+def test_every_alert_has_a_chapter_in_the_runbooks_and_no_chapter_is_left_over() -> None:
+    (group,) = documents(FOLDER / "prometheus-rule.yaml")[0]["spec"]["groups"]
+    chapters = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE)
+    assert [rule["alert"] for rule in group["rules"]] == chapters
+    for rule in group["rules"]:
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{rule['alert'].lower()}"
 
 
 def test_the_dashboard_can_be_linked_to_and_finds_prometheus() -> None:
     sources = {source["datasource"]["uid"] for panel in DASHBOARD["panels"] for source in panel.get("targets", [])}
-    assert (DASHBOARD["uid"], sources) == ("flyte-admission", {"prometheus"})
+    assert (DASHBOARD["uid"], sources) == ("flyte-admission", {"${datasource}"})
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)

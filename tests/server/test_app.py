@@ -403,11 +403,14 @@ def test_metrics_count_what_happened(tmp_path: Path) -> None:
         exposition = fresh.health().get("/metrics")
     assert exposition.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert counted(exposition.text, "flyte_admission_requests_total") == {
-        ("/mutate", "changed"): 1, ("/mutate", "denied"): 1, ("/validate", "denied"): 1,
-        ("/mutate", "allowed"): 1, ("/validate", "bad_request"): 1,
+        ("enforce", "/mutate", "other", "changed"): 1, ("enforce", "/mutate", "other", "denied"): 1,
+        ("enforce", "/validate", "other", "denied"): 1, ("enforce", "/mutate", "other", "allowed"): 1,
+        ("", "/validate", "", "bad_request"): 1,
     }  # fmt: skip
     assert counted(exposition.text, "flyte_admission_duration_seconds_count") == {("/mutate",): 3, ("/validate",): 1}
     assert counted(exposition.text, "flyte_admission_changes_total")["clamp",] >= 2
+    assert counted(exposition.text, "flyte_admission_lowered_total") == {("cpu",): 2}
+    assert counted(exposition.text, "flyte_admission_quota_denials_total").keys() == {("fits-later", "counted")}
 
 
 def counted(exposition: str, name: str) -> Mapping[tuple[str, ...], float]:

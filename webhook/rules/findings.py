@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from webhook.api.patch import unescape
 from webhook.api.resource_list import EMPTY, ResourceList, text
 
 Rule: TypeAlias = Literal["api-default", "fill", "cpu-limits", "clamp", "tolerate"]
@@ -18,6 +19,11 @@ class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "
     after: Any  # None for removed
     rule: Rule
     why: str
+
+    @property
+    def resource(self) -> str:
+        """The resource whose request or limit was changed; empty for a toleration."""
+        return unescape(self.path.partition("/resources/")[2].partition("/")[2])
 
 
 class Unspecified(Struct, frozen=True):

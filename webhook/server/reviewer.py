@@ -12,10 +12,12 @@ from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
+from webhook.flyte.task import identify
 from webhook.policy.model import Policy
 from webhook.server.state import State
 from webhook.shared.clock import today
 from webhook.telemetry import logs
+from webhook.telemetry.metrics import Reviewed
 
 # The last argument is the date in UTC, YYYY-MM-DD.
 Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
@@ -91,7 +93,8 @@ class Reviewer:
         if isinstance(decision, ReportOnly) and word != "allowed":
             word = f"would_be_{word}"
         counts = Counter[str](change.rule for change in decided.changes)
-        self._state.metrics.answered(self._path, word, seconds, decision, counts)
+        reviewed = Reviewed(self._path, word, self._domain(request), request.namespace, seconds)
+        self._state.metrics.answered(reviewed, decision, counts)
         self._remember(request, decided, word, counts)
         refusal = {"refusal": decided.message, "code": decided.code} if isinstance(decided, Denied) else {}
         logs.info(
@@ -107,6 +110,12 @@ class Reviewer:
             changes=counts,
             **refusal,
         )
+
+    def _domain(self, request: Request) -> str:
+        """Return the domain of the task, or "other" if the policy does not name it: a label must be bounded."""
+        how = self._state.policy.identification
+        task = identify(request.pod, request.namespace, how) if request.pod else None
+        return task.domain if task and task.domain in how.namespaces.domains else "other"
 
     def _remember(self, request: Request, decided: Allowed | Denied, word: str, counts: Iterable[str]) -> None:
         """Add the review to the history of the last hour, for the status page."""

@@ -1,16 +1,30 @@
 """The metrics of the webhook. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from webhook.admission.decision import Allowed, Decision, Denied
+from webhook.admission.decision import Allowed, Decision, Denied, outcome
+from webhook.api.resource_list import NATIVE
+from webhook.policy.settings import Settings
+from webhook.rules.findings import Change
 
 # A review takes about 0.1 ms; the timeout of the API server is some seconds.
+MOST_NAMESPACES = 1000  # with a label of their own
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
+
+
+class Reviewed(NamedTuple):
+    """What metrics tell apart of a review; `domain` is one of the policy's, or other."""
+
+    endpoint: str
+    word: str  # the decision: allowed, changed, denied, would_be_changed, would_be_denied
+    domain: str
+    namespace: str
+    seconds: float
 
 
 class Metrics:
@@ -18,13 +32,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._namespaces: set[str] = set()  # that have a label
         # Each Pod changes these: cache() keeps the child for the values of the labels.
         self._requests = cache(
             Counter(
                 "flyte_admission_requests",
-                "Requests answered, by endpoint and by what came out: allowed, changed, denied, bad_request, "
-                "overloaded, and would_be_changed and would_be_denied where the mode is warn or audit.",
-                ["endpoint", "decision"],
+                "Requests answered, by endpoint and decision: allowed, changed, denied, bad_request, overloaded, and "
+                "would_be_changed and would_be_denied in the modes warn and audit; by the domain of the task, other if "
+                "the policy does not name it; and by mode.",
+                ["endpoint", "decision", "domain", "mode"],
                 registry=self.registry,
             ).labels
         )
@@ -45,11 +61,19 @@ class Metrics:
                 registry=self.registry,
             ).labels
         )
+        self._lowered = cache(
+            Counter(
+                "flyte_admission_lowered",
+                "Amounts lowered to a maximum, by resource: other if the policy has no maximum by that name.",
+                ["resource"],
+                registry=self.registry,
+            ).labels
+        )
         self._denials = cache(
             Counter(
                 "flyte_admission_quota_denials",
-                "Pods refused for a ResourceQuota, by outlook: fits-later, never-fits.",
-                ["outlook"],
+                "Pods refused for a ResourceQuota, by outlook, fits-later or never-fits, and by namespace.",
+                ["outlook", "namespace"],
                 registry=self.registry,
             ).labels
         )
@@ -107,19 +131,31 @@ class Metrics:
 
     def rejected(self, endpoint: str, word: str) -> None:
         """Count one request that got no review: bad_request, overloaded."""
-        self._requests(endpoint, word).inc()
+        self._requests(endpoint, word, "", "").inc()
 
-    def answered(
-        self, endpoint: str, word: str, seconds: float, decision: Decision, changes: Mapping[str, int]
-    ) -> None:
-        """Count one review by its outcome, `word`, and its changes by rule."""
-        self._requests(endpoint, word).inc()
-        self._durations(endpoint).observe(seconds)
+    def answered(self, review: Reviewed, decision: Decision, changes: Mapping[str, int]) -> None:
+        """Count one review, and its changes by rule."""
+        settings = outcome(decision).settings
+        self._requests(review.endpoint, review.word, review.domain, settings.mode).inc()
+        self._durations(review.endpoint).observe(review.seconds)
         if isinstance(decision, Allowed):
             for rule, count in changes.items():
                 self._changes(rule).inc(count)
+            if "clamp" in changes:
+                self._count_lowered(decision.changes, settings)
         elif isinstance(decision, Denied) and decision.outlook:
-            self._denials(decision.outlook).inc()
+            self._denials(decision.outlook, self._bounded(review.namespace)).inc()
+
+    def _count_lowered(self, changes: Iterable[Change], settings: Settings) -> None:
+        for name in [change.resource for change in changes if change.rule == "clamp"]:
+            self._lowered(name if name in NATIVE or name in settings.limits.exact else "other").inc()
+
+    def _bounded(self, namespace: str) -> str:
+        """Return the namespace, or "other" once there are too many for labels."""
+        if namespace not in self._namespaces and len(self._namespaces) >= MOST_NAMESPACES:
+            return "other"
+        self._namespaces.add(namespace)
+        return namespace
 
     def policy_read(self, digest: str) -> None:
         """Count a policy that is in use from now on."""
