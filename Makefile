@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 CODE := webhook certs examples tests benchmarks
 BENCHMARKS := request_path throughput through_api_server scale quota hostile stalls start
 
-.PHONY: help setup run serve test e2e check lint workflows audit format schema lock version wheel sbom image bench clean
+.PHONY: help setup run serve test e2e flyte check lint workflows audit format schema lock version wheel sbom image bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ test: $(SETUP) ## Run the tests but those of `make e2e`; ARGS=… chooses some, 
 e2e: $(SETUP) ## Run the tests that take a control plane: Kubernetes 1.37, or KUBERNETES=1.36
 	@$(BIN)/python -m tests.e2e.controlplane.binaries
 	$(BIN)/pytest tests/e2e
+
+flyte: $(SETUP) ## Run the tests that take a real Flyte too; FAST=1 leaves the slow ones out
+	@$(BIN)/python -m tests.e2e.controlplane.binaries
+	@$(BIN)/python -m tests.e2e.flyte.programs
+	$(BIN)/pytest tests/e2e/flyte $(if $(FAST),-m "not slow") $(ARGS)
 
 $(RELEASE)/.complete: tests/release/requirements.txt
 	$(PYTHON) -m venv --clear $(RELEASE)
@@ -70,6 +75,7 @@ schema: $(SETUP) ## Write the JSON Schema of the policy, its copy in the chart, 
 lock: ## Update the locked versions: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything; and the tools of a release
 	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
 	$(LOCK) --upgrade --constraint requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
+	$(LOCK) --upgrade --group flyte --output-file tests/e2e/flyte/requirements.txt
 	$(LOCK) --upgrade --constraint requirements-dev.txt --group build --output-file requirements-build.txt
 	$(LOCK) --upgrade --output-file tests/release/requirements.txt tests/release/requirements.in
 

@@ -2,7 +2,7 @@
 
 Sources for the handling of refusals: flytepropeller `backoff/handler.go` and `nodes/task/k8s/plugin_manager.go`
 (v1.16), with the regular expressions from the vectors; executor `pkg/plugin/k8s/plugin_manager.go` and
-`pkg/controller/taskaction_controller.go` (v2.0), and client-go `rest/request.go`. tests/flyte_real runs the real thing.
+`pkg/controller/taskaction_controller.go` (v2.0), and client-go `rest/request.go`. tests/e2e/flyte runs the real thing.
 """
 
 import math

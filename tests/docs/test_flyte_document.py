@@ -145,6 +145,13 @@ def test_flyte_2_is_as_patient_as_the_page_says() -> None:
         assert flyte_model.patience(int(retry_after), int(timeout)) == said
 
 
+def test_the_page_names_every_scenario_with_a_real_flyte() -> None:
+    scenarios = Path(__file__).parent.parent / "e2e" / "flyte"
+    found = {name for file in scenarios.glob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())}
+    _, table = DOCUMENT.read_text().split("## What is run against the real Flyte\n")
+    assert set(re.findall(r"`(test_\w+)`", table)) == found
+
+
 def test_every_example_says_something_and_nothing_unknown() -> None:
     assert len(EXAMPLES) >= 20
     for example in EXAMPLES:

@@ -38,9 +38,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache"), "BUILDS": str(tmp_path / "builds")}
 
 
-def message(environment: dict[str, str]) -> str:
-    """What `make e2e` prints and fails with."""
-    command = [sys.executable, "-m", "tests.e2e.controlplane.binaries"]
+def message(environment: dict[str, str], module: str = "tests.e2e.controlplane.binaries") -> str:
+    """What `make e2e`, or another target, prints and fails with."""
+    command = [sys.executable, "-m", module]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
@@ -64,6 +64,11 @@ def test_what_is_missing_in_kubebuilder_assets_is_named(tmp_path: Path) -> None:
 
 def test_without_go_it_says_what_to_install(tmp_path: Path) -> None:
     assert "install Go 1.26 or newer (found: no Go)" in message({"PATH": str(tmp_path), "HOME": str(tmp_path)})
+
+
+def test_without_go_it_says_what_flyte_takes(tmp_path: Path) -> None:
+    said = message({"PATH": str(tmp_path), "HOME": str(tmp_path)}, "tests.e2e.flyte.programs")
+    assert said.startswith("no Flyte for the tests: install Go 1.26 or newer (found: no Go)")
 
 
 def test_a_go_that_is_too_old_is_named(tmp_path: Path) -> None:

@@ -542,7 +542,7 @@ GETS_ALL = "that states none gets all of 8Gi, as request and limit"
 OVER_500 = "is over the limit 500Mi, which is what tasks get"
 OVER_1 = "is over this limit 1, which is what tasks get"
 OVER_2 = "is over the limit 2, which is what tasks get"
-BLOCKS = "blocks a worker of propeller for up to 30 seconds a try, and counts as a system error"
+BLOCKS = "blocks a worker of propeller for up to 30 seconds a try"
 FINAL = "fails the task at once, although it would fit later"
 CUT = (
     "applies to each {} whose name begins like this, as the label is cut after 63 characters; give the project and "

@@ -101,7 +101,7 @@ class DenialCodes:
 # Flyte 1 waits on a 403 in its native wording and never retries a 413. Flyte 2 uses up a retry on a 403; on a 429 its
 # client asks up to eleven times within one deadline of 30 seconds, and the fourth such round fails the task. Pauses of
 # two seconds fit into that deadline, so that the last answer reaches the user. Operators and people expect the 403.
-# Sources: plugin_manager.go of both generations, client-go `rest/request.go`; run in tests/flyte_real.
+# Sources: plugin_manager.go of both generations, client-go `rest/request.go`; run in tests/e2e/flyte.
 DEFAULT_DENIAL_CODES: Final = DenialCodes(
     fits_later={"flyte1": 403, "flyte2": 429, "operator": 403},
     never_fits={"flyte1": 413, "flyte2": 413, "operator": 403},

@@ -13,7 +13,7 @@ from webhook.policy.yaml_text import Document, Path, Problem
 
 # What Flyte makes of codes that do not suit the outlook; docs/flyte.md says more.
 FINAL: Final = "fails the task at once, although it would fit later"
-BLOCKS: Final = "blocks a worker of propeller for up to 30 seconds a try, and counts as a system error"
+BLOCKS: Final = "blocks a worker of propeller for up to 30 seconds a try"
 RETRIES: Final = "uses up the task's retries at once"
 UNSUITABLE: Final[Mapping[tuple[str, Creator, int], str]] = {
     ("fits_later", "flyte1", 413): FINAL,

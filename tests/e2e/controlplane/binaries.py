@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 TOOLS = ("kubectl", "kustomize", "helm")
 OLDEST_GO = (1, 26)
 PINNED = re.compile(
-    r"^\t\S+?/(kubernetes|helm|cert-manager|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)", re.MULTILINE
+    r"^\t\S+?/(kubernetes|helm|flytepropeller|cert-manager|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)", re.MULTILINE
 )
 
 
@@ -90,29 +90,39 @@ def _version(pin: Path) -> re.Match[str]:
 
 def _key(pin: Path) -> str:
     """A name for what the pin builds: a change of any version or source in it is another name."""
-    content = b"".join(file.read_bytes() for file in (pin / "go.mod", pin / "go.sum", *sorted(pin.glob("*.go"))))
+    sources = [it for it in sorted(pin.rglob("*.go")) if it.parent == pin or not (it.parent / "go.mod").exists()]
+    content = b"".join(file.read_bytes() for file in (pin / "go.mod", pin / "go.sum", *sources))
     found = _version(pin)
     return f"{found[1]}-{found[2]}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _build(environment: Mapping[str, str], pin: Path, built: Path) -> Path:
-    """Build every tool of the pin's go.mod; `built` is there as a whole or not at all, whoever else is building."""
-    go = _go(environment)
-    built.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(built.parent / f"{built.name}.lock"):
-        if built.is_dir():  # by whoever held the lock before
-            return built
-        print(f"building {built.name} into {built.parent}, once; Kubernetes takes about six minutes", flush=True)
-        part = built.parent / f"{built.name}.part"
-        shutil.rmtree(part, ignore_errors=True)  # of a build that was interrupted
-        part.mkdir()
-        command = [go, "build", "-trimpath", "-ldflags", _linker_flags(pin), "-o", f"{part}/", "tool"]
-        made = subprocess.run(command, cwd=pin, env={**environment, "CGO_ENABLED": "0"}, check=False)
+    """Build every tool of the pin's go.mod."""
+    command = [go(environment), "build", "-trimpath", "-ldflags", _linker_flags(pin), "-o"]
+
+    def build(part: Path) -> None:
+        made = subprocess.run(
+            [*command, f"{part}/", "tool"], cwd=pin, env={**environment, "CGO_ENABLED": "0"}, check=False
+        )
         if made.returncode:
             raise MissingError(f"{pin}: go build failed with exit code {made.returncode}; what it said is above")
         if (part / "server").exists():
             (part / "server").rename(part / "etcd")  # go names a program by the last part of its module's path
-        part.rename(built)
+
+    return built_once(built, build)
+
+
+def built_once(built: Path, build: Callable[[Path], None]) -> Path:
+    """The folder that `build` has filled, now or earlier: it is there as a whole or not at all, whoever else builds."""
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(built.parent / f"{built.name}.lock"):
+        if not built.is_dir():
+            print(f"building {built.name} into {built.parent}, once; Kubernetes and Flyte take minutes", flush=True)
+            part = built.parent / f"{built.name}.part"
+            shutil.rmtree(part, ignore_errors=True)  # of a build that was interrupted
+            part.mkdir()
+            build(part)
+            part.rename(built)
     return built
 
 
@@ -123,13 +133,13 @@ def _linker_flags(pin: Path) -> str:
     return " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamped.items())])
 
 
-def _go(environment: Mapping[str, str]) -> str:
+def go(environment: Mapping[str, str]) -> str:
     """The go command, new enough."""
-    go = shutil.which("go", path=environment.get("PATH"))
-    version = subprocess.check_output([go, "env", "GOVERSION"], text=True, cwd="/").strip() if go else "no Go"
+    found = shutil.which("go", path=environment.get("PATH"))
+    version = subprocess.check_output([found, "env", "GOVERSION"], text=True, cwd="/").strip() if found else "no Go"
     number = re.match(r"go(\d+)\.(\d+)", version)
-    if go and number and (int(number[1]), int(number[2])) >= OLDEST_GO:
-        return go
+    if found and number and (int(number[1]), int(number[2])) >= OLDEST_GO:
+        return found
     raise MissingError(f"install Go {'.'.join(map(str, OLDEST_GO))} or newer (found: {version}) to have it built")
 
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,15 +96,7 @@ class ControlPlane:
 
     def start(self, stack: ExitStack, name: str, *flags: str) -> None:
         """Run the program until the stack unwinds: what was started last is gone before the next is stopped."""
-        log = self.folder / f"{name}.log"
-        with log.open("wb") as output:
-            # In a group of its own: Ctrl-C is for the tests, which then stop the components in their order.
-            process = subprocess.Popen(
-                [self.binaries.path(name), *flags],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder, process_group=0,
-            )  # fmt: skip
-        stack.callback(_stop, process)
-        self.components.append(Component(name, process, log))
+        self.components.append(started(stack, self.folder, name, [self.binaries.path(name), *flags]))
 
     @contextmanager
     def another_api_server(self, *flags: str) -> Iterator["ControlPlane"]:
@@ -142,6 +134,26 @@ class ControlPlane:
         """ControlPlaneError if a component has ended."""
         if ended := [component.tail() for component in self.components if component.process.poll() is not None]:
             raise ControlPlaneError("\n".join(["a component ended", *ended]))
+
+
+def started(
+    stack: ExitStack, folder: Path, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Component:
+    """A process of the command, with its log in the folder, until the stack unwinds."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        # In a group of its own: Ctrl-C is for the tests, which then stop the components in their order.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env=environment,
+            process_group=0,
+        )
+    stack.callback(_stop, process)
+    return Component(name, process, log)
 
 
 @contextmanager
