@@ -12,17 +12,19 @@ import signal
 import ssl
 import subprocess
 import sys
+import textwrap
 import uuid
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
+import jsonpatch
 import yaml
 
-from webhook.admission.record import Record, in_brief
-
+Json = dict[str, Any]
 HERE = Path(__file__).resolve().parent
 SERVE = [sys.executable, "-m", "webhook", "serve", "--policy", "policy.yaml", "--quotas", "quotas.yaml"]
 
@@ -73,20 +75,25 @@ def serve(server: subprocess.Popen[str], listening: dict[str, str]) -> int:
 
 
 def show(listening: dict[str, str]) -> int:
-    """Send each example Pod, in turn, over one connection."""
+    """Send each example, in turn, over one connection; print what it states before and after."""
     url = urlsplit(listening["webhook"])
     context = ssl.create_default_context(cafile=listening["certificate"])
     connection = http.client.HTTPSConnection(url.hostname or "", url.port, context=context)
     print(f"The webhook listens on {listening['webhook']} with examples/policy.yaml and examples/quotas.yaml.")
-    for pod in yaml.safe_load_all((HERE / "pods.yaml").read_text()):
-        print(f"\n{pod['metadata']['namespace']}/{pod['metadata']['name']}")
-        for line in told(answer(connection, pod)):
-            print(f"  {line}")
+    print(f"\n{'POD':13} {'BEFORE':20} AFTER (request/limit, or both)")
+    outcomes = Counter[str]()
+    for made in yaml.safe_load_all((HERE / "pods.yaml").read_text()):
+        outcome, *lines = told(made, answer(connection, made))
+        outcomes[outcome] += 1
+        print("\n  ".join([f"{made['metadata']['name']}: {outcome}", *lines]))
     connection.close()
+    print(f"\n{', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
+    print("`make serve` keeps it running, with a status page; `flyte-admission scan` does")
+    print("the same for all Pods of a cluster at once.")
     return 0
 
 
-def answer(connection: http.client.HTTPSConnection, pod: dict[str, Any]) -> dict[str, Any]:
+def answer(connection: http.client.HTTPSConnection, pod: Json) -> Json:
     """The response to the creation of the Pod."""
     review = {
         "apiVersion": "admission.k8s.io/v1",
@@ -101,24 +108,50 @@ def answer(connection: http.client.HTTPSConnection, pod: dict[str, Any]) -> dict
         },
     }
     connection.request("POST", "/mutate", json.dumps(review), {"content-type": "application/json"})
-    response: dict[str, Any] = json.loads(connection.getresponse().read())["response"]
+    response: Json = json.loads(connection.getresponse().read())["response"]
     return response
 
 
-def told(response: dict[str, Any]) -> list[str]:
-    """What came back, in lines for people: the audit annotation has the reasons, the patch what is done."""
-    audit = response.get("auditAnnotations", {})
-    record = msgspec.json.decode(audit.get("changes", '{"policy": ""}'), type=Record)
+def told(made: Json, response: Json) -> Iterator[str]:
+    """Yield the outcome, then what changes in each container, and what is tolerated, or why it is refused."""
     if not response["allowed"]:
         status = response["status"]
-        return ["refused", f"{status['code']} {status['reason']}: {status['message']}"]
+        yield "refused"
+        yield from textwrap.wrap(textwrap.shorten(f"{status['code']}: {status['message']}", 230), 78)
+        return
     if "patch" not in response:
-        return ["allowed as it is"]
-    operations = json.loads(base64.b64decode(response["patch"]))
-    return [
-        f"allowed, with a patch of {len(operations)} operation{'s'[: len(operations) > 1]}",
-        *map(in_brief, record.changes),
-    ]
+        yield "allowed as it is"
+        return
+    yield "changed"
+    after = jsonpatch.apply_patch(made, json.loads(base64.b64decode(response["patch"])))
+    for (name, old), (_, new) in zip(containers(made), containers(after), strict=True):
+        both = amounts(old), amounts(new)
+        before, then = (
+            ", ".join(f"{key} {value}" for key, value in sorted(one.items()) if other.get(key) != value)
+            for one, other in (both, both[::-1])
+        )
+        if then:
+            yield f"{name:11} {before or '-':20} {then}"
+    for toleration in after["spec"].get("tolerations", []):
+        if toleration not in made["spec"].get("tolerations", []):
+            yield f"{'tolerates':11} {'-':20} {toleration['key']}:{toleration['effect']}"
+
+
+def containers(made: Any) -> Iterator[tuple[str, Json]]:
+    """Yield the name and the resources of each container, however deep."""
+    children = made.items() if isinstance(made, dict) else enumerate(made) if isinstance(made, list) else ()
+    for key, value in children:
+        if key in ("containers", "initContainers"):
+            yield from ((container["name"], container.get("resources") or {}) for container in value)
+        else:
+            yield from containers(value)
+
+
+def amounts(resources: Json) -> dict[str, str]:
+    """Return `request/limit` by resource, or one amount where they are equal."""
+    requests, limits = (resources.get(side) or {} for side in ("requests", "limits"))
+    pairs = {name: (str(requests.get(name, "-")), str(limits.get(name, "-"))) for name in {**requests, **limits}}
+    return {name: request if request == limit else f"{request}/{limit}" for name, (request, limit) in pairs.items()}
 
 
 if __name__ == "__main__":

@@ -11,30 +11,38 @@ from tests.process import EXAMPLES, PATIENCE, examples, running
 from webhook.cli.main import main
 
 OUTCOMES = {
-    "flytesnacks-development/a4k7h2-n0-0": "allowed, with a patch of 2 operations",
-    "flytesnacks-development/a4k7h2-n1-0": "allowed, with a patch of 5 operations",
-    "flytesnacks-development/b9x3m1-n0-0": "allowed, with a patch of 4 operations",
-    "flytesnacks-development/c2d8f5-n0-0": "allowed, with a patch of 5 operations",
-    "flytesnacks-development/d6g1j9-n0-0": "allowed, with a patch of 3 operations",
-    "flytesnacks-development/d6g1j9-n1-0": "refused",
-    "flytesnacks-development/nginx": "allowed as it is",
+    "a4k7h2-n0-0": "changed",
+    "a4k7h2-n1-0": "changed",
+    "b9x3m1-n0-0": "changed",
+    "c2d8f5-n0-0": "changed",
+    "d6g1j9-n0-0": "changed",
+    "d6g1j9-n1-0": "refused",
+    "nginx": "allowed as it is",
 }
+SHOWN = r"^(\S+): (changed|refused|allowed as it is)\n((?:  .*\n)*)"
 LINES = {
-    "c2d8f5-n0-0": "lowered: limits cpu of c2d8f5-n0-0 from 6 to 4 (over the maximum 4)",
-    "b9x3m1-n0-0": "tolerated: nvidia.com/gpu:NoSchedule (the Pod uses nvidia.com/gpu)",
-    "d6g1j9-n1-0": "exceeded quota: project-quota, requested: limits.cpu=2, used: limits.cpu=11600m, limited: ",
+    "a4k7h2-n1-0": "  a4k7h2-n1-0 cpu 1/-              cpu 1, ephemeral-storage 1Gi, memory 500Mi\n",
+    "b9x3m1-n0-0": "  tolerates   -                    nvidia.com/gpu:NoSchedule\n",
+    "c2d8f5-n0-0": "  c2d8f5-n0-0 cpu 6                cpu 4, ephemeral-storage 1Gi\n",
+    "d6g1j9-n1-0": '  403: pods "d6g1j9-n1-0" is forbidden: exceeded quota: project-quota,\n',
 }
 
 
-def test_the_demo_prints_what_happens_to_each_pod_and_exits_with_0() -> None:
+def test_the_demo_shows_each_pod_before_and_after_on_half_a_page_and_exits_with_0() -> None:
     result = subprocess.run(
         [sys.executable, EXAMPLES / "demo.py"], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
-    told = dict(re.findall(r"^(\S+/\S+)\n((?:  .*\n)+)", result.stdout, re.MULTILINE))
-    assert {name: lines.splitlines()[0].strip() for name, lines in told.items()} == OUTCOMES
+    lines = result.stdout.splitlines()
+    assert len(lines) < 40
+    assert max(map(len, lines[1:])) <= 80
+    told = {name: (outcome, text) for name, outcome, text in re.findall(SHOWN, result.stdout, re.MULTILINE)}
+    assert {name: outcome for name, (outcome, _) in told.items()} == OUTCOMES
     for name, line in LINES.items():
-        assert line in told[f"flytesnacks-development/{name}"]
+        assert line in told[name][1]
+    assert "5 changed, 1 refused, 1 allowed as it is" in lines
+    assert "flyte-admission scan" in result.stdout
+    assert "status page" in result.stdout
 
 
 def test_the_example_policy_is_good() -> None:

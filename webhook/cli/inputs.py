@@ -1,7 +1,7 @@
 """What commands read: policies, manifests, text. What cannot be used ends the program with exit code 2."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
@@ -56,7 +56,7 @@ class World(NamedTuple):
 def read_world(source: Source, kinds: Iterable[str] = WORLD, optional: str = "") -> World:
     """Read the objects of these kinds; of the `optional` one, only where the cluster allows that."""
     if source.kubeconfig:
-        found = [it for kind in kinds for it in _of_cluster(source.kubeconfig, source.namespace, kind, optional)]
+        found = [it for kind in kinds for it in of_cluster(source.kubeconfig, source.namespace, kind, optional)]
     else:
         found = [it for it in _of_files(source.files) if it.kind in kinds]
     wanted = [each for each in found if source.namespace in ("", each.namespace)]
@@ -68,11 +68,12 @@ def _of_files(files: Iterable[str]) -> list[Manifest]:
     return usable(lambda: [found for text in texts for found in manifests.read(*text, WORLD, pass_over=True)])
 
 
-def _of_cluster(kubeconfig: Path, namespace: str, kind: str, optional: str) -> list[Manifest]:
+def of_cluster(kubeconfig: Path, namespace: str, kind: str, optional: str = "", name: str = "") -> list[Manifest]:
+    """Read the objects of the kind, or the Pod of that name; where the cluster forbids an optional kind, none."""
     from webhook.cluster import once
 
     try:
-        objects = once.read(kubeconfig, namespace, kind)
+        objects = once.read(kubeconfig, namespace, kind, name)
     except once.ERRORS as error:
         if kind != optional:
             fail(str(error))
@@ -93,6 +94,15 @@ def read_text(file: str | Path) -> str:
             return str(stream.read())
     except UnicodeDecodeError as error:
         fail(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}")
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
+
+
+def read_lines(file: str) -> Iterator[str]:
+    """Yield the lines of the file, or of standard input for `-`, as they come; what is not UTF-8 is replaced."""
+    try:
+        with click.open_file(file, encoding="utf-8", errors="replace") as stream:
+            yield from stream
     except OSError as error:
         fail(f"{file}: {error.strerror}")
 

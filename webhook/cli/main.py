@@ -8,6 +8,7 @@ import click
 
 COMMANDS: Final = {
     "certs": "certs.__main__:main",
+    "explain": "webhook.cli.explain:explain",
     "policy": "webhook.cli.policy:policy",
     "quota": "webhook.cli.quota:quota",
     "review": "webhook.cli.review:review",

@@ -1,7 +1,7 @@
 """What the command line reads of a cluster, once: the Pods of Flyte that run, and the ResourceQuotas."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +15,19 @@ SELECTORS: Final = ("execution-id", "flyte.org/run", "flyte.org/managed=true")
 RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
 
-def read(kubeconfig: Path, namespace: str, kind: str) -> list[dict[str, Any]]:
-    """Return the Pods or the ResourceQuotas of one namespace, or of all, as plain data; one of ERRORS if that fails."""
+def read(kubeconfig: Path, namespace: str, kind: str, name: str = "") -> list[dict[str, Any]]:
+    """Return objects of one namespace, or of all, as plain data; one of ERRORS if that fails.
+
+    They are the ResourceQuotas, the Pods of Flyte that run, or the Pod of that name.
+    """
     client = connect(kubeconfig)
-    return asyncio.run(_closing(client, _pods(client, namespace) if kind == "Pod" else _quotas(client, namespace)))
+    if kind == "ResourceQuota":
+        reading = _all(client.list_objects("resourcequotas", namespace))
+    elif name:
+        reading = _all(client.list_objects("pods", namespace, fieldSelector=f"metadata.name={name}"))
+    else:
+        reading = _pods(client, namespace)
+    return asyncio.run(_closing(client, reading))
 
 
 async def _closing(client: QuotaClient, reading: Awaitable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -36,5 +45,5 @@ async def _pods(client: QuotaClient, namespace: str) -> list[dict[str, Any]]:
     return [*found.values()]
 
 
-async def _quotas(client: QuotaClient, namespace: str) -> list[dict[str, Any]]:
-    return [quota async for quota in client.list_objects("resourcequotas", namespace)]
+async def _all(objects: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [found async for found in objects]

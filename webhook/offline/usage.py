@@ -1,22 +1,25 @@
 """What ResourceQuotas have left: by resource, the largest task that fits, and the largest holders."""
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
+
+from msgspec.structs import replace
 
 from webhook.admission.denial import sizes
 from webhook.api import resource_list
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
-from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
+from webhook.api.resource_quota import QuotaStatus, ResourceQuota, ScopeRequirement
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import task_of_namespace
 from webhook.offline.review import counted
 from webhook.offline.running import RunningPod
 from webhook.policy.model import Policy
-from webhook.rules.quota import is_charged
+from webhook.rules.quota import headroom
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +86,18 @@ def usage(
     for pod in pods:
         running[pod.request.namespace].append(pod)
     found = [
-        _of_namespace(namespace, [_of_quota(quota) for quota in own if quota.hard], policy)
+        _of_namespace(namespace, [quota for quota in own if quota.hard], policy)
         for namespace, own in ledger.by_namespace().items()
     ]
     kept = [_with_holders(it, running[it.namespace], ledger, policy, today) for it in found if it.quotas]
     return sorted(kept, key=lambda it: (-it.fullest.percent, it.namespace))
 
 
-def _of_namespace(namespace: str, quotas: list[QuotaUse], policy: Policy) -> NamespaceUse:
-    counting = [it for quota in quotas if not quota.scopes for it in quota.resources if is_charged(it.name)]
-    task = task_of_namespace(namespace, policy.identification)
-    now, ever = (_least((it.name, getattr(it, side)) for it in counting) for side in ("free", "hard"))
-    return NamespaceUse(namespace, task.project, task.domain, quotas, sizes(now), sizes(ever))
+def _of_namespace(namespace: str, quotas: Sequence[ResourceQuota], policy: Policy) -> NamespaceUse:
+    task, counting = task_of_namespace(namespace, policy.identification), [it for it in quotas if not it.scopes]
+    empty = [replace(it, status=QuotaStatus(hard=dict(it.hard))) for it in counting]
+    now, ever = sizes(headroom(counting)), sizes(headroom(empty))
+    return NamespaceUse(namespace, task.project, task.domain, [*map(_of_quota, quotas)], now, ever)
 
 
 def _of_quota(quota: ResourceQuota) -> QuotaUse:
@@ -104,13 +107,6 @@ def _of_quota(quota: ResourceQuota) -> QuotaUse:
 
 def _scope(scope: ScopeRequirement) -> str:
     return " ".join([scope.scope_name, *([scope.operator, ",".join(scope.values)] if scope.values else [])])
-
-
-def _least(amounts: Iterable[tuple[str, Quantity]]) -> ResourceList:
-    least: dict[str, Quantity] = {}
-    for name, amount in amounts:
-        least[name] = min(least.get(name, amount), amount)
-    return least
 
 
 def _with_holders(
@@ -126,7 +122,7 @@ def _with_holders(
     fullest = found.fullest.name
     holders = [Holder(name, count[name], amounts) for name, amounts in held.items()]
     holders.sort(key=lambda it: (-it.held.get(fullest, ZERO).nano, it.task))
-    return replace(found, holders=holders)
+    return dataclasses.replace(found, holders=holders)
 
 
 def as_data(found: NamespaceUse) -> dict[str, Any]:

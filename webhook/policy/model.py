@@ -220,6 +220,11 @@ class Policy:
             policy=self.digest,
         )
 
+    def stated(self, amounts: Mapping[str, V], name: str) -> V | None:
+        """Return what is stated for the resource: by its name, by the beginning of it, or as `gpu`."""
+        found: V | None = self._by_resource(ByResource, amounts).find(name)
+        return found
+
     def _by_resource(self, kind: Callable[..., B], stated: Mapping[str, V]) -> B:
         """Return the values by resource, for keys that are names, beginnings of names with a *, or `gpu`."""
         patterns = {name.removesuffix("*"): value for name, value in stated.items() if name.endswith("*")}

@@ -1,0 +1,206 @@
+"""Why a Pod was changed or refused: from its record, from an event of the audit log, or from a line of our log."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from webhook.admission import earlier
+from webhook.admission.record import PREFIX, Record, in_brief, names
+from webhook.api import pod as pods
+from webhook.api.patch import unescape
+from webhook.api.pod import Pod
+from webhook.api.quantity import Quantity, QuantityError, parse
+from webhook.flyte.task import Task, identify, task_of_namespace
+from webhook.offline.manifests import Manifest
+from webhook.offline.review import request_of
+from webhook.policy.model import Layer, Policy, TaskScope
+from webhook.rules.fill import DEFAULT, MAXIMUM
+from webhook.rules.findings import Change
+
+KINDS: Final = ("Pod", "Event")
+SECTION: Final = "plugins.k8s"
+_record: Final = msgspec.json.Decoder(Record).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the webhook did with a Pod, as far as the source has it."""
+
+    namespace: str
+    pod: str
+    source: str  # of all this, such as `its record`
+    task: Task
+    policy: str = ""  # the digest of the policy
+    changes: tuple[Change, ...] = ()  # containers by their names
+    omitted: int = 0  # changes that the source has no room for
+    refusal: str = ""  # code, reason and text, as Flyte got it
+    mode: str = ""  # in which nothing was done
+    notes: tuple[str, ...] = ()
+    primary: str = ""  # the path of the container that runs the task, by its name; empty where unknown
+
+
+def of_manifest(manifest: Manifest, policy: Policy) -> Explanation:
+    """Explain a Pod, or an event of the audit log; ProblemsError if it cannot be read."""
+    if manifest.kind == "Event":
+        return _of_event(manifest.data, policy)
+    request = request_of(manifest)[0]
+    pod, namespace = request.pod or Pod(), request.namespace
+    task = identify(pod, namespace, policy.identification) or task_of_namespace(namespace, policy.identification)
+    noted = earlier.found(pod)
+    return Explanation(
+        namespace, request.pod_name, "its record", task, noted.policy, noted.changes, noted.omitted,
+        primary=names(pod).get(task.primary, ""),
+    )  # fmt: skip
+
+
+def of_line(line: str, policy: Policy) -> Explanation | None:
+    """Explain a line of our log, or an event of the audit log on one line; None for any other line."""
+    try:
+        data = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    if data.get("kind") == "Event":
+        return _of_event(data, policy)
+    return _of_log(data, policy) if data.get("event") == "review" else None
+
+
+def _of_event(event: dict[str, Any], policy: Policy) -> Explanation:
+    """Explain an event of the audit log (audit.k8s.io/v1): its annotations of ours, and the status of the response."""
+    about, status = _map(event.get("objectRef")), _map(event.get("responseStatus"))
+    notes = {key.partition("/")[2]: str(text) for key, text in _map(event.get("annotations")).items() if _is_ours(key)}
+    records = [_decoded(notes[key]) for key in ("changes", "more-changes") if key in notes]
+    refusal = notes.get("refusal", "")
+    if isinstance(code := status.get("code"), int) and code >= 400:
+        refusal = f"{code} {status.get('reason', '')}: {status.get('message', '')}"
+    namespace = _text(about.get("namespace"))
+    return Explanation(
+        namespace,
+        _text(about.get("name")) or "Unknown",
+        f"the audit log of {_text(event.get('requestReceivedTimestamp')) or 'an unknown time'}",
+        task_of_namespace(namespace, policy.identification),
+        next((record.policy for record in records), ""),
+        tuple(change for record in records for change in record.changes),
+        sum(record.omitted for record in records),
+        refusal,
+        notes.get("mode", ""),
+        tuple(f"{key}: {notes[key]}" for key in ("outlook", "exempted") if key in notes),
+    )
+
+
+def _of_log(line: dict[str, Any], policy: Policy) -> Explanation:
+    """Explain a line of our log, which has the number of changes by rule in their place."""
+    namespace, counts = _text(line.get("namespace")), _map(line.get("changes"))
+    refusal = f"{line.get('code', '')} {line['refusal']}" if "refusal" in line else ""
+    decided = f"{line.get('endpoint', '')} decided: {line.get('decision', '')}"
+    return Explanation(
+        namespace,
+        _text(line.get("pod")) or "Unknown",
+        f"the log of {_text(line.get('time')) or 'an unknown time'}",
+        task_of_namespace(namespace, policy.identification),
+        omitted=sum(count for count in counts.values() if isinstance(count, int)),
+        refusal=refusal,
+        mode="" if line.get("mode") == "enforce" else _text(line.get("mode")),
+        notes=(decided, *(f"changes by {rule}: {count}" for rule, count in counts.items())),
+    )
+
+
+def _is_ours(key: str) -> bool:
+    """Return whether the API server had the audit annotation from the webhook: it puts the webhook's name first."""
+    return key.partition("/")[0].endswith(PREFIX)
+
+
+def _decoded(text: str) -> Record:
+    try:
+        return _record(text)
+    except (msgspec.DecodeError, RecursionError):
+        return Record("")
+
+
+def _map(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def lines(found: Explanation, policy: Policy) -> Iterator[tuple[Change, str]]:
+    """Yield each change with the line of the policy, `file:line`, that it comes from; empty where none says it."""
+    task = found.task
+    scopes = policy.matching(TaskScope(task.domain, task.project, task.workflow, task.name), task.generation)
+    layer = policy.effective(scopes)
+    for change in found.changes:
+        yield change, _line(change, found.primary, policy, layer)
+
+
+def _line(change: Change, primary: str, policy: Policy, layer: Layer) -> str:
+    if change.rule == "tolerate":
+        return _line_of_toleration(change, policy)
+    where, _, rest = change.path.partition("/resources/")
+    name = unescape(rest.partition("/")[2])
+    if change.rule == "clamp" or change.why.startswith(MAXIMUM):
+        of_one, of_pod = (policy.stated(limits, name) for limits in (layer.limits, layer.pod_limits))
+        is_of_one = of_one is not None and (of_pod is None or _equal(of_one.value, change.after))
+        stated = of_one if is_of_one else of_pod
+        return stated.origin if stated else ""
+    if not change.why.startswith(DEFAULT):
+        return ""  # it follows from what the Pod states
+    is_secondary = layer.secondary_defaults is not None and where not in (primary, pods.POD_LEVEL)
+    defaults = layer.secondary_defaults if is_secondary and layer.secondary_defaults is not None else layer.defaults
+    return defaults[name].origin if name in defaults and (primary or layer.secondary_defaults is None) else ""
+
+
+def _line_of_toleration(change: Change, policy: Policy) -> str:
+    settings = policy.tolerations
+    stated = {f"resource-tolerations.{name}": listed for name, listed in settings.by_resource.items()} | {
+        "default-tolerations": settings.always, "interruptible-tolerations": settings.interruptible,
+    }  # fmt: skip
+    keys = (key for key, listed in stated.items() if change.after in msgspec.to_builtins(listed))
+    return policy.origins.get(f"{SECTION}.{next(keys, '')}", "")
+
+
+def _equal(value: Quantity, text: object) -> bool:
+    try:
+        return isinstance(text, str) and parse(text) == value
+    except QuantityError:
+        return False
+
+
+def as_data(found: Explanation, policy: Policy) -> dict[str, Any]:
+    """Return the explanation for programs."""
+    return {
+        "namespace": found.namespace,
+        "pod": found.pod,
+        "project": found.task.project,
+        "domain": found.task.domain,
+        "source": found.source,
+        "policy": found.policy,
+        "changes": [msgspec.to_builtins(change) | {"line": line} for change, line in lines(found, policy)],
+        "omitted": found.omitted,
+        "refusal": found.refusal,
+        "mode": found.mode,
+        "notes": list(found.notes),
+    }
+
+
+def as_text(found: Explanation, policy: Policy) -> Iterator[str]:
+    """Yield the explanation for people."""
+    word = "refused" if found.refusal else "changed" if found.changes or found.omitted else "not changed"
+    would = "would have been " if found.mode else ""
+    yield f"{found.namespace}/{found.pod}: {would}{word}, by {found.source}"
+    for change, line in lines(found, policy):
+        yield f"  {in_brief(change)}{f'  # {line}' if line else ''}"
+    if found.omitted and not found.changes:
+        yield f"  {found.omitted} changes, which the audit log has"
+    yield from (f"  {note}" for note in found.notes)
+    if found.refusal:
+        yield f"  {'answer in the mode enforce' if found.mode else 'answer'}: {found.refusal}"
+    if found.mode:
+        yield f"  nothing was done: the mode was {found.mode}"
+    if found.policy:
+        other = f"; the one given is {policy.digest}" if policy.digest not in ("", found.policy) else ""
+        yield f"  policy: {found.policy}{other}"
