@@ -21,9 +21,9 @@ from benchmarks.request_path import some_quotas, whole
 from benchmarks.scale import policy_with
 from benchmarks.turns import Figure, Found, against, in_turns, run
 from tests import fake_apiserver, x509
-from webhook.api.pod import ObjectMeta
 from webhook.cluster.client import QuotaClient
 from webhook.cluster.informer import Informer
+from webhook.cluster.ledger import Ledger
 from webhook.policy.file import load
 from webhook.server import collector, reload
 from webhook.server.certificate import CertificateFiles, ServingCertificate
@@ -69,7 +69,7 @@ async def quotas(running: Running) -> None:
 
 def of(running: Running, namespace: str) -> Any:
     """The quotas of a namespace as they are known."""
-    return running.informer.quotas(namespace, ObjectMeta())
+    return running.informer.quotas(namespace)
 
 
 async def live(running: Running) -> None:
@@ -132,7 +132,7 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
     informer = Informer(QuotaClient(ApiClient(Configuration(host=url))), figures)
     serving = ServingCertificate(CertificateFiles(folder / "tls.crt", folder / "tls.key"), figures)
-    state = State(loaded.policy, informer, figures, digest=loaded.policy.digest, cluster=informer)
+    state = State(loaded.policy, Ledger([]), figures, digest=loaded.policy.digest, cluster=informer)
     collector.freeze()
     doing = asyncio.create_task(case(Running(state, informer, serving, folder, size)))
     longest = 0.0

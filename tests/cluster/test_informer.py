@@ -27,12 +27,12 @@ from tests.fake_apiserver import (
     status,
     stream,
 )
-from webhook.api.pod import ObjectMeta
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster import client as cluster
 from webhook.cluster.backoff import Backoff
 from webhook.cluster.client import QuotaClient, Timeouts
 from webhook.cluster.informer import Informer
+from webhook.cluster.ledger import Ledger
 from webhook.cluster.quota_answers import Event, Page
 from webhook.policy.model import Policy
 from webhook.server.state import State
@@ -90,7 +90,7 @@ class Watching:
         return [request.query["resourceVersion"] for request in self.server.seen("watch")]
 
     def used(self, namespace: str = "ns") -> dict[str, str]:
-        return used(self.informer.quotas(namespace, ObjectMeta()))
+        return used(self.informer.quotas(namespace))
 
     def exposed(self, name: str) -> dict[str, float]:
         """The samples of a metric by their labels."""
@@ -310,7 +310,7 @@ async def test_events_change_their_namespace_and_what_was_given_out_stays_as_it_
 
     async with watching([page(quota(), quota("q", "other"))], [watch]) as seen:
         await seen.until(lambda: seen.used() == {"a": "1", "q": "2"})
-        before = seen.informer.quotas("ns", ObjectMeta())
+        before = seen.informer.quotas("ns")
         more.set()
         await seen.until(lambda: seen.used() == {})
         assert (used(before), seen.used("other")) == ({"a": "1", "q": "2"}, {"q": "0"})
@@ -654,7 +654,7 @@ async def test_a_live_read_that_fails_gives_nothing_and_the_next_one_is_a_new_on
 
 async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_that_they_are_old() -> None:
     async with watching([HERE], [status(403, "no")]) as seen:
-        server = State(Policy(), seen.informer, seen.metrics, cluster=seen.informer)
+        server = State(Policy(), Ledger([]), seen.metrics, cluster=seen.informer)
         assert server.readiness() == ("quotas: not known yet\n", 503)
         await asyncio.wait_for(seen.world.over.wait(), 10)
         assert server.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)

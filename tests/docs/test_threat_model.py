@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from webhook.api import bounds, quantity
-from webhook.cluster import client, informer, quota_answers
+from webhook.cluster import client, informer, quota_answers, reservations
 from webhook.http import body, connections, listener, protocol
 from webhook.telemetry import logs
 
@@ -43,6 +43,7 @@ BOUNDS = [
     client.LARGEST_ERROR,
     quota_answers.LONGEST_RETRY_AFTER,
     informer.ATTEMPTS,
+    reservations.MOST_AMOUNTS,
 ]
 
 

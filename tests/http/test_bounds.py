@@ -25,6 +25,7 @@ from webhook.admission.decision import Allowed, Decision, Denied
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
+from webhook.cluster.reservations import Reservations
 from webhook.http import body, connections
 from webhook.http import listener as http_server
 from webhook.http import protocol as bounded_http
@@ -600,11 +601,22 @@ class Live:
     synced = True
     problems: Mapping[str, str] = MappingProxyType({})
 
+    def __init__(self) -> None:
+        self.reservations = Reservations(time.monotonic)
+
     def age(self) -> float:
         return 0.0
 
-    async def live(self, namespace: str) -> Sequence[ResourceQuota]:
+    def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
+        return {}
+
+    def quotas(self, namespace: str) -> Sequence[ResourceQuota]:
         assert namespace
+        return []
+
+    async def live(self, namespace: str, wait: float = 0) -> Sequence[ResourceQuota]:
+        assert namespace
+        assert not wait
         return []
 
     async def run(self) -> None:

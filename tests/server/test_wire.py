@@ -45,7 +45,7 @@ class Webhook:
     def under(self, case: Case) -> Client:
         """The client, once the policy and quotas of the case hold and nothing is charged."""
         self.state.policy = load(case.text("policy.yaml"), "policy.yaml").policy
-        self.state.quota_source = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
+        self.state.ledger = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
         return self.client
 
     def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:

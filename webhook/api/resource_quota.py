@@ -61,6 +61,12 @@ class ResourceQuota(Wire, frozen=True):
         return self.metadata.name
 
     @property
+    def version(self) -> int:
+        """`metadata.resourceVersion`, which is larger the newer it is; 0 for what is not a number."""
+        version = self.metadata.resource_version or ""
+        return int(version) if version.isdecimal() else 0
+
+    @property
     def hard(self) -> ResourceList:
         """The enforced amounts, empty when absent."""
         return (self.status and self.status.hard) or EMPTY

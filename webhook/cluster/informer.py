@@ -7,11 +7,11 @@ from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
 
-from webhook.api.pod import ObjectMeta
-from webhook.api.resource_quota import Charges, ResourceQuota
+from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.backoff import Backoff
 from webhook.cluster.client import QuotaClient
 from webhook.cluster.quota_answers import GONE, Event, ReadError, Unreadable
+from webhook.cluster.reservations import Reservations
 from webhook.cluster.skipped import SkippedQuotas
 from webhook.cluster.snapshot import Snapshot
 from webhook.telemetry import logs
@@ -43,6 +43,7 @@ class Informer:
     ) -> None:
         """Start empty; `run` reads."""
         self.synced = False
+        self.reservations = Reservations(clock)
         self._client, self._metrics = client, metrics
         self._clock, self._random, self._sleep = clock, random, sleep
         self._backoff = Backoff(clock, random)
@@ -64,16 +65,13 @@ class Informer:
         """Return the seconds since the API server last sent something."""
         return self._clock() - self._contact
 
-    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:  # noqa: ARG002
-        """Return the cached quotas of the namespace by name; Pods that are not stored yet are not charged."""
+    def quotas(self, namespace: str) -> Sequence[ResourceQuota]:
+        """Return the cached quotas of the namespace, by name."""
         return self._snapshot.of(namespace)
 
     def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
         """Return the cached quotas of all namespaces."""
         return self._snapshot.by_namespace()
-
-    def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
-        """Do nothing: the API server charges the Pods that it stores, and the watch brings the result."""
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -143,11 +141,13 @@ class Informer:
         else:
             self._snapshot.put(quota)
 
-    async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
+    async def live(self, namespace: str, wait: float = 0) -> Sequence[ResourceQuota] | None:
         """Read the namespace's quotas from the API server, by name; None if that fails or takes over a second.
 
-        Calls during a read share the next one: its result is never older than the call.
+        Wait so many seconds before. Calls during a read share the next one: its result is never older than the call.
         """
+        if wait:
+            await self._sleep(wait)
         if namespace not in self._next:
             deadline = asyncio.get_running_loop().time() + LIVE_SECONDS
             self._next[namespace] = asyncio.create_task(self._read(namespace, deadline))

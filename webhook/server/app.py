@@ -30,7 +30,9 @@ class Webhook:
         budget, turns, metrics = Budget(), Turns(), state.metrics
         self._endpoints = {
             "/mutate": Endpoint("/mutate", Reviewer("/mutate", mutate, state), budget, turns, metrics),
-            "/validate": Endpoint("/validate", Reviewer("/validate", validate, state), budget, turns, metrics),
+            "/validate": Endpoint(
+                "/validate", Reviewer("/validate", validate, state, is_last=True), budget, turns, metrics
+            ),
         }
         routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in self._endpoints.items()]
         self._others = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})

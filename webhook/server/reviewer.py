@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
 from webhook.admission import wire
 from webhook.admission.answer import encode
@@ -12,15 +12,19 @@ from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
+from webhook.cluster.reservations import Reservation
 from webhook.flyte.task import identify
 from webhook.policy.model import Policy
-from webhook.server.state import State
+from webhook.server.state import Cluster, State
 from webhook.shared.clock import today
 from webhook.telemetry import logs
 from webhook.telemetry.metrics import Reviewed
 
+WAITS: Final = (0.0, 0.02, 0.04, 0.08, 0.16, 0.3, 0.3)  # seconds before each live read; in all more than SETTLE
+LONGEST_WAIT: Final = 0.65  # seconds after which no other wait begins: with the last read, the API server waits for two
 # The last argument is the date in UTC, YYYY-MM-DD.
 Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
+Decided: TypeAlias = tuple[Decision, Sequence[ResourceQuota]]  # and by which quotas
 
 
 class Answer(NamedTuple):
@@ -33,58 +37,102 @@ class Answer(NamedTuple):
 class Reviewer:
     """The reviewer of one endpoint."""
 
-    def __init__(self, path: str, decide: Decide, state: State) -> None:
-        """Take the pure function that decides, and the state that it decides by."""
+    def __init__(
+        self,
+        path: str,
+        decide: Decide,
+        state: State,
+        *,
+        is_last: bool = False,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        """Take the pure function that decides, and the state that it decides by.
+
+        Nothing but the API server's own quota check follows the last review of a Pod, so it counts what is under way.
+        """
+        self._clock = clock
         self._path = path
         self._decide = decide
         self._state = state
+        self._is_last = is_last
 
     async def review(self, body: bytes | bytearray) -> Answer:
-        """Answer the review in the body; BadReviewError if it is not a review.
-
-        A denial by cached quotas is unconfirmed, and decided once more on live ones.
-        """
+        """Answer the review in the body; BadReviewError if it is not a review."""
         start = perf_counter()
         request = wire.decode(body)
-        decision, cluster = self._decide_and_charge(request), self._state.cluster
-        if isinstance(decision, Denied) and decision.outlook and cluster:
-            decision = self._confirm(request, decision, await cluster.live(request.namespace))
+        decision = await self._decided(request) if request.pod else self._decided_by(request, Constraints())
         return Answer(encode(request, decision), partial(self._report, request, decision, perf_counter() - start))
 
     def oversized(self, head: bytes) -> Answer:
         """Deny a review that is too large to be kept, by how it begins; BadReviewError if that is not one."""
         start = perf_counter()
         request = wire.undecoded(head, "larger than any Pod that can be stored")
-        decision = self._decide_and_charge(request)
+        decision = self._decided_by(request, Constraints())
         return Answer(encode(request, decision), partial(self._report, request, decision, perf_counter() - start))
 
-    def _decide_and_charge(self, request: Request) -> Decision:
-        """Decide, and charge what is admitted; without an await between the two."""
-        day = today()
-        if request.pod is None:
-            return self._decide(request, self._state.policy, Constraints(), day)
-        decision = self._decide(request, self._state.policy, Constraints(self._quotas(request)), day)
-        if not isinstance(decision, Denied) and not request.dry_run:
-            self._state.quota_source.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
+    def _decided_by(self, request: Request, constraints: Constraints) -> Decision:
+        return self._decide(request, self._state.policy, constraints, today())
+
+    async def _decided(self, request: Request) -> Decision:
+        """Decide, and charge what is let through; without an await between the last decision and the charge."""
+        if cluster := self._state.cluster:
+            decision, quotas = await self._decided_in(cluster, request)
+            if self._is_last and _is_charged(decision, request):
+                cluster.reservations.reserve(_reservation(request, decision), quotas)
+            return decision
+        ledger, meta, resize = self._state.ledger, request.meta, request.resize
+        decision = self._decided_by(request, Constraints(ledger.quotas(request.namespace, meta, resize=resize)))
+        if _is_charged(decision, request):
+            ledger.charge(request.namespace, meta, decision.charges, resize=resize)
         return decision
 
-    def _quotas(self, request: Request) -> Sequence[ResourceQuota]:
-        return self._state.quota_source.quotas(request.namespace, request.meta, resize=request.resize)
+    async def _decided_in(self, cluster: Cluster, request: Request) -> Decided:
+        """Decide by cached quotas, and again by live ones where these deny the Pod or come close to it.
 
-    def _confirm(self, request: Request, denied: Denied, quotas: Sequence[ResourceQuota] | None) -> Decision:
-        """Decide by live quotas; without them, by the cached ones, but deny nothing.
-
-        A stale cache must not deny a Pod. The API server's own quota check still sees each Pod that passes here.
+        A stale cache must not deny a Pod. Where live quotas cannot be read, the Pod is let pass: the API server's own
+        quota check comes after us.
         """
-        policy = self._state.policy
-        if quotas is None:
+        quotas = cluster.quotas(request.namespace)
+        decision = self._decided_by(request, Constraints(quotas))
+        if isinstance(decision, Denied) and decision.outlook:
+            if live := await self._decided_live(cluster, request):
+                self._state.metrics.denial_rechecked("confirmed" if isinstance(live[0], Denied) else "overturned")
+                return live
             self._state.metrics.denial_rechecked("failed")
             logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,
-                         pod=request.pod_name, refusal=denied.message)  # fmt: skip
-            return self._decide(request, policy, Constraints(self._quotas(request), may_deny=False), today())
-        decision = self._decide(request, policy, Constraints(quotas), today())
-        self._state.metrics.denial_rechecked("confirmed" if isinstance(decision, Denied) else "overturned")
-        return decision
+                         pod=request.pod_name, refusal=decision.message)  # fmt: skip
+            quotas = cluster.quotas(request.namespace)
+            return self._decided_by(request, Constraints(quotas, may_deny=False)), quotas
+        if self._has_room(cluster, request, decision, quotas, live=False):
+            return decision, quotas
+        return await self._decided_live(cluster, request) or (decision, quotas)
+
+    async def _decided_live(self, cluster: Cluster, request: Request) -> Decided | None:
+        """Decide by live quotas; None without them.
+
+        While there is room for the Pod, but not beside what is under way, read them again: they may have that already.
+        """
+        start, decided, is_settled = self._clock(), None, True
+        for wait in WAITS:
+            quotas = await cluster.live(request.namespace, wait)
+            if quotas is None:
+                break
+            decision = self._decided_by(request, Constraints(quotas))
+            decided = decision, quotas
+            is_settled = self._has_room(cluster, request, decision, quotas, live=True)
+            if is_settled or self._clock() - start > LONGEST_WAIT:
+                break
+        if wait:
+            self._state.metrics.waited("settled" if is_settled else "unsettled")
+        return decided
+
+    def _has_room(
+        self, cluster: Cluster, request: Request, decision: Decision, quotas: Sequence[ResourceQuota], *, live: bool
+    ) -> bool:
+        """Return whether the Pod has room beside what is under way, if it is let through because it fits."""
+        if not (self._is_last and isinstance(decision, Allowed)) or "quota" in decision.settings.skips:
+            return True
+        return cluster.reservations.leave_room(_reservation(request, decision), quotas, live=live)
 
     def _report(self, request: Request, decision: Decision, seconds: float) -> None:
         """Count and log one review, with the number of changes by rule."""
@@ -126,3 +174,12 @@ class Reviewer:
             history.refuse(word, reason, request.namespace, request.pod_name, decided.message)
         else:
             history.add(word, ", ".join(sorted(counts)))
+
+
+def _is_charged(decision: Decision, request: Request) -> TypeGuard[Allowed | ReportOnly]:
+    """Return whether the API server is about to charge the Pod."""
+    return not isinstance(decision, Denied) and not request.dry_run
+
+
+def _reservation(request: Request, decision: Allowed | ReportOnly) -> Reservation:
+    return Reservation(request.namespace, request.meta.name or "", decision.charges)

@@ -60,5 +60,10 @@ def _state(options: Options, loaded: LoadedPolicy, ledger: Ledger | None) -> Sta
     except ConfigError as error:
         raise StartError(str(error)) from error
     return State(
-        loaded.policy, informer, metrics, digest=loaded.policy.digest, policy_warnings=loaded.warnings, cluster=informer
+        loaded.policy,
+        Ledger([]),
+        metrics,
+        digest=loaded.policy.digest,
+        policy_warnings=loaded.warnings,
+        cluster=informer,
     )

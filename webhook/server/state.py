@@ -4,27 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from webhook.api.pod import ObjectMeta
-from webhook.api.resource_quota import Charges, ResourceQuota
+from webhook.api.resource_quota import ResourceQuota
+from webhook.cluster.ledger import Ledger
+from webhook.cluster.reservations import Reservations
 from webhook.policy.file import LoadedPolicy
 from webhook.policy.model import Policy
 from webhook.shared.clock import today
 from webhook.telemetry import logs
 from webhook.telemetry.history import History
 from webhook.telemetry.metrics import Metrics
-
-
-class QuotaSource(Protocol):
-    """The source of a namespace's quotas, which charges admitted Pods."""
-
-    def quotas(self, namespace: str, meta: ObjectMeta, *, resize: bool = False) -> Sequence[ResourceQuota]:
-        """Return the quotas that the Pod is checked against, by name."""
-
-    def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
-        """Return the quotas of all namespaces."""
-
-    def charge(self, namespace: str, meta: ObjectMeta, charges: Charges, *, resize: bool = False) -> None:
-        """Charge an admitted Pod."""
 
 
 class Cluster(Protocol):
@@ -41,8 +29,18 @@ class Cluster(Protocol):
     def age(self) -> float:
         """Return the seconds since the API server last sent something."""
 
-    async def live(self, namespace: str) -> Sequence[ResourceQuota] | None:
-        """Read the namespace's quotas from the API server; None if that fails or takes too long."""
+    def quotas(self, namespace: str) -> Sequence[ResourceQuota]:
+        """Return the cached quotas of the namespace, by name."""
+
+    def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
+        """Return the cached quotas of all namespaces."""
+
+    @property
+    def reservations(self) -> Reservations:
+        """What was let through, and may not be in the quotas yet."""
+
+    async def live(self, namespace: str, wait: float = 0) -> Sequence[ResourceQuota] | None:
+        """Read the namespace's quotas from the API server, after a wait; None if that fails or takes too long."""
 
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
@@ -56,14 +54,14 @@ class State:
     """The state of the server, which may change while it runs."""
 
     policy: Policy
-    quota_source: QuotaSource
+    ledger: Ledger  # the quotas, if there is no cluster
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
     digest: str = ""  # of the policy's file
     policy_warnings: tuple[str, ...] = ()
     policy_problem: str = ""  # why the policy file as it is now is not in use
     history: History = field(default_factory=History)
-    cluster: Cluster | None = None  # the quota source, if that is a cluster
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         """Count the first policy."""

@@ -88,7 +88,9 @@ class Status(Struct, frozen=True, rename="camel"):
 
 def status(state: State, serving: ServingCertificate) -> Status:
     """Return the status of this replica now."""
-    namespaces, left_out = by_use(state.quota_source.by_namespace(), state.policy.identification.namespaces)
+    namespaces, left_out = by_use(
+        (state.cluster or state.ledger).by_namespace(), state.policy.identification.namespaces
+    )
     cluster, current = state.cluster, serving.current
     return Status(
         time=clock.now().replace(microsecond=0).isoformat(),

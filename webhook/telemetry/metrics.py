@@ -99,6 +99,13 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self._waits = Counter(
+            "flyte_admission_quota_waits",
+            "Reviews that waited for a nearly full quota to count the Pods let through before, by result: settled; "
+            "unsettled, which leaves the Pod to the API server's own check.",
+            ["result"],
+            registry=self.registry,
+        )
         self._certificates = Counter(
             "flyte_admission_certificate_reloads",
             "Contents of the certificate's files that were read, by result: good, or bad, which changes nothing.",
@@ -183,6 +190,10 @@ class Metrics:
     def denial_rechecked(self, result: str) -> None:
         """Count an unconfirmed denial, by the result of its live read: confirmed, overturned, failed."""
         self._confirmations.labels(result).inc()
+
+    def waited(self, result: Literal["settled", "unsettled"]) -> None:
+        """Count a review that waited for what is under way."""
+        self._waits.labels(result).inc()
 
     def certificate_used(self, leaf: datetime, ca: datetime | None, *, trusted: bool) -> None:
         """Set when the serving certificate and its CA expire, and whether clients trust it."""

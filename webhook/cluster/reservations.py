@@ -1,0 +1,141 @@
+"""What was let through, and may not be in the figures of its quotas yet."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from webhook.api.quantity import ZERO
+from webhook.api.resource_list import EMPTY, ResourceList
+from webhook.api.resource_quota import Charges, ResourceQuota
+
+# Seconds from our last answer until the API server has charged the Pod, or never will: other validating webhooks, its
+# own quota check, and a write come between.
+SETTLE: Final = 0.5
+REPLICAS: Final = 2  # that are reckoned with: what others let through is unknown
+MOST_AMOUNTS: Final = 10_000  # that are held; the oldest are given back
+
+
+class Reservation(NamedTuple):
+    """What is let through in a namespace under a name, and its charges by quota."""
+
+    namespace: str
+    name: str
+    charges: Charges
+
+
+NONE: Final = Reservation("", "", {})
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """What is under way to one quota, in nanos by resource."""
+
+    seen: ResourceQuota  # with the newest figures
+    held: Counter[str] = field(default_factory=Counter)  # let through here in the last SETTLE seconds
+    uncounted: Counter[str] = field(default_factory=Counter)  # let through anywhere, and not in the figures
+    late: Counter[str] = field(default_factory=Counter)  # given back by time, and not in the figures either
+    replicas: int = 1  # that let through as much as this one
+
+    def hold(self, amounts: ResourceList) -> None:
+        for resource, amount in amounts.items():
+            self.held[resource] += amount.nano
+            self.uncounted[resource] += self.replicas * amount.nano
+
+    def give_back(self, amounts: ResourceList) -> None:
+        for resource, amount in amounts.items():
+            self.held[resource] -= amount.nano
+            late = max(0, self.uncounted[resource] - self.replicas * self.held[resource])
+            self.uncounted[resource] -= late
+            self.late[resource] += late
+            if not self.held[resource]:
+                del self.held[resource], self.uncounted[resource], self.late[resource]
+
+    def see(self, quota: ResourceQuota) -> None:
+        """Take the figures if they are newer: what they have grown by is what was let through, the oldest first."""
+        if quota is self.seen or quota.version < self.seen.version:
+            return
+        grown = {name: quota.used.get(name, ZERO).nano - self.seen.used.get(name, ZERO).nano for name in self.held}
+        if any(nano > self.late[name] + self.uncounted[name] for name, nano in grown.items()):
+            self.uncounted += Counter({name: (REPLICAS - self.replicas) * nano for name, nano in self.held.items()})
+            self.replicas = REPLICAS
+        for name, nano in grown.items():
+            late = min(max(nano, 0), self.late[name])
+            self.late[name] -= late
+            self.uncounted[name] -= min(max(nano, 0) - late, self.uncounted[name])
+        self.seen = quota
+
+    def beside(self, name: str, mine: int, *, live: bool) -> int:
+        """Return what may be under way beside `mine`; where figures are not live, as much as there usually is."""
+        return max(0, self.uncounted[name] - self.replicas * mine) if live else REPLICAS * (self.held[name] - mine)
+
+
+class Reservations:
+    """What was let through in the last moments, by namespace and quota.
+
+    Nobody tells the webhook when the API server has charged a Pod. A reservation ends when `status.used` of the quota
+    has grown by as much, and after SETTLE seconds in any case. Where `status.used` grows by more than was let through
+    here, somebody else creates Pods too: then a second replica is reckoned with, which lets through as much.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Take a `clock` that gives seconds."""
+        self._clock = clock
+        self._held: dict[tuple[str, str], tuple[float, Reservation]] = {}  # until when, by namespace and name, in order
+        self._quotas: dict[tuple[str, str], _UnderWay] = {}  # by namespace, and name of the quota
+        self._amounts = 0
+
+    def reserve(self, made: Reservation, quotas: Sequence[ResourceQuota]) -> None:
+        """Hold it, in place of what is held under its name; `quotas` are those that it was decided by."""
+        self._expire()
+        self._release((made.namespace, made.name))
+        held: dict[str, ResourceList] = {}
+        for quota in quotas:
+            charged = made.charges.get(quota.name, EMPTY)
+            if amounts := {name: amount for name, amount in charged.items() if amount.nano > 0}:
+                key = made.namespace, quota.name
+                if key not in self._quotas:
+                    self._quotas[key] = _UnderWay(quota)
+                self._quotas[key].hold(amounts)
+                self._amounts += len(amounts)
+                held[quota.name] = amounts
+        if held:
+            self._held[made.namespace, made.name] = self._clock() + SETTLE, made._replace(charges=held)
+        while self._amounts > MOST_AMOUNTS:
+            self._release(next(iter(self._held)))
+
+    def leave_room(self, asked: Reservation, quotas: Sequence[ResourceQuota], *, live: bool) -> bool:
+        """Return whether the quotas have room for it beside what is under way under other names.
+
+        Quotas that are not `live` must have room for as much as is usually under way on all replicas: where they are
+        nearly full, live ones decide.
+        """
+        self._expire()
+        _, own = self._held.get((asked.namespace, asked.name), (0.0, NONE))
+        for quota in quotas:
+            if (found := self._quotas.get((asked.namespace, quota.name))) is None:
+                continue
+            found.see(quota)
+            used, hard, mine = found.seen.used, quota.hard, own.charges.get(quota.name, EMPTY)
+            for name, more in asked.charges.get(quota.name, EMPTY).items():
+                others = found.beside(name, mine.get(name, ZERO).nano, live=live)
+                if used.get(name, ZERO).nano + others + more.nano > hard[name].nano:
+                    return False
+        return True
+
+    def _expire(self) -> None:
+        now = self._clock()
+        while self._held:
+            key, (until, _) = next(iter(self._held.items()))
+            if until > now:
+                return
+            self._release(key)
+
+    def _release(self, key: tuple[str, str]) -> None:
+        _, given_back = self._held.pop(key, (0.0, NONE))
+        for name, amounts in given_back.charges.items():
+            quota = given_back.namespace, name
+            self._quotas[quota].give_back(amounts)
+            self._amounts -= len(amounts)
+            if not self._quotas[quota].held:
+                del self._quotas[quota]
