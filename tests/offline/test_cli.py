@@ -362,12 +362,15 @@ def test_show_prints_what_it_amounts_to_under_the_names_of_kubernetes(tmp_path: 
     assert (result.exit_code, result.stderr) == (0, "")
     wanted = {
         "mode": "enforce",
-        "defaults": {"cpu": "500m", "memory": "1Gi", "amd.com/gpu": 0},
+        "task_resources": {
+            "defaults": {"cpu": "500m", "memory": "1Gi", "amd.com/gpu": 0},
+            "limits": {"amd.com/gpu": 2, "ephemeral-storage": "1Gi", "gpu": 2},
+        },
         "secondary_defaults": {},
-        "limits": {"amd.com/gpu": 2, "ephemeral-storage": "1Gi", "gpu": 2},
-        "resource-tolerations": {"amd.com/gpu": [{"operator": "Exists"}]},
     }
-    assert yaml.safe_load(result.stdout).items() >= wanted.items()
+    found = yaml.safe_load(result.stdout)
+    assert {key: found[key] for key in wanted} == wanted
+    assert found["plugins"]["k8s"]["resource-tolerations"] == {"amd.com/gpu": [{"operator": "Exists"}]}
 
 
 def test_schema_prints_a_json_schema() -> None:

@@ -12,13 +12,11 @@ from tests.process import EXAMPLES, Server, examples, running
 from webhook.api.resource_quota import ResourceQuota
 from webhook.api.resources import decode_hook
 from webhook.cluster.ledger import Ledger
-from webhook.cluster.snapshot import Snapshot
-from webhook.flyte.namespace import NamespacePattern
 from webhook.policy.file import load
 from webhook.server import tls
 from webhook.server.certificate import CertificateFiles, ServingCertificate
 from webhook.server.state import State
-from webhook.server.status import MOST_NAMESPACES, by_use, status
+from webhook.server.status import MOST_NAMESPACES, status
 from webhook.server.status_page import page
 from webhook.telemetry.history import MINUTES, MOST_REFUSALS, Count, History
 from webhook.telemetry.metrics import Metrics
@@ -74,11 +72,11 @@ def test_the_page_shows_what_the_json_has(server: Server) -> None:
     page = Text(answer.text)
     (namespace,) = shown["namespaces"]
     for each in namespace["quotas"]:
-        for amount in each["amounts"]:
-            assert f"{amount['resource']}: {amount['used']} of {amount['hard']} used" in page.labels
+        for amount in each["resources"]:
+            assert f"{amount['name']}: {amount['used']} of {amount['hard']} used" in page.labels
     assert (namespace["project"], namespace["domain"]) == ("flytesnacks", "development")
     assert shown["policy"]["digest"] in page.text
-    assert shown["lastHour"] == [{"outcome": "changed", "reason": "clamp, fill", "count": 1}]
+    assert shown["last_hour"] == [{"outcome": "changed", "reason": "clamp, fill", "count": 1}]
     assert "clamp, fill" in page.text
 
 
@@ -99,17 +97,12 @@ def test_names_do_not_become_markup(serving: ServingCertificate) -> None:
     assert "draining" in shown.text
 
 
-def test_the_fullest_namespaces_come_first_and_the_rest_is_counted() -> None:
-    quotas = [quota(f"n{number:03}", {"pods": "1k"}, {"pods": str(number)}) for number in range(MOST_NAMESPACES + 2)]
-    shown, left_out = by_use(Snapshot(quotas).by_namespace(), NamespacePattern())
-    assert (shown[0].namespace, len(shown), left_out) == ("n201", MOST_NAMESPACES, 2)
-    assert shown[0].next_pod == {"pods": "799"}
-
-
-def test_a_quota_of_nothing_is_full_and_an_overused_one_is_not_more_than_full() -> None:
-    quotas = [quota("a", {"pods": "0"}, {}), quota("b", {"limits.cpu": "1"}, {"limits.cpu": "3"})]
-    shown, _ = by_use(Snapshot(quotas).by_namespace(), NamespacePattern())
-    assert [(each.used_percent, each.quotas[0].amounts[0].free) for each in shown] == [(100.0, "0"), (100.0, "0")]
+def test_the_fullest_namespaces_come_first_and_the_rest_is_counted(serving: ServingCertificate) -> None:
+    quotas = [quota(f"n{number:03}", {"pods": "1k"}, {"pods": str(10 * number)}) for number in range(101, -101, -1)]
+    shown = status(state_with(*quotas), serving)
+    assert (shown.namespaces[0].namespace, len(shown.namespaces)) == ("n101", MOST_NAMESPACES)
+    assert (shown.namespaces[0].fullest.percent, shown.namespaces_left_out) == (101, 2)
+    assert f"And {shown.namespaces_left_out} namespaces" in page(shown)
 
 
 def test_an_empty_replica_has_a_page_too(serving: ServingCertificate) -> None:

@@ -7,13 +7,13 @@ from typing import Final
 import click
 
 from webhook.admission.denial import COUNTS
+from webhook.admission.quota_use import NamespaceUse, as_data
 from webhook.api.quantity import ZERO
 from webhook.cli.inputs import Source, read_policy, read_world, usable
 from webhook.cli.options import output_option, source_option
 from webhook.cli.output import SHORTEST, echo, echo_data, progress, table, width
 from webhook.offline import manifests, usage
 from webhook.offline.running import running
-from webhook.offline.usage import NamespaceUse
 from webhook.policy.model import Policy
 from webhook.rules.quota import is_charged
 from webhook.shared.clock import today
@@ -54,7 +54,7 @@ def quota(source: Source, policy: Path | None, project: str, domain: str, output
         if project in ("", it.project) and domain in ("", it.domain)
     ]  # fmt: skip
     if output != "text":
-        echo_data([usage.as_data(it) for it in found], output)
+        echo_data([as_data(it) for it in found], output)
     elif found:
         echo(_in_full(found[0]) if len(found) == 1 else _listed(found))
     else:

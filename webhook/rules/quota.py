@@ -99,16 +99,6 @@ def check_quotas(workload: Workload, cost: Cost, quotas: Iterable[ResourceQuota]
     return Verdict((), charges)
 
 
-def headroom(quotas: Iterable[ResourceQuota]) -> ResourceList:
-    """Return what one more Pod could have, if all of the quotas count it, by charged name."""
-    free: dict[str, Quantity] = {}
-    for quota in quotas:
-        for name in _tracked(tuple(quota.hard)):
-            left = max(quota.hard[name] - quota.used.get(name, ZERO), ZERO)
-            free[name] = min(free.get(name, left), left)
-    return free
-
-
 def _remaining(
     quotas: Sequence[MatchingQuota], charges: Charges, held: ResourceList
 ) -> tuple[ResourceList, ResourceList]:

@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from webhook.admission.quota_use import NamespaceUse, QuotaUse, ResourceUse
 from webhook.server.certificate import ServingCertificate
 from webhook.server.state import State
-from webhook.server.status import Amount, Namespace, Status, status
+from webhook.server.status import Status, as_json, status
 
 HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -45,7 +46,7 @@ def status_routes(state: State, serving: ServingCertificate) -> list[Route]:
         return HTMLResponse(await asyncio.to_thread(lambda: page(status(state, serving))), headers=HEADERS)
 
     async def json(_: Request) -> Response:
-        body = await asyncio.to_thread(lambda: msgspec.json.encode(status(state, serving)))
+        body = await asyncio.to_thread(lambda: msgspec.json.encode(as_json(status(state, serving))))
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     return [Route("/status", html), Route("/status.json", json)]
@@ -92,28 +93,32 @@ def _namespaces(shown: Status) -> Section:
     return "Quotas, the fullest namespace first", sections + more
 
 
-def _namespace(each: Namespace) -> str:
+def _namespace(each: NamespaceUse) -> str:
     whose = f" (project {escape(each.project or '-')}, domain {escape(each.domain or '-')})"
-    room = ", ".join(f"{name}={left}" for name, left in each.next_pod.items())
     tables = "".join(
-        f"<table><caption>{escape(quota.name)}{escape(_scoped(quota.scopes))}</caption>"
+        f"<table><caption>{escape(quota.name)}{escape(_scoped(quota))}</caption>"
         '<tr><th>resource</th><th class="number">used</th><th class="number">hard</th><th class="number">free</th></tr>'
-        f"{''.join(map(_amount, quota.amounts))}</table>"
+        f"{''.join(map(_amount, quota.resources))}</table>"
         for quota in each.quotas
     )
-    more = f"<p>One more Pod could have: {escape(room or 'any')}</p>"
+    more = (
+        f"<p>Largest task that fits now: {escape(each.fits_now or 'none')}<br>"
+        f"with nothing else running: {escape(each.fits_ever or 'none')}</p>"
+    )
     return f'<section class="namespace"><h3>{escape(each.namespace)}{whose}</h3>{tables}{more}</section>'
 
 
-def _scoped(scopes: list[str]) -> str:
-    return f" (scopes: {'; '.join(scopes)})" if scopes else ""
+def _scoped(quota: QuotaUse) -> str:
+    return f" (counts only Pods of {', '.join(quota.scopes)})" if quota.scopes else ""
 
 
-def _amount(amount: Amount) -> str:
-    percent, label = amount.used_percent, escape(f"{amount.resource}: {amount.used} of {amount.hard} used", quote=True)
+def _amount(amount: ResourceUse) -> str:
+    percent, label = amount.percent, escape(f"{amount.name}: {amount.used} of {amount.hard} used", quote=True)
     meter = f'<meter max="100" low="80" high="95" optimum="0" value="{percent}" aria-label="{label}">{percent}%</meter>'
-    numbers = "".join(f'<td class="number">{escape(text)}</td>' for text in (amount.used, amount.hard, amount.free))
-    return f"<tr><td>{escape(amount.resource)}<br>{meter}</td>{numbers}</tr>"
+    numbers = "".join(
+        f'<td class="number">{escape(text)}</td>' for text in map(str, (amount.used, amount.hard, amount.free))
+    )
+    return f"<tr><td>{escape(amount.name)}<br>{meter}</td>{numbers}</tr>"
 
 
 def _policy(shown: Status) -> Section:
