@@ -364,7 +364,7 @@ def test_show_prints_what_it_amounts_to_under_the_names_of_kubernetes(tmp_path: 
         "mode": "enforce",
         "task_resources": {
             "defaults": {"cpu": "500m", "memory": "1Gi", "amd.com/gpu": 0},
-            "limits": {"amd.com/gpu": 2, "ephemeral-storage": "1Gi", "gpu": 2},
+            "limits": {"ephemeral-storage": "1Gi", "gpu": 2},
         },
         "secondary_defaults": {},
     }
