@@ -91,7 +91,7 @@ def test_a_small_task_passes_a_large_one_that_waits(flyte: Flyte, project: Proje
     "cpu",
     [
         pytest.param("3", marks=pytest.mark.slow, id="with room to spare"),
-        pytest.param("2", marks=pytest.mark.xfail(reason="a burst passes the webhook"), id="exactly"),
+        pytest.param("2", id="exactly"),
     ],
 )
 def test_a_map_task_runs_as_many_elements_as_the_quota_has_room_for(
