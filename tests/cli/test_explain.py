@@ -22,7 +22,7 @@ task_resources:
     gpu: 2
     example.com/*: 1
 pod_limits:
-  ephemeralStorage: 10Gi
+  {ephemeralStorage: 10Gi, cpu: 16}
 secondary_defaults:
   memory: 64Mi
   cpu: 100m
@@ -81,8 +81,9 @@ DEFAULT = "not set; the default"
         (change("/spec/tolerations/-", {"key": "gpu", "operator": "Exists"}, rule="tolerate", why="gpu"), 17),
         (change("/spec/tolerations/-", {"key": "flyte", "operator": "Exists"}, rule="tolerate", why="all"), 18),
         (change("/spec/tolerations/-", {"key": "other", "operator": "Exists"}, rule="tolerate", why="own"), None),
-        (change(f"{MAIN}/limits/cpu", [1]), 6),
-        (change(f"{MAIN}/limits/cpu", "many"), 6),
+        (change(f"{MAIN}/limits/cpu", "3", "6", why="3/4 of the 16 that the Pod as a whole may have"), 10),
+        (change(f"{MAIN}/limits/cpu", [1]), 10),
+        (change(f"{MAIN}/limits/cpu", "many"), 10),
     ],
 )
 def test_each_change_has_the_line_of_the_policy_that_says_so(policy: Path, made: Json, line: int | None) -> None:

@@ -57,8 +57,15 @@ def test_progress_is_shown_on_a_terminal_after_a_second(
 ) -> None:
     monkeypatch.setattr("sys.stderr", stderr)
     ticks = iter(range(1000))
-    items = output.progress(range(250), "read {} Pods", clock=lambda: next(ticks) * seconds * 100)
-    assert (list(items), stderr.getvalue()) == ([*range(250)], expected)
+    shown = output.Progress("read {} Pods", clock=lambda: next(ticks) * seconds * 100)
+    for _ in range(250):
+        shown.step()
+    shown.end()
+    assert stderr.getvalue() == expected
+
+
+def test_progress_passes_the_items_on() -> None:
+    assert [*output.progress("abc", "{}")] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
+from webhook.cli.output import Progress
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.offline.manifests import Manifest
@@ -72,13 +73,16 @@ def of_cluster(kubeconfig: Path, namespace: str, kind: str, optional: str = "", 
     """Read the objects of the kind, or the Pod of that name; where the cluster forbids an optional kind, none."""
     from webhook.cluster import once
 
+    shown = Progress(f"read {{}} {kind}s")
     try:
-        objects = once.read(kubeconfig, namespace, kind, name)
+        objects = once.read(kubeconfig, namespace, kind, name, shown.step)
     except once.ERRORS as error:
         if kind != optional:
             fail(str(error))
         click.echo(f"left out: {error}", err=True)
         return []
+    finally:
+        shown.end()
     return [Manifest(kind, data, Document(data, str(kubeconfig)), ()) for data in objects]
 
 

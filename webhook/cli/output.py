@@ -17,6 +17,7 @@ T = TypeVar("T")
 WIDTH: Final = 80  # columns, where there is no terminal
 SHORTEST: Final = 12  # columns of a first column that is cut
 DELAY: Final = 1.0  # seconds until progress is shown
+EVERY: Final = 100  # items
 
 
 def width() -> int:
@@ -55,13 +56,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], indent: str = "
         yield line.rstrip() if number else click.style(line.rstrip(), bold=True)
 
 
-def progress(items: Iterable[T], what: str, clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
-    """Yield the items, and count them on a terminal, where that takes over a second; `what` has {} for the number."""
-    start, count, shown = clock(), 0, False
-    for count, item in enumerate(items, 1):
+class Progress:
+    """A count on a terminal, for what takes over a second; `what` has {} for the number."""
+
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._clock = what, clock
+        self._start, self._count, self._shown = clock(), 0, False
+
+    def step(self) -> None:
+        """Count one more."""
+        self._count += 1
+        if self._count % EVERY == 0 and sys.stderr.isatty() and self._clock() - self._start > DELAY:
+            click.echo(f"\r{self._what.format(self._count)}", err=True, nl=False)
+            self._shown = True
+
+    def end(self) -> None:
+        """Show the last number, if one has been shown."""
+        if self._shown:
+            click.echo(f"\r{self._what.format(self._count)}", err=True)
+
+
+def progress(items: Iterable[T], what: str) -> Iterator[T]:
+    """Yield the items, and count them on a terminal."""
+    shown = Progress(what)
+    for item in items:
         yield item
-        if count % 100 == 0 and sys.stderr.isatty() and clock() - start > DELAY:
-            click.echo(f"\r{what.format(count)}", err=True, nl=False)
-            shown = True
-    if shown:
-        click.echo(f"\r{what.format(count)}", err=True)
+        shown.step()
+    shown.end()

@@ -1,7 +1,7 @@
 """What the command line reads of a cluster, once: the Pods of Flyte that run, and the ResourceQuotas."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,35 +15,32 @@ SELECTORS: Final = ("execution-id", "flyte.org/run", "flyte.org/managed=true")
 RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
 
-def read(kubeconfig: Path, namespace: str, kind: str, name: str = "") -> list[dict[str, Any]]:
-    """Return objects of one namespace, or of all, as plain data; one of ERRORS if that fails.
+RESOURCES: Final = {"Pod": "pods", "ResourceQuota": "resourcequotas"}
+
+
+def read(kubeconfig: Path, namespace: str, kind: str, name: str, seen: Callable[[], None]) -> list[dict[str, Any]]:
+    """Return objects of one namespace, or of all, as plain data, and call `seen` for each; one of ERRORS if that fails.
 
     They are the ResourceQuotas, the Pods of Flyte that run, or the Pod of that name.
     """
-    client = connect(kubeconfig)
-    if kind == "ResourceQuota":
-        reading = _all(client.list_objects("resourcequotas", namespace))
-    elif name:
-        reading = _all(client.list_objects("pods", namespace, fieldSelector=f"metadata.name={name}"))
-    else:
-        reading = _pods(client, namespace)
-    return asyncio.run(_closing(client, reading))
+    return asyncio.run(_read(connect(kubeconfig), namespace, RESOURCES[kind], _selections(kind, name), seen))
 
 
-async def _closing(client: QuotaClient, reading: Awaitable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _selections(kind: str, name: str) -> list[dict[str, str]]:
+    if name:
+        return [{"fieldSelector": f"metadata.name={name}"}]
+    return [{"labelSelector": labels, "fieldSelector": RUNNING} for labels in SELECTORS] if kind == "Pod" else [{}]
+
+
+async def _read(
+    client: QuotaClient, namespace: str, resource: str, selections: list[dict[str, str]], seen: Callable[[], None]
+) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     try:
-        return await reading
+        for selection in selections:
+            async for each in client.list_objects(resource, namespace, **selection):
+                found[each["metadata"]["namespace"], each["metadata"]["name"]] = each
+                seen()
     finally:
         await client.close()
-
-
-async def _pods(client: QuotaClient, namespace: str) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for selector in SELECTORS:
-        async for pod in client.list_objects("pods", namespace, labelSelector=selector, fieldSelector=RUNNING):
-            found[pod["metadata"]["uid"]] = pod
     return [*found.values()]
-
-
-async def _all(objects: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [found async for found in objects]

@@ -88,7 +88,7 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
     if manifest.has_ended:
         return Report(request, Allowed(), stored, has_ended=True)
     if manifest.is_stored:
-        ledger.release(request.namespace, counted(request, policy, ledger, today))
+        ledger.release(request.namespace, counted(request, policy.in_mode("audit"), ledger, today))
     decision = decide(request, policy, ledger, today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
@@ -105,9 +105,9 @@ def decide(request: Request, policy: Policy, ledger: Ledger, today: str, endpoin
     return endpoint(request, policy, Constraints(quotas), today)
 
 
-def counted(request: Request, policy: Policy, ledger: Ledger, today: str) -> Charges:
-    """Return what the quotas count for the Pod as it is, if it runs."""
-    decision = decide(request, policy.in_mode("audit"), ledger, today)
+def counted(request: Request, in_audit: Policy, ledger: Ledger, today: str) -> Charges:
+    """Return what the quotas count for the Pod as it is, if it runs; the policy must be in the mode audit."""
+    decision = decide(request, in_audit, ledger, today)
     return {} if isinstance(decision, Denied) else decision.charges
 
 

@@ -86,9 +86,9 @@ def scan(manifests: Iterable[Manifest], ledger: Ledger, policy: Policy, today: s
 
     The quotas of the ledger count Pods that run. That is taken back first, so that no Pod is charged twice.
     """
-    found = running(manifests, policy.identification)
+    found, in_audit = running(manifests, policy.identification), policy.in_mode("audit")
     for each in found.pods:
-        ledger.release(each.request.namespace, counted(each.request, policy, ledger, today))
+        ledger.release(each.request.namespace, counted(each.request, in_audit, ledger, today))
     findings = [_finding(each, ledger, policy, today) for each in found.pods]
     return Scan(findings, found.ended, found.others, found.problems)
 

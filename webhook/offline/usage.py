@@ -25,17 +25,18 @@ def usage(
     for pod in pods:
         running[pod.request.namespace].append(pod)
     found = use_of(ledger.by_namespace(), policy.identification)
-    return [_with_holders(it, running[it.namespace], ledger, policy, today) for it in found]
+    in_audit = policy.in_mode("audit")
+    return [_with_holders(it, running[it.namespace], ledger, in_audit, today) for it in found]
 
 
 def _with_holders(
-    found: NamespaceUse, pods: Iterable[RunningPod], ledger: Ledger, policy: Policy, today: str
+    found: NamespaceUse, pods: Iterable[RunningPod], ledger: Ledger, in_audit: Policy, today: str
 ) -> NamespaceUse:
     held: dict[str, ResourceList] = defaultdict(dict)
     count = Counter[str]()
     for pod in pods:
         name = pod.task.name or pod.task.workflow or pod.request.pod_name
-        charges = counted(pod.request, policy, ledger, today).values()
+        charges = counted(pod.request, in_audit, ledger, today).values()
         held[name] = resource_list.add(held[name], reduce(resource_list.maximum, charges, EMPTY))
         count[name] += 1
     fullest = found.fullest.name
