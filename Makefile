@@ -68,9 +68,10 @@ format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-schema: $(SETUP) ## Write the JSON Schema of the policy, its copy in the chart, and the README of the chart
+schema: $(SETUP) ## Write what is made from the code: the policy's JSON Schema, the chart's README, docs/reference.md
 	$(BIN)/python -m tests.manifests.policy_schema
 	$(BIN)/python -m tests.manifests.chart_readme
+	$(BIN)/python -m tests.docs.reference
 
 lock: ## Update the locked versions: pyproject.toml to requirements*.txt, for the programs alone, for their wheel, for everything; and the tools of a release
 	$(LOCK) --upgrade --output-file requirements.txt pyproject.toml
