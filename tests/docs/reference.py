@@ -50,7 +50,7 @@ EVENTS: Final = {
     "stopped": "The program ends.",
 }
 AUDIT: Final = {
-    "changes": "the record: each change with its value before and after, the rule, and the reason; and the policy's digest",
+    "changes": "the record: each change with its value before and after, rule, and reason; the policy's digest",
     "more-changes": "the same, where the webhook has changed the Pod before in the same request",
     "mode": "`warn` or `audit`, where nothing was changed or denied and the other keys say what would have been",
     "refusal": "in the modes `warn` and `audit`: the status and message of the denial",
