@@ -201,6 +201,16 @@ def test_quotas_may_be_given_several_times(policy: Path, quotas: Path, tmp_path:
     assert "exceeded quota: another, requested: requests.memory=1Gi" in result.stdout
 
 
+def test_quotas_without_a_namespace_take_the_one_that_is_given(policy: Path, tmp_path: Path) -> None:
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text(QUOTAS.replace(", namespace: flytesnacks-development", "").replace('"6"', '"1"'))
+    arguments = ["review", "--policy", str(policy), "--quotas", str(quotas), "-f", "-"]
+    alone = run(*arguments, stdin=json.dumps(pod()))
+    assert (alone.exit_code, "warning: no namespace, so it is a quota of default" in alone.stderr) == (0, True)
+    given = run(*arguments, "-n", "flytesnacks-development", stdin=json.dumps(pod()))
+    assert (given.exit_code, given.stderr) == (1, "")
+
+
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [

@@ -188,3 +188,37 @@ def test_what_is_wrong_in_a_quota_is_told(text: str, expect: str) -> None:
     with pytest.raises(ProblemsError) as raised:
         manifests.quotas(text, "q.yaml")
     assert str(raised.value) == expect
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("nvidia.com/gpu", "requests.nvidia.com/gpu"),
+        ("limits.nvidia.com/gpu", "requests.nvidia.com/gpu"),
+        ("requests.nvidia.com/gpu", ""),
+        ("limits.cpu", ""),
+        ("count/deployments.apps", ""),
+        ("gold.storageclass.storage.k8s.io/requests.storage", ""),
+        ("persistentvolumeclaims", ""),
+    ],
+)
+def test_a_name_of_a_quota_that_counts_nothing_is_a_warning_with_the_one_that_counts(name: str, counts: str) -> None:
+    text = f"kind: ResourceQuota\nmetadata: {{name: q, namespace: n}}\nspec: {{hard: {{{name}: 1}}}}"
+    what = f"q.yaml:1:1: ResourceQuota q: warning: {name} counts nothing; write {counts}"
+    assert [*manifests.quota_warnings(text, "q.yaml")] == [what][: bool(counts)]
+
+
+def test_a_quota_without_a_namespace_is_of_default_or_of_the_one_that_is_given() -> None:
+    text = "kind: ResourceQuota\nmetadata: {name: q}\n"
+    (line,) = manifests.quota_warnings(text, "q.yaml")
+    assert line.endswith("no namespace, so it is a quota of default; write metadata.namespace, or give --namespace")
+    assert [*manifests.quota_warnings(text, "q.yaml", "n")] == []
+    (quota,) = manifests.quotas(text, "q.yaml", "n")
+    assert quota.metadata.namespace == "n"
+    (own,) = manifests.quotas(QUOTA, "q.yaml", "n")
+    assert own.metadata.namespace != "n"
+
+
+def test_other_kinds_beside_a_quota_are_passed_over() -> None:
+    text = "kind: Namespace\nmetadata: {name: n}\n---\nkind: ResourceQuota\nmetadata: {name: q, namespace: n}\n"
+    assert [quota.name for quota in manifests.quotas(text, "q.yaml")] == ["q"]

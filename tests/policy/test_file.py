@@ -29,7 +29,7 @@ def settings(text: str) -> Data:
         "defaults": texts(found.defaults.requests),
         "secondary_defaults": texts(found.secondary_defaults.requests),
         "limits": texts(found.limits.exact),
-        "resource-tolerations": msgspec.to_builtins(found.tolerations.by_resource),
+        "resource-tolerations": msgspec.to_builtins(dict(found.tolerations.by_resource.items())),
     }
     return {key: value for key, value in data.items() if value}
 
@@ -195,7 +195,9 @@ def test_tolerations_load_in_each_shape_that_flyte_accepts(section: str, expect:
 def test_tolerations_are_those_of_pods() -> None:
     text = f"plugins: {{k8s: {{resource-tolerations: {{amd.com/gpu: {OTHER}}}}}}}"
     found = load(text, "p.yaml").policy.tolerations.by_resource
-    assert found == {"amd.com/gpu": (Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)}
+    assert dict(found.items()) == {
+        "amd.com/gpu": (Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)
+    }
 
 
 IN_RANGE = "write a whole number of seconds, from 1 to 3600"
@@ -217,6 +219,7 @@ SECTIONS = (
 A_MAP = "where a map is expected; write `key: value` lines below it"
 NO_DEVICES = "is not a whole number of devices; write one such as 1 or 8"
 NO_NUMBER = "is not a plain number; write it in quotes, or in decimal"
+NO_RESOURCE = "is not a valid resource name; write gpu, one such as nvidia.com/gpu, or nvidia.com/mig-*"
 NO_NAME = "write a full name such as nvidia.com/gpu"
 A_TEXT = "where a text is expected; write it in quotes"
 SECTION = "plugins.k8s.resource-tolerations"
@@ -269,7 +272,7 @@ plugins:
                 f"5:21: secondary_defaults: a list {A_MAP}",
                 f"6:1: extra: unknown key; accepted: {SECTIONS}",
                 f"10:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
-                f"11:28: {SECTION}[a b]: 'a b' is not a valid resource name; write one such as nvidia.com/gpu",
+                f"11:28: {SECTION}[a b]: 'a b' {NO_RESOURCE}",
             ],
         ),
         # shapes
@@ -667,6 +670,36 @@ verdicts:
 )
 def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warnings: list[str]) -> None:
     assert list(load(text, "p.yaml").warnings) == [f"p.yaml:{line}" for line in warnings]
+
+
+GPU_PLUGIN = "no device plugin is known for this name; did you mean nvidia.com/gpu?"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nvidia.com/gpus", GPU_PLUGIN),
+        ("nvidia.com/gpu", ""),
+        ("gpu", ""),
+        ("nvidia.com/mig-*", ""),
+        ("nvidia.com/gpu.shared", ""),
+        ("example.com/fpga", ""),
+        ("memory", ""),
+        ("hugepages-2Mi", ""),
+        ("gpus", "no Pod can use a resource of this name; did you mean gpu?"),
+        ("fpga", "no Pod can use a resource of this name"),
+        ("requests.nvidia.com/gpu", "no Pod can use a resource of this name; did you mean nvidia.com/gpu?"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["{{{}: []}}", "[{{{}: []}}]"], ids=["map", "list"])
+def test_a_toleration_for_a_name_that_no_pod_can_have_is_a_warning(name: str, why: str, shape: str) -> None:
+    found = load(f"plugins: {{k8s: {{resource-tolerations: {shape.format(name)}}}}}", "p.yaml").warnings
+    assert [line.partition("warning: ")[2] for line in found] == [why][: bool(why)]
+
+
+def test_a_maximum_for_nearly_a_gpu_is_a_warning() -> None:
+    (line,) = load("task_resources: {limits: {nvidia.com/gpus: 2}}", "p.yaml").warnings
+    assert line == f"p.yaml:1:27: task_resources.limits[nvidia.com/gpus]: warning: {GPU_PLUGIN}"
 
 
 def test_a_problem_is_one_line_whatever_the_key() -> None:

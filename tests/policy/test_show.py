@@ -345,6 +345,7 @@ ROUND = [
         "plugins: {k8s: {gpu-resource-name: a.b/c, accelerator-device-classes: {x: {resource-name: d.e/f}}}}\n"
         "pod_limits: {gpu: 1}\nresource_claims: refuse\nover_limit: {gpu: refuse, a.b/*: clamp}"
     ),
+    "plugins: {k8s: {resource-tolerations: {gpu: {key: a}, nvidia.com/mig-*: [], a.b/c: {key: b}}}}",
     "tolerate_by_own_name: false\nnamespace_mapping: {template: 'x-{{ domain }}'}\ndomains: {id: test}",
     "plugins: {k8s: {add-tolerations-for-extended-resources: [a.b/c], interruptible-tolerations: {operator: Exists}}}",
     (
@@ -360,12 +361,17 @@ def test_what_is_shown_loads_and_means_the_same(text: str, scope: TaskScope) -> 
     policy = load(text, "policy.yaml").policy
     again = load(show(scope, text), "shown.yaml").policy
     first, second = policy.settings_of(policy.matching(scope)), again.settings_of(())
-    for part in ("defaults", "secondary_defaults", "limits", "pod_limits", "tolerations"):
+    for part in ("defaults", "secondary_defaults", "limits", "pod_limits"):
         one, other = getattr(first, part), getattr(second, part)
         fields = getattr(type(one), "__slots__", ())
         assert [getattr(one, name) for name in fields] == [getattr(other, name) for name in fields], part
     for part in ("mode", "denial_codes", "warnings"):
         assert getattr(first, part) == getattr(second, part)
+    tolerated = [
+        (dict(it.by_resource.items()), it.extended, it.always, it.interruptible)
+        for it in (first.tolerations, second.tolerations)
+    ]
+    assert tolerated[0] == tolerated[1]
     for name in ("nvidia.com/gpu", "amd.com/gpu", "a.b/c", "a.b/d", "cpu"):
         refused = (bool(it.over_limit_refused_by.find(name)) for it in (first, second))
         assert len({*refused}) == 1, name

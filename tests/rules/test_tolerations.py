@@ -12,7 +12,7 @@ from tests.vectors import Data, cases, params
 from tests.workloads import Context, tolerate
 from webhook.api.pod import Pod, Toleration
 from webhook.flyte.task import Task
-from webhook.policy.settings import Settings, TolerationSettings
+from webhook.policy.settings import ByResource, Settings, TolerationSettings
 from webhook.rules.findings import Change
 
 GPU = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -44,7 +44,7 @@ def tolerations(pod: Pod) -> list[Data] | None:
 def test_the_tolerations_are_those_of_flyte(given: Data, expect: Data) -> None:
     # Not through a policy file, which refuses the value beside Exists that the vectors have, as the API server would.
     configured = TolerationSettings(
-        by_resource=msgspec.convert(given["resource_tolerations"], dict[str, tuple[Toleration, ...]]),
+        by_resource=ByResource(msgspec.convert(given["resource_tolerations"], dict[str, tuple[Toleration, ...]])),
         always=msgspec.convert(given["default_tolerations"], tuple[Toleration, ...]),
         interruptible=msgspec.convert(given["interruptible_tolerations"], tuple[Toleration, ...]),
     )

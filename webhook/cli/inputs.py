@@ -34,9 +34,17 @@ def load_policy(file: Path) -> LoadedPolicy:
     return usable(lambda: load(text, str(file)))
 
 
-def read_ledger(files: tuple[Path, ...]) -> Ledger:
-    """Return the quotas of the manifests, in memory."""
-    return Ledger(usable(lambda: [quota for file in files for quota in manifests.quotas(read_text(file), str(file))]))
+def read_ledger(files: tuple[Path, ...], namespace: str = "") -> Ledger:
+    """Return the quotas of the manifests, in memory; `namespace` is that of quotas that state none."""
+    texts = [(read_text(file), str(file), namespace) for file in files]
+    return Ledger(usable(lambda: [quota for text in texts for quota in manifests.quotas(*text)]))
+
+
+def warn_of_quotas(files: tuple[Path, ...], namespace: str) -> None:
+    """Write warnings about the manifests to stderr."""
+    for file in files:
+        for line in manifests.quota_warnings(read_text(file), str(file), namespace):
+            click.echo(line, err=True)
 
 
 class Source(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import yaml
 
-from webhook.cli.inputs import name_of, read_ledger, read_policy, read_text, usable
+from webhook.cli.inputs import name_of, read_ledger, read_policy, read_text, usable, warn_of_quotas
 from webhook.cli.options import fail_on_option, mode_option, output_option, policy_option, quotas_option
 from webhook.cli.output import echo, echo_data, exit_by
 from webhook.offline import review as offline
@@ -20,6 +20,7 @@ from webhook.shared.clock import today
               type=click.Path(dir_okay=False, allow_dash=True),
               help="A Pod, a List, several YAML documents, or an AdmissionReview; - reads standard input. "
               "May be repeated.")  # fmt: skip
+@click.option("-n", "--namespace", default="", metavar="NAME", help="The namespace of quotas that state none.")
 @mode_option
 @fail_on_option("refused")
 @output_option
@@ -38,7 +39,8 @@ def review(policy: Path, quotas: tuple[Path, ...], files: tuple[str, ...], outpu
       flyte-admission review --policy examples/policy.yaml -f examples/pods.yaml
       kubectl get pod POD -o yaml | flyte-admission review --policy policy.yaml -f -
     """
-    loaded, ledger = read_policy(policy), read_ledger(quotas)
+    loaded, ledger = read_policy(policy), read_ledger(quotas, options["namespace"])
+    warn_of_quotas(quotas, options["namespace"])
     texts = [(read_text(file), name_of(file)) for file in files]
     chosen = loaded.policy.in_mode(options["mode"]) if options["mode"] else loaded.policy
     reports = usable(lambda: [report for text in texts for report in offline.reports(*text, chosen, ledger, today())])

@@ -25,7 +25,7 @@ OWNERS: Final[Mapping[str, Generation]] = {"flyteworkflow": 1, "taskaction": 2}
 # The containers that run the task in Pods of Spark, Ray, Kubeflow, MPI and Dask; others may stand before them.
 OPERATOR_CONTAINERS: Final = (
     "spark-kubernetes-driver", "spark-kubernetes-executor", "ray-head", "ray-worker", "pytorch", "tensorflow", "mpi",
-    "scheduler", "worker",
+    "dask-worker", "scheduler", "job-runner", "worker",
 )  # fmt: skip
 
 MAX_LABEL_LENGTH: Final = 63  # characters

@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from webhook.api.pod import PodStatus
+from webhook.api.resource_list import is_extended
 from webhook.api.resource_quota import ResourceQuota
 from webhook.api.resources import decode_hook
 from webhook.api.wire import plainly
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, load_all
+
+QUOTAS: Final = ("ResourceQuota",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +101,41 @@ def _objects(document: Document, data: Any, path: Path, wanted: _Wanted) -> Iter
         raise ProblemsError(document.file, [problem])
 
 
-def quotas(text: str, file: str) -> list[ResourceQuota]:
-    """Return the ResourceQuotas of the file; ProblemsError if one has no name or cannot be read."""
-    return [quota_of(manifest) for manifest in read(text, file, ("ResourceQuota",))]
+def quotas(text: str, file: str, namespace: str = "") -> list[ResourceQuota]:
+    """Return the ResourceQuotas of the file; ProblemsError if one has no name or cannot be read.
+
+    Objects of other kinds are passed over beside them. `namespace` is that of quotas that state none.
+    """
+    found = [quota_of(manifest, namespace) for manifest in read(text, file, QUOTAS, pass_over=True)]
+    return found or [quota_of(manifest) for manifest in read(text, file, QUOTAS)]
 
 
-def quota_of(manifest: Manifest) -> ResourceQuota:
-    """Return the ResourceQuota; ProblemsError if it has no name or cannot be read."""
+def quota_warnings(text: str, file: str, namespace: str = "") -> Iterator[str]:
+    """Yield what the quotas of the file probably do not mean: names that count nothing, and no namespace."""
+    for manifest in read(text, file, QUOTAS, pass_over=True):
+        quota = quota_of(manifest)
+        if not (namespace or quota.metadata.namespace):
+            what = "warning: no namespace, so it is a quota of default; write metadata.namespace, or give --namespace"
+            yield str(manifest.problem(what))
+        for name in quota.spec.hard if quota.spec and quota.spec.hard else ():
+            if counting := _that_counts(name):
+                yield str(manifest.problem(f"warning: {name} counts nothing; write {counting}"))
+
+
+def _that_counts(name: str) -> str:
+    """Return the name by which a quota counts the devices of this name; empty if it counts, or is of something else."""
+    device = name.removeprefix("limits.")
+    of_others = device.startswith("count/") or ".storageclass.storage.k8s.io/" in device
+    return f"requests.{device}" if is_extended(device) and not of_others else ""
+
+
+def quota_of(manifest: Manifest, namespace: str = "") -> ResourceQuota:
+    """Return the ResourceQuota, of that namespace if it states none; ProblemsError if it cannot be read or named."""
     try:
         quota = msgspec.convert(manifest.data, ResourceQuota, dec_hook=decode_hook)
     except msgspec.ValidationError as error:
         raise manifest.problem(plainly(str(error))) from error
     if not quota.name:
         raise manifest.problem("no metadata.name; write one")
-    return quota
+    meta = quota.metadata
+    return quota if meta.namespace or not namespace else replace(quota, metadata=replace(meta, namespace=namespace))

@@ -10,7 +10,14 @@ from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
 from webhook.policy.model import GPU, Amount, DefaultAmount, Devices, Exemption, Layer, Policy, TaskScope
 from webhook.policy.schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
-from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, OverLimit, TolerationSettings
+from webhook.policy.settings import (
+    DEFAULT_DENIAL_CODES,
+    ByResource,
+    Creator,
+    DenialCodes,
+    OverLimit,
+    TolerationSettings,
+)
 from webhook.policy.values import SPELLINGS, DefaultsField, MaximaField, Toleration
 from webhook.policy.yaml_text import Document, Path
 
@@ -126,7 +133,7 @@ def compile_policy(content: PolicyFile, platform: PolicyBlock, overrides: Sequen
         overrides={block.scope: _layer(block, gpu) for block in overrides},
         replaces=content.override_strategy == "replace-all-resources",
         identification=_identification(content),
-        tolerations=_tolerations(k8s, by_own_name=content.tolerate_by_own_name),
+        tolerations=_tolerations(k8s, gpu, by_own_name=content.tolerate_by_own_name),
         devices=gpu,
         denial_codes=_verdicts(content),
         warnings=content.warnings,
@@ -211,10 +218,10 @@ def _identification(content: PolicyFile) -> Identification:
     return Identification(NamespacePattern(template, domains), content.project_domain_labels)
 
 
-def _tolerations(k8s: K8s, *, by_own_name: bool) -> TolerationSettings:
+def _tolerations(k8s: K8s, gpu: Devices, *, by_own_name: bool) -> TolerationSettings:
     named = k8s.add_tolerations_for_extended_resources
     return TolerationSettings(
-        by_resource=_by_resource(k8s),
+        by_resource=gpu.by_resource(ByResource, _by_resource(k8s)),
         extended=None if by_own_name and not named else frozenset(named or ()),
         always=tuple(map(_toleration, k8s.default_tolerations or ())),
         interruptible=tuple(map(_toleration, k8s.interruptible_tolerations or ())),
@@ -226,7 +233,8 @@ def _by_resource(k8s: K8s) -> dict[str, tuple[pod.Toleration, ...]]:
     by_resource: dict[str, list[Toleration]] = {}
     for entry in configured if isinstance(configured, list) else [configured]:
         for name, tolerations in entry.items():
-            by_resource.setdefault(name, []).extend(tolerations if isinstance(tolerations, list) else [tolerations])
+            listed = tolerations if isinstance(tolerations, list) else [tolerations]
+            by_resource.setdefault(SPELLINGS.get(name, name), []).extend(listed)
     return {name: tuple(map(_toleration, tolerations)) for name, tolerations in by_resource.items()}
 
 

@@ -139,6 +139,17 @@ class Devices:
         """Return whether the name, or pattern, stands for one of these resources."""
         return name in self.names or name.startswith(self.prefixes)
 
+    def by_resource(self, kind: Callable[..., B], stated: Mapping[str, V]) -> B:
+        """Return the values by resource, for keys that are names, beginnings of names with a *, or `gpu`."""
+        patterns = {name.removesuffix("*"): value for name, value in stated.items() if name.endswith("*")}
+        return kind(
+            exact={name: value for name, value in stated.items() if name != GPU and not name.endswith("*")},
+            patterns=tuple(sorted(patterns.items(), key=lambda pattern: len(pattern[0]), reverse=True)),
+            devices=stated.get(GPU),
+            device_names=self.names,
+            device_prefixes=self.prefixes,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Policy:
@@ -197,7 +208,7 @@ class Policy:
     def _compile(self, scopes: tuple[TaskScope, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
         layer = self.effective(scopes)
         maxima, of_pod = (
-            self._by_resource(Maxima, {name: amount.value for name, amount in limits.items()})
+            self.devices.by_resource(Maxima, {name: amount.value for name, amount in limits.items()})
             for limits in (layer.limits, layer.pod_limits)
         )
         refused_by = {name: origin if how == "refuse" else "" for name, (how, origin) in layer.over_limit.items()}
@@ -208,7 +219,7 @@ class Policy:
             secondary_defaults=_secondary(layer.defaults, bounded, layer.secondary_defaults),
             limits=maxima,
             pod_limits=of_pod,
-            over_limit_refused_by=self._by_resource(ByResource, refused_by),
+            over_limit_refused_by=self.devices.by_resource(ByResource, refused_by),
             cpu_limits=layer.cpu_limits[0] if layer.cpu_limits else "keep",
             keeps_exclusive_cpus=bool(layer.keeps_exclusive_cpus and layer.keeps_exclusive_cpus[0]),
             claims_refused_by=claims_origin if claims == "refuse" else "",
@@ -222,19 +233,8 @@ class Policy:
 
     def stated(self, amounts: Mapping[str, V], name: str) -> V | None:
         """Return what is stated for the resource: by its name, by the beginning of it, or as `gpu`."""
-        found: V | None = self._by_resource(ByResource, amounts).find(name)
+        found: V | None = self.devices.by_resource(ByResource, amounts).find(name)
         return found
-
-    def _by_resource(self, kind: Callable[..., B], stated: Mapping[str, V]) -> B:
-        """Return the values by resource, for keys that are names, beginnings of names with a *, or `gpu`."""
-        patterns = {name.removesuffix("*"): value for name, value in stated.items() if name.endswith("*")}
-        return kind(
-            exact={name: value for name, value in stated.items() if name != GPU and not name.endswith("*")},
-            patterns=tuple(sorted(patterns.items(), key=lambda pattern: len(pattern[0]), reverse=True)),
-            devices=stated.get(GPU),
-            device_names=self.devices.names,
-            device_prefixes=self.devices.prefixes,
-        )
 
     def effective(self, scopes: Iterable[TaskScope]) -> Layer:
         """Merge the layers of the scopes: later ones override earlier ones, all of them override the platform."""

@@ -123,7 +123,12 @@ class K8s(Section):
         alias="accelerator-device-classes",
         description="Their resources are GPUs too: the maximum `gpu` applies to each.",
     )
-    resource_tolerations: ResourceTolerations | None = Field(default=None, alias="resource-tolerations")
+    resource_tolerations: ResourceTolerations | None = Field(
+        default=None,
+        alias="resource-tolerations",
+        description="Tolerations of Pods that use a resource, by names as in limits: also gpu, for each kind of GPU, "
+        "and the beginnings of names, such as nvidia.com/mig-*. The most specific key wins.",
+    )
     default_tolerations: OneOrMore[OneToleration] | None = Field(
         default=None, alias="default-tolerations", description="Tolerations of every task Pod."
     )

@@ -1,6 +1,6 @@
 """The settings of one task, as the rules read them: defaults, maxima, tolerations, denial codes, and mode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
@@ -52,6 +52,13 @@ class ByResource(Generic[V]):
         if found is None and (name in self.device_names or name.startswith(self.device_prefixes)):
             found = self.devices
         return found
+
+    def items(self) -> Iterator[tuple[str, V]]:
+        """Yield the values with their keys as in the policy file."""
+        yield from self.exact.items()
+        yield from ((f"{prefix}*", value) for prefix, value in self.patterns)
+        if self.devices is not None:
+            yield "gpu", self.devices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +120,7 @@ DEFAULT_DENIAL_CODES: Final = DenialCodes(
 class TolerationSettings:
     """The tolerations that a Pod gets: for the resources it uses, always, and if it is interruptible."""
 
-    by_resource: Mapping[str, tuple[Toleration, ...]] = field(default_factory=dict)
+    by_resource: ByResource[tuple[Toleration, ...]] = ByResource()
     extended: frozenset[str] | None = None  # tolerated by their own name; None: those that by_resource leaves out
     always: tuple[Toleration, ...] = ()
     interruptible: tuple[Toleration, ...] = ()

@@ -173,9 +173,16 @@ def is_label_value(value: str) -> bool:
     return value == "" or ("/" not in value and is_qualified_name(value))
 
 
+def can_be_used(name: str) -> bool:
+    """Return whether the key of tolerations is of a resource that a container can ask for, or of a kind of them."""
+    return name in SPELLINGS or name.startswith(HUGEPAGES) or _has_maximum(name)
+
+
 def _resource(name: str) -> str:
-    if not is_qualified_name(name):
-        raise ValueError(f"{name!r} is not a valid resource name; write one such as nvidia.com/gpu")
+    if not (is_qualified_name(name) or (name.endswith("*") and _has_maximum(name))):
+        raise ValueError(
+            f"{name!r} is not a valid resource name; write gpu, one such as nvidia.com/gpu, or nvidia.com/mig-*"
+        )
     return name
 
 

@@ -8,7 +8,8 @@ from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
 from webhook.policy.compile import STORAGE, PolicyBlock, is_too_small, kubernetes_name
 from webhook.policy.model import Policy
 from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, Maxima, Settings
-from webhook.policy.values import Default
+from webhook.policy.spelling import closest
+from webhook.policy.values import SPELLINGS, Default, can_be_used
 from webhook.policy.yaml_text import Document, Path, Problem
 
 # What Flyte makes of codes that do not suit the outlook; docs/flyte.md says more.
@@ -30,6 +31,10 @@ UNSUITABLE: Final[Mapping[tuple[str, Creator, int], str]] = {
 }
 
 
+TOLERATIONS: Final = ("plugins", "k8s", "resource-tolerations")
+NEARLY_THE_SAME: Final = 0.95  # of difflib's ratio: nvidia.com/gpus and nvidia.com/gpu
+
+
 def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
     """Yield all warnings; the first block must be the platform's."""
     for block in blocks:
@@ -39,6 +44,7 @@ def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Pro
         yield from _without_default(block, policy, settings)
         yield from _nothing_to_refuse(block, policy, settings)
         yield from _misspelled(block)
+    yield from _unknown_resources(blocks, policy)
     yield from _unknown_domains(blocks[1:], policy)
     yield from _cut_labels(blocks[1:])
     yield from _unsuitable_codes(blocks[0].document, policy.denial_codes)
@@ -100,6 +106,33 @@ def _misspelled(block: PolicyBlock) -> Iterator[Problem]:
             if isinstance(amount, Quantity) and is_too_small(STORAGE, amount):
                 what = f"{amount} would evict every task, and is not applied; if you mean it, write ephemeralStorage"
             yield block.document.problem((*block.paths[key], STORAGE), f"warning: {what}", at_key=True)
+
+
+def _unknown_resources(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
+    """Warn of names that no Pod can have, and of those that are nearly the name of a GPU."""
+    document = blocks[0].document
+    for path in document.keys:
+        name = str(path[-1])
+        below = [step for step in path[3:] if isinstance(step, str)]  # without the index in a list of maps
+        if path[:3] == TOLERATIONS and below == [name] and (why := _near_gpu(name, policy) or _unusable(name)):
+            yield document.problem(path, f"warning: {why}", at_key=True)
+    for block in blocks:
+        for key, names in block.names():
+            for name in names:
+                if near := _near_gpu(name, policy):
+                    yield block.document.problem((*block.paths[key], name), f"warning: {near}", at_key=True)
+
+
+def _unusable(name: str) -> str:
+    near = closest(name, (*SPELLINGS, "nvidia.com/gpu"))
+    meant = f"; did you mean {near}?" if near else ""
+    return "" if can_be_used(name) else f"no Pod can use a resource of this name{meant}"
+
+
+def _near_gpu(name: str, policy: Policy) -> str:
+    gpus = policy.devices.names
+    near = "" if policy.devices.has(name) or "/" not in name else closest(name, gpus, NEARLY_THE_SAME)
+    return f"no device plugin is known for this name; did you mean {near}?" if near else ""
 
 
 def _unknown_domains(overrides: Iterable[PolicyBlock], policy: Policy) -> Iterator[Problem]:

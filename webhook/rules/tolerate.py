@@ -33,9 +33,10 @@ def _wanted(workload: Workload) -> Iterator[tuple[Toleration, str]]:
     """Yield what GetPodTolerations and AddTolerationsForExtendedResources of Flyte's flytek8s would, with reasons."""
     configured = workload.settings.tolerations
     for name in _used(workload):
-        for toleration in configured.by_resource.get(name, ()):
+        found = configured.by_resource.find(name)
+        for toleration in found or ():
             yield toleration, f"the Pod uses {name}"
-        if name not in configured.by_resource if configured.extended is None else name in configured.extended:
+        if found is None if configured.extended is None else name in configured.extended:
             for toleration in _by_its_name(name):
                 yield toleration, f"the Pod uses {name}"
     if workload.is_interruptible:
