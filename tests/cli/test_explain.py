@@ -99,6 +99,15 @@ def test_an_override_says_its_own_line(policy: Path) -> None:
     assert found["changes"][0]["line"] == f"{policy}:22"
 
 
+def test_a_cpu_limit_that_was_removed_has_the_line_that_removes_them(tmp_path: Path, policy: Path) -> None:
+    made = changed(change(f"{MAIN}/limits/cpu", None, "2", "cpu-limits", "cpu_limits: remove"))
+    removes = tmp_path / "removes.yaml"
+    removes.write_text(f"{POLICY}cpu_limits: remove\n")
+    for file, line in ((removes, f"{removes}:23"), (policy, "")):
+        (found,) = json.loads(run("explain", "--policy", file, "-f", "-", "-o", "json", stdin=made).stdout)
+        assert found["changes"][0]["line"] == line
+
+
 def test_the_record_of_a_pod_is_shown_in_words(policy: Path) -> None:
     made = changed(change(f"{MAIN}/limits/cpu", "4", "6", why="over the maximum 4"))
     result = run("explain", "a", "--policy", policy, "-f", "-", stdin=dump(made, pod("b")))
@@ -147,6 +156,7 @@ def test_an_audit_event_has_what_was_changed_and_what_flyte_got(policy: Path, tm
         "flyte1.flyte-admission.io/changes": first,
         "flyte1.flyte-admission.io/more-changes": second,
         "flyte1.flyte-admission.io/outlook": "fits-later",
+        "flyte1.flyte-admission.io/notes": "cpu limits are kept: this is a resize",
         "flyte1.flyte-admission.io/exempted": "clamp: a demo",
         "mutation.webhook.admission.k8s.io/round_0_index_0": "{}",
         "authorization.k8s.io/decision": "allow",
@@ -163,6 +173,7 @@ def test_an_audit_event_has_what_was_changed_and_what_flyte_got(policy: Path, tm
         f"  lowered: limits cpu of main from 6 to 4 (over the maximum)  # {policy}:6",
         "  lowered: limits memory of main from 6 to 4 (over the maximum)",
         "  outlook: fits-later",
+        "  notes: cpu limits are kept: this is a resize",
         "  exempted: clamp: a demo",
         f"  answer: 403 Forbidden: {REFUSED['message']}",
         f"  policy: {digest(POLICY)}",

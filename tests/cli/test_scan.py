@@ -125,6 +125,15 @@ def test_risky_changes_are_named(policy: Path, made: Json, risks: list[str]) -> 
     assert (data["pods"][0]["risks"], [*data["risks"]]) == (risks, risks)
 
 
+def test_a_limit_that_the_policy_removes_is_no_risk(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("cpu_limits: remove\ntask_resources: {defaults: {cpu: 1, memory: 1Gi}}\n")
+    made = pod("a")
+    made["spec"]["containers"].append(container("beside", **made["spec"]["containers"][0]["resources"]))
+    data = scanned(policy, made)
+    assert (data["reasons"], data["risks"]) == ({"remove limits.cpu: cpu_limits: remove": 1}, {})
+
+
 def test_a_record_shows_that_the_webhook_saw_the_creation(policy: Path) -> None:
     known = pod("b", "6")
     change = {"path": "/spec/containers/main/resources/limits/cpu", "from": "8", "to": "6", "rule": "clamp", "why": "w"}

@@ -87,7 +87,7 @@ def _of_event(event: dict[str, Any], policy: Policy) -> Explanation:
         sum(record.omitted for record in records),
         refusal,
         notes.get("mode", ""),
-        tuple(f"{key}: {notes[key]}" for key in ("outlook", "exempted") if key in notes),
+        tuple(f"{key}: {notes[key]}" for key in ("outlook", "notes", "exempted") if key in notes),
     )
 
 
@@ -140,6 +140,8 @@ def lines(found: Explanation, policy: Policy) -> Iterator[tuple[Change, str]]:
 def _line(change: Change, primary: str, policy: Policy, layer: Layer) -> str:
     if change.rule == "tolerate":
         return _line_of_toleration(change, policy)
+    if change.rule == "cpu-limits":
+        return layer.cpu_limits[1] if layer.cpu_limits else ""
     where, _, rest = change.path.partition("/resources/")
     name = unescape(rest.partition("/")[2])
     if change.rule == "clamp" or change.why.startswith(MAXIMUM):

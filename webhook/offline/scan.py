@@ -122,7 +122,7 @@ def _risks(pod: Pod, task: Task, changes: Iterable[Change]) -> Iterator[str]:
             yield DEVICE_LOWERED
         if change.rule == "clamp" and task.operated:
             yield OPERATED_LOWERED
-        if side == "limits" and where in beside:
+        if side == "limits" and where in beside and (change.before is None or change.rule == "clamp"):
             yield SIDECAR_LIMITED
 
 
@@ -139,7 +139,8 @@ def _reason(change: Change) -> str:
     if change.path.endswith("/-"):
         return f"tolerate {change.after.get('key', 'everything')}: {change.why}"
     side, _, step = change.path.partition("/resources/")[2].partition("/")
-    return f"{'lower' if change.rule == 'clamp' else 'set'} {side}.{unescape(step)}: {change.why}"
+    verb = "remove" if change.after is None else "lower" if change.rule == "clamp" else "set"
+    return f"{verb} {side}.{unescape(step)}: {change.why}"
 
 
 def _in_brief(message: str) -> str:
