@@ -72,6 +72,18 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_to_a_heading_lead_to_one(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)#([^)]+)\)", document.read_text())
+    assert [link for link in links if link[1] not in anchors(document.parent / link[0])] == []
+
+
+def anchors(document: Path) -> list[str]:
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+
+
 def test_the_shipped_json_schema_is_the_one_the_program_prints() -> None:
     shipped = (ROOT / "examples" / "policy.schema.json").read_text()
     assert shipped == run("flyte-admission policy schema"), "the policy has changed; run make schema"
