@@ -554,3 +554,44 @@ def test_an_exemption_says_for_whom_from_what_why_and_until_when(change: Data, w
 def test_a_day_may_stand_without_quotes() -> None:
     text = "exemptions: [{match: {project: flytesnacks}, skip: [fill], reason: x, until: 2030-12-31}]"
     assert settings(text, SNACKS).skips == {"fill": "x"}
+
+
+DATED = """
+task_resources: {limits: {gpu: 2}}
+overrides:
+  - {project: flytesnacks, limits: {gpu: 4}}
+  - {project: flytesnacks, limits: {gpu: 8}, until: 2026-12-04, reason: the benchmark}
+"""
+
+
+@pytest.mark.parametrize(("day", "most"), [("2026-11-25", "8"), ("2026-12-04", "8"), ("2026-12-05", "4")])
+def test_an_override_counts_until_the_end_of_its_day(day: str, most: str) -> None:
+    policy = load(DATED, "policy.yaml").policy
+    found = policy.settings(Task(1, project="flytesnacks"), "x", day)
+    assert str(found.limits.get(NVIDIA)) == most
+    assert str(policy.settings(Task(1, project="other"), "x", day).limits.get(NVIDIA)) == "2"
+
+
+def test_an_override_that_has_ended_is_reported() -> None:
+    policy = load(DATED, "policy.yaml").policy
+    assert policy.expired("2026-12-04") == ()
+    assert policy.expired("2026-12-05") == (
+        "policy.yaml:5:46: warning: expired on 2026-12-04, no longer counts; remove it, or give it a later day",
+    )
+
+
+def test_settings_of_a_day_are_the_same_object_while_nothing_ends() -> None:
+    policy = load(DATED, "policy.yaml").policy
+    task = Task(1, project="flytesnacks")
+    assert policy.settings(task, "x", "2026-11-25") is policy.settings(task, "x", "2026-11-26")
+
+
+def test_two_overrides_with_a_day_for_the_same_tasks_are_refused() -> None:
+    line = "  - {project: flytesnacks, limits: {gpu: 9}, until: 2030-01-01}\n"
+    (problem,) = problems(DATED + line).splitlines()
+    assert problem.endswith("for the same tasks as line 5, project flytesnacks; join the two")
+
+
+def test_the_day_and_the_reason_of_an_override_are_checked() -> None:
+    found = problems("overrides: [{project: p, until: tomorrow, reason: ''}]").splitlines()
+    assert [line.split(": ", 2)[1] for line in found] == ["overrides[0].until", "overrides[0].reason"]

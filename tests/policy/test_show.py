@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.vectors import Data
 from webhook.policy.file import load
 from webhook.policy.model import TaskScope
-from webhook.policy.show import render
+from webhook.policy.show import as_data, render, unknown
 
 TODAY = "2026-11-25"
 POLICY = """\
@@ -192,7 +192,10 @@ secondary_defaults:
     ],
 )
 def test_each_value_has_the_line_that_it_comes_from(scope: TaskScope, head: str, unbounded: str, tail: str) -> None:
-    assert show(scope) == f"{head}{EVERY_GPU.format(unbounded=unbounded)}{SECTIONS.rstrip()}{tail}"
+    assert (
+        show(scope).partition("\n# OVERRIDES")[0]
+        == f"{head}{EVERY_GPU.format(unbounded=unbounded)}{SECTIONS.rstrip()}{tail}"
+    )
 
 
 def test_the_line_of_a_value_has_the_value() -> None:
@@ -379,3 +382,70 @@ def test_what_is_shown_loads_and_means_the_same(text: str, scope: TaskScope) -> 
     assert (again.identification, again.replaces, again.devices) == (
         policy.identification, policy.replaces, policy.devices,
     )  # fmt: skip
+
+
+DATED = """\
+task_resources: {defaults: {cpu: 1, memory: 1Gi}, limits: {gpu: 2}}
+overrides:
+  - {project: x, domain: production, limits: {gpu: 4}}
+  - {project: x, domain: production, limits: {gpu: 8}, until: 2026-12-04, reason: "the benchmark\\nof the year"}
+  - {project: y, secondary_defaults: {cpu: {request: 1, limit: 2}}, mode: warn, until: 2020-01-01}
+  - {domain: staging, cpu_limits: remove, over_limit: {gpu: refuse}, resource_claims: refuse, pod_limits: {cpu: 4}}
+"""
+
+
+def test_all_overrides_are_a_table() -> None:
+    table = [line for line in show(TaskScope(), DATED).splitlines() if line.startswith("# ")][-5:]
+    assert [re.split("  +", line) for line in table] == [
+        ["# OVERRIDES FOR", "STATE", "UNTIL", "REASON", "AT"],
+        ["# project x, domain production", "limits gpu=4", "-", "-", "policy.yaml:3:5"],
+        [
+            "# project x, domain production", "limits gpu=8", "2026-12-04", "the benchmark of the year",
+            "policy.yaml:4:56",
+        ],
+        [
+            "# project y", "secondary_defaults cpu={request: 1, limit: 2}; mode warn", "2020-01-01 (ended)", "-",
+            "policy.yaml:5:81",
+        ],
+        [
+            "# domain staging", "pod_limits cpu=4; over_limit gpu=refuse; cpu_limits remove; resource_claims refuse",
+            "-", "-", "policy.yaml:6:5",
+        ],
+    ]  # fmt: skip
+    assert len({line.index(row[-1]) for line, row in zip(table, map(str.split, table), strict=True)}) == 1
+    assert "OVERRIDES" not in show(TaskScope(project="x"), DATED)
+    assert "OVERRIDES" not in show(TaskScope(), "{}")
+
+
+def test_json_has_the_values_and_the_overrides() -> None:
+    policy = load(DATED, "policy.yaml").policy
+    data = as_data(policy, TaskScope(project="x", domain="production"), TODAY)
+    assert (data["for"], data["unknown"]) == ({"project": "x", "domain": "production"}, [])
+    assert data["policy"]["task_resources"]["limits"] == {"gpu": 8}
+    assert data["overrides"][1] == {
+        "for": {"project": "x", "domain": "production"},
+        "states": {"limits": "gpu=8"},
+        "until": "2026-12-04",
+        "ended": False,
+        "reason": "the benchmark\nof the year",
+        "at": "policy.yaml:4:56",
+    }
+    assert [override["ended"] for override in data["overrides"]] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("scope", "expect"),
+    [
+        (TaskScope(), []),
+        (TaskScope(project="flytesnacks", domain="production"), []),
+        (TaskScope(project="other"), []),
+        (TaskScope(project="flytesnack"), [
+            "no override and no exemption names the project flytesnack; did you mean flytesnacks?",
+        ]),
+        (TaskScope(project="zzz"), ["no override and no exemption names the project zzz"]),
+        (TaskScope(domain="prodution"), ["the domain prodution is not known to the file; did you mean production?"]),
+    ],
+)  # fmt: skip
+def test_a_project_or_domain_that_the_file_does_not_know_is_said(scope: TaskScope, expect: list[str]) -> None:
+    assert list(unknown(load(POLICY, "policy.yaml").policy, scope)) == expect
+    assert all(f"# {line}" in show(scope).splitlines() for line in expect)

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from webhook.cli.inputs import read_policy, read_text, usable
+from webhook.cli.output import echo_data
 from webhook.policy.file import json_schema
 from webhook.policy.imported import as_policy, imported
 from webhook.policy.model import TaskScope
-from webhook.policy.show import render
+from webhook.policy.show import as_data, render
 from webhook.shared.clock import today
 from webhook.shared.option_types import FILE
 
@@ -60,12 +61,20 @@ def check(file: Path, *, verbose: bool) -> None:
     "-w", "--workflow", default="", metavar="WORKFLOW", help="The full name; only Pods of Flyte 1 say theirs."
 )
 @click.option("-t", "--task", default="", metavar="TASK", help="The full name, as in Flyte.")
-def show(file: Path, **names: str) -> None:
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="json has the overrides too.")  # fmt: skip
+def show(file: Path, output: str, **names: str) -> None:
     """Print what FILE amounts to for the tasks of a project, a domain, a workflow, a task, or for all tasks.
+
+    For all tasks, a table lists the overrides. What is printed is a policy file again.
 
     Resources are under the names that Kubernetes uses; behind each value is the line of FILE that it comes from.
     """
-    click.echo(render(read_policy(file).policy, TaskScope(**names), today()))
+    policy, scope = read_policy(file).policy, TaskScope(**names)
+    if output == "json":
+        echo_data(as_data(policy, scope, today()), output)
+    else:
+        click.echo(render(policy, scope, today()))
 
 
 @policy.command("import")

@@ -8,7 +8,7 @@ from webhook.api.quantity import ZERO, Quantity, parse
 from webhook.api.resource_list import DEVICE_CLASS
 from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
-from webhook.policy.model import GPU, Amount, DefaultAmount, Devices, Exemption, Layer, Policy, TaskScope
+from webhook.policy.model import GPU, Amount, DefaultAmount, Devices, Exemption, Layer, OverrideKey, Policy, TaskScope
 from webhook.policy.schema import Codes, K8s, Override, PolicyFile, TaskResources, fields
 from webhook.policy.settings import (
     DEFAULT_DENIAL_CODES,
@@ -76,6 +76,12 @@ class PolicyBlock(NamedTuple):
         return origin(self.document, (*self.paths[key], *steps))
 
     @property
+    def place(self) -> str:
+        """`file:line:column` of an override, or of the day that it ends on."""
+        at = self.document.problem(self.paths["until" if self.content.until else ""], "", at_key=True)
+        return f"{self.document.file}:{at.line}:{at.column}"
+
+    @property
     def scope(self) -> TaskScope:
         """The tasks that the block applies to."""
         it = self.content
@@ -130,7 +136,7 @@ def compile_policy(content: PolicyFile, platform: PolicyBlock, overrides: Sequen
     gpu = gpu_devices(k8s)
     return Policy(
         platform=_layer(platform, gpu),
-        overrides={block.scope: _layer(block, gpu) for block in overrides},
+        overrides={OverrideKey(block.scope, block.content.until or ""): _layer(block, gpu) for block in overrides},
         replaces=content.override_strategy == "replace-all-resources",
         identification=_identification(content),
         tolerations=_tolerations(k8s, gpu, by_own_name=content.tolerate_by_own_name),
@@ -181,6 +187,8 @@ def _layer(block: PolicyBlock, gpu: Devices) -> Layer:
         keeps_exclusive_cpus=(keeps, block.origin("keep_exclusive_cpus")) if keeps is not None else None,
         claims=(claims, block.origin("resource_claims")) if claims else None,
         mode=(mode, block.origin("mode")) if mode else None,
+        reason=content.reason or "",
+        origin=block.place if "" in block.paths else "",
     )
 
 

@@ -31,7 +31,7 @@ class LoadedPolicy:
     left_to_flyte: tuple[str, ...] = ()  # keys of Flyte's that are not used here; the warnings count them
 
     def warnings_on(self, day: str) -> tuple[str, ...]:
-        """Return the warnings, and those about exemptions that have ended on that day, YYYY-MM-DD."""
+        """Return the warnings, and those about exemptions and overrides that have ended on that day, YYYY-MM-DD."""
         return (*self.warnings, *self.policy.expired(day))
 
 
@@ -161,10 +161,12 @@ def _gpu_twice(blocks: Iterable[PolicyBlock], gpu: Devices) -> Iterator[Problem]
 
 def _override_problems(overrides: Iterable[PolicyBlock]) -> Iterator[Problem]:
     """Report overrides for all tasks, two for the same tasks, and modes that task authors could choose."""
-    first: dict[tuple[int, TaskScope], PolicyBlock] = {}
+    first: dict[tuple[int, TaskScope, bool], PolicyBlock] = {}
     for block in overrides:
         # Each generation of Flyte makes labels of names in its own way, and in either two names can become equal.
-        keys = [(1, labels) for labels in block.scope.labels(1)] + [(2, labels) for labels in block.scope.labels(2)]
+        ends = bool(block.content.until)  # one that ends may stand on one that does not
+        keys = [(1, labels, ends) for labels in block.scope.labels(1)]
+        keys += [(2, labels, ends) for labels in block.scope.labels(2)]
         same = next((first[key] for key in keys if key in first), None)
         if block.content.mode and (block.scope.workflow or block.scope.task):
             what = "not for a workflow or task, whose labels its author can set; give a project or domain alone"

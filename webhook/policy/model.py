@@ -1,8 +1,9 @@
 """The policy: the settings of each task, from layers of which the most specific wins."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 from weakref import proxy
 
@@ -94,6 +95,13 @@ class TaskScope(NamedTuple):
             yield labels._replace(task=elements)
 
 
+class OverrideKey(NamedTuple):
+    """An override by its tasks; one with a day counts until the end of it, on top of the one without."""
+
+    scope: TaskScope
+    until: str = ""  # YYYY-MM-DD, in UTC
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """What the policy states for all tasks or for one scope; zero means none, an absent name is not stated."""
@@ -107,6 +115,8 @@ class Layer:
     claims: tuple[Claims, str] | None = None  # with its origin
     over_limit: Mapping[str, tuple[OverLimit, str]] = field(default_factory=dict)  # with their origins
     mode: tuple[Mode, str] | None = None  # with its origin
+    reason: str = ""  # of an override
+    origin: str = ""  # of an override: file:line:column
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,7 @@ class Policy:
     """The compiled policy file."""
 
     platform: Layer = Layer()
-    overrides: Mapping[TaskScope, Layer] = field(default_factory=dict)
+    overrides: Mapping[OverrideKey, Layer] = field(default_factory=dict)
     replaces: bool = False  # whether only the most specific override counts, as in Flyte, instead of a merge
     identification: Identification = field(default_factory=Identification)
     tolerations: TolerationSettings = field(default_factory=TolerationSettings)
@@ -169,19 +179,23 @@ class Policy:
 
     def in_mode(self, mode: Mode) -> "Policy":
         """Return the same policy with this mode for all tasks."""
-        overrides = {scope: replace(layer, mode=None) for scope, layer in self.overrides.items()}
+        overrides = {key: replace(layer, mode=None) for key, layer in self.overrides.items()}
         return replace(self, platform=replace(self.platform, mode=(mode, "--mode")), overrides=overrides)
 
     def settings(self, task: Task, namespace: str, today: str) -> Settings:
         """Return the settings of the task on that day, YYYY-MM-DD."""
         if not (self.overrides or self.exemptions):  # nothing depends on the task
             return self._platform_settings
-        # Only exemptions depend on namespace and day, and a cluster may have more namespaces than are memoised.
-        where = (namespace, today) if self.exemptions else ("", "")
+        # Only exemptions depend on the namespace, and a cluster may have more namespaces than are memoised.
+        where = (namespace if self.exemptions else "", today if self._depends_on_day else "")
         scope = TaskScope(task.domain, task.project, task.workflow, task.name)
         # The webhook sees labels before the API server checks their length.
         legal = all(len(name) <= MAX_LABEL_LENGTH for name in scope)
         return (self._memoised_settings if legal else self._compute_settings)(scope, task.generation, *where)
+
+    @cached_property
+    def _depends_on_day(self) -> bool:
+        return bool(self.exemptions) or any(key.until for key in self.overrides)
 
     @cached_property
     def _platform_settings(self) -> Settings:
@@ -193,20 +207,20 @@ class Policy:
         return lru_cache(maxsize=MAX_MEMOISED)(partial(Policy._compute_settings, proxy(self)))
 
     @cached_property
-    def _memoised_compile(self) -> Callable[[tuple[TaskScope, ...], frozenset[tuple[SkippableRule, str]]], Settings]:
+    def _memoised_compile(self) -> Callable[[tuple[OverrideKey, ...], frozenset[tuple[SkippableRule, str]]], Settings]:
         return lru_cache(maxsize=MAX_MEMOISED)(partial(Policy._compile, proxy(self)))
 
-    def settings_of(self, scopes: tuple[TaskScope, ...]) -> Settings:
-        """Return the settings of tasks in exactly these scopes, without exemptions."""
-        return self._memoised_compile(scopes, frozenset())
+    def settings_of(self, overrides: tuple[OverrideKey, ...]) -> Settings:
+        """Return the settings of tasks with exactly these overrides, without exemptions."""
+        return self._memoised_compile(overrides, frozenset())
 
     def _compute_settings(self, task: TaskScope, made_by: Generation, namespace: str, today: str) -> Settings:
-        scopes = self.matching(task, made_by)
+        overrides = self.matching(task, made_by, today)
         exempt = [exemption for exemption in self.exemptions if exemption.applies_to(task, namespace, today)]
-        return self._memoised_compile(scopes, frozenset((rule, it.reason) for it in exempt for rule in it.skips))
+        return self._memoised_compile(overrides, frozenset((rule, it.reason) for it in exempt for rule in it.skips))
 
-    def _compile(self, scopes: tuple[TaskScope, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
-        layer = self.effective(scopes)
+    def _compile(self, overrides: tuple[OverrideKey, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
+        layer = self.effective(overrides)
         maxima, of_pod = (
             self.devices.by_resource(Maxima, {name: amount.value for name, amount in limits.items()})
             for limits in (layer.limits, layer.pod_limits)
@@ -236,9 +250,9 @@ class Policy:
         found: V | None = self.devices.by_resource(ByResource, amounts).find(name)
         return found
 
-    def effective(self, scopes: Iterable[TaskScope]) -> Layer:
-        """Merge the layers of the scopes: later ones override earlier ones, all of them override the platform."""
-        layers = [self.overrides[scope] for scope in scopes]
+    def effective(self, overrides: Iterable[OverrideKey]) -> Layer:
+        """Merge the layers of the overrides: later ones override earlier ones, all of them override the platform."""
+        layers = [self.overrides[key] for key in overrides]
         stated = [self.platform, *layers]
         counted = [layer for layer in layers if layer.defaults or layer.limits][-1:] if self.replaces else stated
         counted = counted or [self.platform]
@@ -266,31 +280,33 @@ class Policy:
             merged.update(stated)
         return merged
 
-    def matching(self, task: TaskScope, made_by: Generation = 1) -> tuple[TaskScope, ...]:
-        """Return the scopes of the overrides that apply to the task, the most specific last.
+    def matching(self, task: TaskScope, made_by: Generation = 1, today: str = "") -> tuple[OverrideKey, ...]:
+        """Return the overrides that apply to the task on that day, the most specific last.
 
-        Workflow and task may be full names, or labels of that generation of Flyte.
+        Workflow and task may be full names, or labels of that generation of Flyte. Without a day none has ended.
         """
         known = self._by_labels[made_by]
         labels = task.as_labels(made_by)
         elements = labels._replace(task=without_hash(labels.task))
         both = zip(labels.wider(), elements.wider(), strict=True)
-        return tuple(found for one, other in both if (found := known.get(one) or known.get(other)))
+        found = [known.get(one) or known.get(other) or () for one, other in both]
+        return tuple(key for keys in found for key in keys if not key.until or today <= key.until)
 
     @cached_property
-    def _by_labels(self) -> Mapping[Generation, Mapping[TaskScope, TaskScope]]:
-        generations: tuple[Generation, ...] = (1, 2)
-        return {
-            made_by: {labels: scope for scope in self.overrides for labels in scope.labels(made_by)}
-            for made_by in generations
-        }
+    def _by_labels(self) -> Mapping[Generation, Mapping[TaskScope, Sequence[OverrideKey]]]:
+        by_labels: dict[Generation, dict[TaskScope, list[OverrideKey]]] = {1: {}, 2: {}}
+        for made_by, known in by_labels.items():
+            for key in sorted(self.overrides, key=attrgetter("until")):
+                for labels in key.scope.labels(made_by):
+                    known.setdefault(labels, []).append(key)
+        return by_labels
 
     def expired(self, today: str) -> tuple[str, ...]:
-        """Return the expired exemptions as `file:line:col: warning: ...`."""
+        """Return the expired exemptions and overrides as `file:line:col: warning: ...`."""
         what = "no longer counts; remove it, or give it a later day"
-        return tuple(
-            f"{it.origin}: warning: expired on {it.until}, {what}" for it in self.exemptions if today > it.until
-        )
+        dated = [(it.origin, it.until) for it in self.exemptions]
+        dated += [(layer.origin, key.until) for key, layer in self.overrides.items() if key.until]
+        return tuple(f"{origin}: warning: expired on {until}, {what}" for origin, until in dated if today > until)
 
 
 def _merged(amounts: Iterable[DefaultAmounts]) -> DefaultAmounts:

@@ -233,6 +233,8 @@ class Override(TaskResources):
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
+    until: Day | None = Field(None, description="The last day that the override counts, in UTC.")
+    reason: Reason | None = Field(None, description="What the override is for.")
 
 
 class Match(Section):

@@ -1,25 +1,28 @@
 """Renders the effective policy for some tasks as YAML, with the source line of each value as a comment."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
+import yaml
 
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import HUGEPAGES, NATIVE
 from webhook.policy.compile import BUILT_IN_GPUS
 from webhook.policy.model import GPU, Amount, Amounts, DefaultAmount, DefaultAmounts, Layer, Policy, TaskScope
 from webhook.policy.settings import Ratio
+from webhook.policy.spelling import closest
 
 BUILT_IN = "built in"
 
 
 def render(policy: Policy, scope: TaskScope, today: str) -> str:
-    """Return the effective values for tasks of that scope; `today` is YYYY-MM-DD, for exemptions."""
-    layer = policy.effective(policy.matching(scope))
+    """Return the effective values for tasks of that scope on that day, YYYY-MM-DD; for all tasks, the overrides too."""
+    layer = policy.effective(policy.matching(scope, today=today))
     mode, origin = layer.mode or ("enforce", BUILT_IN)
     lines = [
         _comment(f"For {scope if any(scope) else 'all tasks'}."),
+        *map(_comment, unknown(policy, scope)),
         _line("mode", mode, origin),
         "task_resources:",
         *_amounts("defaults", layer.defaults, "  "),
@@ -36,8 +39,79 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         _line("warnings", _json(policy.warnings), _origin(policy, "warnings")),
         *_identification(policy),
         *_exemptions(policy, scope, today),
+        *(() if any(scope) else _table(policy, today)),
     ]
     return "\n".join(lines)
+
+
+def as_data(policy: Policy, scope: TaskScope, today: str) -> dict[str, Any]:
+    """Return the same for programs: the values, what is unknown, and all overrides."""
+    return {
+        "for": {name: value for name, value in scope._asdict().items() if value},
+        "unknown": list(unknown(policy, scope)),
+        "policy": yaml.safe_load(render(policy, scope, today)),
+        "overrides": [
+            {
+                "for": {name: value for name, value in key.scope._asdict().items() if value},
+                "states": dict(_stated(layer, policy)),
+                "until": key.until or None,
+                "ended": bool(key.until) and today > key.until,
+                "reason": layer.reason or None,
+                "at": layer.origin,
+            }
+            for key, layer in policy.overrides.items()
+        ],
+    }
+
+
+def unknown(policy: Policy, scope: TaskScope) -> Iterator[str]:
+    """Yield which names of the scope the policy does not know, with what is probably meant."""
+    stated = [(key.scope.domain, key.scope.project) for key in policy.overrides]
+    stated += [(it.domain, it.project) for it in policy.exemptions]
+    domains = {*policy.identification.namespaces.domains, *(domain for domain, _ in stated)}
+    projects = {project for _, project in stated if project}
+    if scope.domain and scope.domain not in domains:
+        yield f"the domain {scope.domain} is not known to the file{_meant(scope.domain, domains)}"
+    if scope.project and scope.project not in projects:
+        yield f"no override and no exemption names the project {scope.project}{_meant(scope.project, projects)}"
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = closest(name, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def _table(policy: Policy, today: str) -> Iterator[str]:
+    """Yield all overrides as a table."""
+    rows = [("OVERRIDES FOR", "STATE", "UNTIL", "REASON", "AT")]
+    for key, layer in policy.overrides.items():
+        states = "; ".join(f"{name} {value}" for name, value in _stated(layer, policy).items())
+        until = f"{key.until} (ended)" if key.until and today > key.until else key.until or "-"
+        rows.append((str(key.scope), states, until, _on_one_line(layer.reason) or "-", layer.origin))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows if policy.overrides else ():
+        yield f"# {'  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()}"
+
+
+def _stated(layer: Layer, policy: Policy) -> dict[str, str]:
+    """Return what an override states, by its key."""
+    parts: dict[str, Mapping[str, Any]] = {
+        "defaults": layer.defaults,
+        "secondary_defaults": layer.secondary_defaults or {},
+        "limits": _once(layer.limits, policy),
+        "pod_limits": _once(layer.pod_limits, policy),
+    }
+    found = {
+        key: ", ".join(f"{name}={_amount(amount)}" for name, amount in amounts.items())
+        for key, amounts in parts.items()
+        if amounts
+    }
+    if layer.over_limit:
+        found["over_limit"] = ", ".join(f"{name}={how}" for name, (how, _) in layer.over_limit.items())
+    for key, value in (("cpu_limits", layer.cpu_limits), ("resource_claims", layer.claims), ("mode", layer.mode)):
+        if value:
+            found[key] = str(value[0])
+    return found
 
 
 def _over_limit(layer: Layer) -> Iterator[str]:
@@ -81,7 +155,11 @@ def _line(key: str, value: str, origin: str, indent: str = "") -> str:
 
 def _comment(text: str) -> str:
     """Return the comment on one line, without the line breaks that a reason may have."""
-    return f"# {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())}"
+    return f"# {_on_one_line(text)}"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _json(value: Any) -> str:

@@ -31,6 +31,7 @@ UNSUITABLE: Final[Mapping[tuple[str, Creator, int], str]] = {
 }
 
 
+AFTER_ALL: Final = "9999-99-99"  # a day on which no override that ends counts
 TOLERATIONS: Final = ("plugins", "k8s", "resource-tolerations")
 NEARLY_THE_SAME: Final = 0.95  # of difflib's ratio: nvidia.com/gpus and nvidia.com/gpu
 
@@ -38,7 +39,7 @@ NEARLY_THE_SAME: Final = 0.95  # of difflib's ratio: nvidia.com/gpus and nvidia.
 def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
     """Yield all warnings; the first block must be the platform's."""
     for block in blocks:
-        settings = policy.settings_of(policy.matching(block.scope))
+        settings = policy.settings_of(policy.matching(block.scope, today=block.content.until or AFTER_ALL))
         yield from _defaults_over_limits(block, policy, settings)
         yield from _limits_under_defaults(block, policy, settings)
         yield from _without_default(block, policy, settings)
