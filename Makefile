@@ -8,10 +8,10 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 CODE := webhook certs examples tests benchmarks
 BENCHMARKS := request_path throughput through_api_server scale quota hostile stalls start
 
-.PHONY: help setup run serve test e2e flyte check lint workflows audit format schema lock version wheel sbom image bench clean
+.PHONY: help setup run serve demo-cluster test e2e flyte check lint workflows audit format schema lock version wheel sbom image bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## Put the program and its tools into .venv
 
@@ -26,6 +26,9 @@ run: $(SETUP) ## Answer the example Pods over https and print what changes
 
 serve: $(SETUP) ## Keep the webhook running with the example policy
 	$(BIN)/python examples/demo.py --keep
+
+demo-cluster: $(SETUP) ## Start a cluster on this machine with the webhook in it; POLICY= names your policy
+	$(BIN)/python -m tests.e2e.demo_cluster $(if $(POLICY),--policy $(POLICY))
 
 test: $(SETUP) ## Run the tests but those of `make e2e`; ARGS=… chooses some, COVERAGE=1 measures their coverage
 	$(if $(COVERAGE),$(BIN)/coverage erase)

@@ -38,6 +38,17 @@ def test_the_document_installs_upgrades_repairs_and_uninstalls(admin: Client, fo
     assert not (follower.checkout / "my-cluster").exists()
 
 
+@pytest.mark.parametrize("follower", ["Helm"], indirect=True)
+def test_helm_creates_the_namespace_if_it_is_asked_to(admin: Client, follower: Follower) -> None:
+    names = "flyte-admission manifests/helm/flyte-admission --namespace flyte-admission --create-namespace"
+    follower.type(f"helm install {names} --set image.repository=registry.example.com/flyte-admission")
+    assert len(ours(admin)) == 2
+    follower.type(
+        "helm uninstall flyte-admission --namespace flyte-admission && kubectl delete namespace flyte-admission"
+    )
+    assert ours(admin) == []
+
+
 def certs(plane: ControlPlane, *names: str) -> None:
     """One pass of certs, with the rights that it has as the service account of its Deployment."""
     account = plane.service_account(NAMESPACE, "flyte-admission-certs")

@@ -4,6 +4,7 @@ The controllers of cert-manager are the real ones. certs runs with the arguments
 webhook gets each Secret some time after it was written, as from a kubelet.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from tests import process as server
 from tests import x509
 from tests.e2e.client import Client, Json, path_of, wait_for
+from tests.e2e.controlplane import binaries
 from tests.e2e.controlplane.binaries import HERE, Binaries
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.following import DOCUMENT, OWN_SECRET, Follower, Installation, direct
@@ -37,10 +39,9 @@ AUTHORITIES = {"certs": "flyte-admission CA ", "cert-manager": "flyte-admission-
 @pytest.fixture(scope="module")
 def cert_manager(control_plane: ControlPlane, programs: Binaries) -> Iterator[None]:
     """The resources and the controllers of cert-manager."""
-    pin = HERE / "cert-manager"
-    module = run("go", "-C", str(pin), "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager").strip()
+    module = binaries.module(os.environ, HERE / "cert-manager", "github.com/cert-manager/cert-manager")
     kubectl = [programs.path("kubectl"), f"--kubeconfig={control_plane.kubeconfig}"]
-    crds = f"--filename={Path(module) / 'deploy' / 'crds'}"
+    crds = f"--filename={module / 'deploy' / 'crds'}"
     run(*kubectl, "apply", "--server-side", crds)
     with (control_plane.folder / "cert-manager.log").open("wb") as log:
         command = [programs.path("cert-manager"), f"--kubeconfig={control_plane.kubeconfig}"]

@@ -14,15 +14,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PINS = {"1.37": HERE, "1.36": HERE / "kubernetes-1.36"}  # what KUBERNETES chooses from; the first where it is not set
-APART = (
-    "helm",
-    "cert-manager",
-)  # programs that do not share their dependencies with Kubernetes: each has a pin of its own
+# Programs that do not share their dependencies with Kubernetes: each has a pin of its own.
+APART = ("helm", "cert-manager", "kwok")
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOOLS = ("kubectl", "kustomize", "helm")
 OLDEST_GO = (1, 26)
 PINNED = re.compile(
-    r"^\t\S+?/(kubernetes|helm|flytepropeller|cert-manager|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)", re.MULTILINE
+    r"^\t\S+?/(kubernetes|helm|flytepropeller|cert-manager|kwok|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)",
+    re.MULTILINE,
 )
 
 
@@ -79,6 +78,12 @@ def from_modules(environment: Mapping[str, str], pin: Path) -> Path:
     cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment["HOME"]) / ".cache") / "flyte-admission"
     built = cache / _key(pin)
     return built if built.is_dir() else _build(environment, pin, built)
+
+
+def module(environment: Mapping[str, str], pin: Path, name: str) -> Path:
+    """The folder of a module that the pin's go.mod names."""
+    command = [go(environment), "list", "-m", "-f", "{{.Dir}}", name]
+    return Path(subprocess.check_output(command, cwd=pin, env=environment, text=True).strip())
 
 
 def _version(pin: Path) -> re.Match[str]:
