@@ -58,3 +58,12 @@ def test_bash_completes_commands_options_and_choices(words: str, count: int, exp
         [BIN / "flyte-admission"], capture_output=True, text=True, timeout=PATIENCE, check=True, env=environment
     )
     assert run.stdout.splitlines() == [expected]
+
+
+def test_another_package_that_hides_certs_is_reported_at_once(tmp_path: Path) -> None:
+    (tmp_path / "certs.py").touch()
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path[:0] = {[str(tmp_path), root]}; from webhook.cli.main import main; main(['review'])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert run.returncode == 2
+    assert f"another package hides the `certs` of flyte-admission here: {tmp_path / 'certs.py'}" in run.stderr

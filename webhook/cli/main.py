@@ -2,6 +2,8 @@
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import click
@@ -44,6 +46,12 @@ def main(context: click.Context) -> None:
 
     Each option can also be given in the environment: FLYTE_ADMISSION_SERVE_POLICY is --policy of serve.
     """
+    ours, found = Path(__file__).resolve().parents[2] / "certs", find_spec("certs")
+    if not found or Path(found.origin or "").resolve().parent != ours:
+        raise click.UsageError(
+            f"another package hides the `certs` of flyte-admission here: {found and found.origin}; install "
+            "flyte-admission in an environment of its own, with pipx or uv tool install"
+        )
     if os.environ.get("NO_COLOR"):
         context.color = False
 
