@@ -19,6 +19,13 @@ def test_the_help_lists_every_command_with_a_sentence() -> None:
     assert all(line.endswith(".") for line in listed)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_a_command_stand_on_lines_of_their_own(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"]).stdout
+    assert "\\b" not in shown
+    assert all(line.startswith("    ") for line in shown.splitlines() if line.strip().startswith("flyte-admission "))
+
+
 def test_a_command_that_there_is_not_is_a_usage_error() -> None:
     result = CliRunner().invoke(main, ["revue"])
     assert (result.exit_code, "No such command 'revue'" in result.stderr) == (2, True)

@@ -48,7 +48,7 @@ def explain(pod: str | None, namespace: str, policy: Path | None, output: str, *
 
     Exit code: 0, 1 if nothing is found, 2 usage or unreadable input.
 
-    \\b
+    \b
     Try it:
       kubectl get pod POD -o yaml | flyte-admission explain -f -
       flyte-admission explain POD -n NAMESPACE --kubeconfig ~/.kube/config --policy policy.yaml
