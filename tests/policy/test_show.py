@@ -412,7 +412,7 @@ def test_all_overrides_are_a_table() -> None:
             "-", "-", "policy.yaml:6:5",
         ],
     ]  # fmt: skip
-    assert len({line.index(row[-1]) for line, row in zip(table, map(str.split, table), strict=True)}) == 1
+    assert len({line.rindex(row[-1]) for line, row in zip(table, map(str.split, table), strict=True)}) == 1
     assert "OVERRIDES" not in show(TaskScope(project="x"), DATED)
     assert "OVERRIDES" not in show(TaskScope(), "{}")
 
