@@ -45,6 +45,7 @@ class ApiServer:
 
     hard: int
     namespace: str = "ns"
+    read: float = READ
     now: float = 0.0
     charged: list[tuple[float, int]] = field(default_factory=lambda: [(-LAG, 0)])  # since when, how much
     passed: int = 0  # of what the webhook has let through, what is not charged yet
@@ -79,11 +80,11 @@ class ApiServer:
         return self._figures(self.now - LAG)
 
     async def live(self, namespace: str, wait: float = 0) -> Sequence[ResourceQuota] | None:  # noqa: ARG002
-        read = asyncio.get_running_loop().create_future()
+        answer = asyncio.get_running_loop().create_future()
         began = self.now + wait
-        self.at(began + READ, lambda: read.set_result(self._figures(began) if self.is_reachable else None))
+        self.at(began + self.read, lambda: answer.set_result(self._figures(began) if self.is_reachable else None))
         self.live_reads += 1
-        found: Sequence[ResourceQuota] | None = await read
+        found: Sequence[ResourceQuota] | None = await answer
         return found
 
     async def run(self) -> None:
@@ -185,6 +186,14 @@ async def test_a_pod_before_which_others_are_let_through_again_and_again_is_left
     await server.run()
     assert server.outcomes == {"let through": 40, "created": 1}
     assert server.waits("unsettled") >= 1
+
+
+async def test_where_live_reads_are_slow_there_are_fewer_so_that_the_api_server_gets_its_answer() -> None:
+    server = ApiServer(hard=4, read=0.4)
+    server.create(0, 3, None)
+    server.create(0.001, 3, 0.01)
+    await server.run()
+    assert (server.live_reads, server.outcomes) == (2, {"let through": 1, "created": 1})
 
 
 async def test_where_live_quotas_cannot_be_read_a_pod_that_fits_the_cached_ones_is_let_through() -> None:

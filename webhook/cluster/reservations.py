@@ -1,6 +1,6 @@
 """What was let through, and may not be in the figures of its quotas yet."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -81,7 +81,8 @@ class Reservations:
     def __init__(self, clock: Callable[[], float]) -> None:
         """Take a `clock` that gives seconds."""
         self._clock = clock
-        self._held: dict[tuple[str, str], tuple[float, Reservation]] = {}  # until when, by namespace and name, in order
+        # Until when, by namespace and name, the oldest first; a dict would look for that past all that was removed.
+        self._held: OrderedDict[tuple[str, str], tuple[float, Reservation]] = OrderedDict()
         self._quotas: dict[tuple[str, str], _UnderWay] = {}  # by namespace, and name of the quota
         self._amounts = 0
 
@@ -100,7 +101,8 @@ class Reservations:
                 self._amounts += len(amounts)
                 held[quota.name] = amounts
         if held:
-            self._held[made.namespace, made.name] = self._clock() + SETTLE, made._replace(charges=held)
+            reserved = Reservation(made.namespace, made.name, held)
+            self._held[made.namespace, made.name] = self._clock() + SETTLE, reserved
         while self._amounts > MOST_AMOUNTS:
             self._release(next(iter(self._held)))
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
 from time import perf_counter
 from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
@@ -113,14 +114,14 @@ class Reviewer:
         While there is room for the Pod, but not beside what is under way, read them again: they may have that already.
         """
         start, decided, is_settled = self._clock(), None, True
-        for wait in WAITS:
+        for wait in takewhile(lambda _: self._clock() - start <= LONGEST_WAIT, WAITS):
             quotas = await cluster.live(request.namespace, wait)
             if quotas is None:
                 break
             decision = self._decided_by(request, Constraints(quotas))
             decided = decision, quotas
             is_settled = self._has_room(cluster, request, decision, quotas, live=True)
-            if is_settled or self._clock() - start > LONGEST_WAIT:
+            if is_settled:
                 break
         if wait:
             self._state.metrics.waited("settled" if is_settled else "unsettled")
