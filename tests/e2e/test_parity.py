@@ -28,7 +28,7 @@ from webhook.api.quantity import parse
 from webhook.server import tls
 
 NEXT = re.compile("; (?=exceeded|failed|status)")  # where another violation begins in our message
-PLAIN_WORDS = re.compile("; (short by|set them in|the quota controller) [^;]*(;[^;]*)*$")
+PLAIN_WORDS = re.compile("; (never fits:|short by|set them in|the quota controller) [^;]*(;[^;]*)*$")
 QUANTITY = re.compile(r"=([^,;\s]+)")
 # The plugin has one code for all that it refuses; those of the verdict table are in test_quota.
 ONE_CODE = """

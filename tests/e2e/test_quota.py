@@ -69,7 +69,8 @@ def test_the_verdict_table_is_what_the_client_gets(
     labels, owners = made_by
     reply = refused(admin, task(namespace, "second", labels, cpu, owners))
     assert (reply.code, reply.body["reason"], reply.headers.get("retry-after")) == answer
-    said = f"exceeded quota: q, requested: limits.cpu={cpu}, used: limits.cpu=2, limited: limits.cpu=3; short by "
+    plainly = "never fits: " if cpu == "4" else "short by "
+    said = f"exceeded quota: q, requested: limits.cpu={cpu}, used: limits.cpu=2, limited: limits.cpu=3; {plainly}"
     assert f'pods "second" is forbidden: {said}' in reply.message
 
 
