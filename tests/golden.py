@@ -4,7 +4,6 @@ A case whose name starts with `validate-` goes to /validate, any other to /mutat
 and the audit annotation `changes` are JSON values, not the texts that the wire has.
 """
 
-import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +41,3 @@ class Case:
 
 def cases() -> list[Case]:
     return [Case(folder) for folder in sorted(GOLDEN.iterdir())]
-
-
-def readable(answer: bytes) -> dict[str, Any]:
-    """Return the answer in the form of response.json."""
-    review: dict[str, Any] = json.loads(answer)
-    response = review["response"]
-    if "patch" in response:
-        response["patch"] = json.loads(base64.b64decode(response["patch"]))
-    for key in {"changes", "more-changes"} & response.get("auditAnnotations", {}).keys():
-        response["auditAnnotations"][key] = json.loads(response["auditAnnotations"][key])
-    return review

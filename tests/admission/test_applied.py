@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data, pod_of
 from tests.workloads import workload
@@ -21,6 +20,7 @@ from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Task
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 
 POLICY = load(

@@ -22,13 +22,13 @@ from tests.flyte_model import (
     is_eligible,
     is_quota_exceeded,
 )
-from tests.golden import readable
 from tests.vectors import Data, amounts, cases, params, quota_of, regexes
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.api.quantity import QuantityError
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 from webhook.rules import quota
 

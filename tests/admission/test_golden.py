@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.golden import FILES, GOLDEN, Case, cases, readable
+from tests.golden import FILES, GOLDEN, Case, cases
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
@@ -14,6 +14,7 @@ from webhook.admission.decide import mutate, validate
 from webhook.cli.main import main
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 
 TODAY = "2026-11-25"

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.golden import readable
 from tests.vectors import Data, quota_of
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 
 TODAY = "2026-11-25"

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from tests import flyte_model
-from tests.golden import readable
 from tests.vectors import Data, cases, params
 from webhook.admission import wire
 from webhook.admission.answer import encode
@@ -18,6 +17,7 @@ from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "flyte.md"

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from tests.golden import readable
 from tests.rules import NAMESPACE, TODAY
 from tests.vectors import Data
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 
 FLYTE_1 = {"labels": {"execution-id": "x"}}

@@ -14,11 +14,12 @@ import jsonpatch
 import pytest
 from click.testing import CliRunner
 
-from tests.golden import Case, cases, readable
+from tests.golden import Case, cases
 from tests.process import PATIENCE, Client, serving, trusting
 from webhook.cli.main import main
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
+from webhook.offline.cases import readable
 from webhook.policy.file import load
 from webhook.server import tls
 from webhook.server.state import State
