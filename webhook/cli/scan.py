@@ -105,7 +105,8 @@ def _details(found: Scan) -> Iterator[str]:
     """Yield each Pod that would be changed or refused, with what and why."""
     for finding in found.findings:
         if finding.outcome != "unchanged":
-            yield f"\n{finding.namespace}/{finding.pod}: {finding.outcome}"
+            outcome = click.style(finding.outcome, fg="red" if finding.outcome == "refused" else "yellow")
+            yield f"\n{finding.namespace}/{finding.pod}: {outcome}"
             if isinstance(finding.decided, Denied):
                 yield f"  {finding.decided.code} {finding.decided.reason}: {finding.decided.message}"
             yield from (f"  {in_brief(change)}" for change in finding.changes)
