@@ -137,6 +137,20 @@ def test_a_pod_without_a_record_was_not_changed_and_one_with_too_many_says_how_m
     ]
 
 
+def test_a_record_that_somebody_else_wrote_breaks_neither_the_program_nor_the_terminal(policy: Path) -> None:
+    made = changed(
+        change("/spec/tolerations/-", 5, rule="tolerate"),
+        change("nowhere", {"a": [None]}, why="\x1b[2Jgone\nnext"),
+        change(f"{MAIN}/limits/cpu", "9" * 600),
+        policy="\x1b]0;title\x07",
+    )
+    for options in ([], ["-o", "json"], ["-o", "yaml"]):
+        result = run("explain", "--policy", policy, "-f", "-", *options, stdin=made)
+        assert result.exit_code == 0
+        assert "\x1b" not in result.stdout
+    assert "  /spec/tolerations/-" in run("explain", "-f", "-", stdin=made).stdout.splitlines()
+
+
 def event(**parts: object) -> Json:
     return {
         "kind": "Event",

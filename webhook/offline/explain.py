@@ -190,12 +190,17 @@ def as_data(found: Explanation, policy: Policy) -> dict[str, Any]:
 
 
 def as_text(found: Explanation, policy: Policy) -> Iterator[str]:
-    """Yield the explanation for people."""
+    """Yield the explanation for people, as printable text: whoever may edit a Pod may have written its record."""
+    yield from ("".join(c if c.isprintable() else "?" for c in line) for line in _as_text(found, policy))
+
+
+def _as_text(found: Explanation, policy: Policy) -> Iterator[str]:
     word = "refused" if found.refusal else "changed" if found.changes or found.omitted else "not changed"
     would = "would have been " if found.mode else ""
     yield f"{found.namespace}/{found.pod}: {would}{word}, by {found.source}"
     for change, line in lines(found, policy):
-        yield f"  {in_brief(change)}{f'  # {line}' if line else ''}"
+        is_ours = change.path != earlier.APPENDED or isinstance(change.after, dict)
+        yield f"  {in_brief(change) if is_ours else change.path}{f'  # {line}' if line else ''}"
     if found.omitted and not found.changes:
         yield f"  {found.omitted} changes, which the audit log has"
     yield from (f"  {note}" for note in found.notes)
