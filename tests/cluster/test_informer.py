@@ -277,6 +277,10 @@ async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
         assert seen.used() == {"a": "2", "b": "1", "c": "4"}
         assert list(seen.used()) == ["a", "b", "c"]
         assert (seen.used("other"), seen.used("none")) == ({"c": "3"}, {})
+        assert {name: used(found) for name, found in seen.informer.by_namespace().items()} == {
+            "ns": seen.used(),
+            "other": {"c": "3"},
+        }
         assert seen.versions == ["10"]
 
 
@@ -626,6 +630,13 @@ async def test_who_asks_while_a_live_read_is_under_way_gets_one_that_begins_late
         live.gates[2].set()
         assert await answers(second) == [{"a": "3", "b": "0"}] * 3
         assert seen.used() == {"q": "1"}
+
+
+async def test_a_live_read_may_begin_later() -> None:
+    async with watching([HERE], [OPEN]) as seen:
+        seen.server.replies["live"] = [FULL]
+        assert used(await seen.informer.live("ns", 0.25)) == {"q": "9"}
+        assert seen.world.sleeps == [0.25]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from webhook.telemetry import logs
 from webhook.telemetry.metrics import Reviewed
 
 WAITS: Final = (0.0, 0.02, 0.04, 0.08, 0.16, 0.3, 0.3)  # seconds before each live read; in all more than SETTLE
-LONGEST_WAIT: Final = 0.65  # seconds after which no other wait begins: with the last read, the API server waits for two
+LONGEST_WAIT: Final = 0.65  # seconds after which no wait begins: the API server has its answer within two
 # The last argument is the date in UTC, YYYY-MM-DD.
 Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
 Decided: TypeAlias = tuple[Decision, Sequence[ResourceQuota]]  # and by which quotas
