@@ -51,7 +51,7 @@ def decisions(quotas: int, containers: int) -> Callable[[], Found]:
 
     def decide(number: int) -> None:
         workload = default(workload_of(reviewed[number], Task(1), Settings()))[0]
-        if quota.check_quotas(workload, quota.cost_of(workload), found, names).violations:
+        if quota.check_quotas([quota.Asked(workload, quota.cost_of(workload), names)], found).violations:
             raise SystemExit("the quotas were meant to have room")
 
     return lambda: microseconds(decide, PODS)

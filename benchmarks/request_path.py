@@ -129,7 +129,7 @@ def stages(count: int) -> dict[str, Callable[[], Found]]:
         "settings": lambda i: policy.settings(tasks[i], samples.NAMESPACE, TODAY),
         "workload": lambda i: workload_of(pod_of(requests[i]), tasks[i], settings[i]),
         "rules, a known shape": lambda i: applied(workloads[i]),
-        "quota": lambda i: quota.check_quotas(made[i].workload, made[i].cost, quotas, ["", ""]),
+        "quota": lambda i: quota.check_quotas([quota.Asked(made[i].workload, made[i].cost, ["", ""])], quotas),
         "encode, with the patch": lambda i: encode(requests[i], decisions[i]),
         LIBRARY: libraries_part(bodies, answers),
         WHOLE: lambda i: whole(bodies[i], policy, quotas),

@@ -1,4 +1,4 @@
-"""Start the webhook on https, send it the example Pods as an API server would, print what comes back.
+"""Start the webhook on https, send it the example Pods and jobs as an API server would, print what comes back.
 
 Run by `make run`; with --keep, by `make serve`, it goes on serving instead and says what to try.
 """
@@ -30,7 +30,7 @@ SERVE = [sys.executable, "-m", "webhook", "serve", "--policy", "policy.yaml", "-
 
 
 def main() -> int:
-    """Exit code 0 if every Pod was answered."""
+    """Exit code 0 if each was answered."""
     keep = sys.argv[1:] == ["--keep"]
     ports = ["127.0.0.1:8443", "127.0.0.1:8080"] if keep else ["127.0.0.1:0", "127.0.0.1:0"]
     command = [*SERVE, "--listen", ports[0], "--health-listen", ports[1]]
@@ -82,7 +82,8 @@ def show(listening: dict[str, str]) -> int:
     print(f"The webhook listens on {listening['webhook']} with examples/policy.yaml and examples/quotas.yaml.")
     print(f"\n{'POD':13} {'BEFORE':20} AFTER (request/limit, or both)")
     outcomes = Counter[str]()
-    for made in yaml.safe_load_all((HERE / "pods.yaml").read_text()):
+    examples = [made for file in ("pods.yaml", "jobs.yaml") for made in yaml.safe_load_all((HERE / file).read_text())]
+    for made in examples:
         outcome, *lines = told(made, answer(connection, made))
         outcomes[outcome] += 1
         print("\n  ".join([f"{made['metadata']['name']}: {outcome}", *lines]))
@@ -93,18 +94,19 @@ def show(listening: dict[str, str]) -> int:
     return 0
 
 
-def answer(connection: http.client.HTTPSConnection, pod: Json) -> Json:
-    """The response to the creation of the Pod."""
+def answer(connection: http.client.HTTPSConnection, made: Json) -> Json:
+    """The response to the creation of the Pod or job."""
+    group, _, version = made["apiVersion"].rpartition("/")
     review = {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
         "request": {
             "uid": str(uuid.uuid4()),
             "operation": "CREATE",
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "namespace": pod["metadata"]["namespace"],
-            "name": pod["metadata"]["name"],
-            "object": pod,
+            "resource": {"group": group, "version": version, "resource": f"{made['kind'].lower()}s"},
+            "namespace": made["metadata"]["namespace"],
+            "name": made["metadata"]["name"],
+            "object": made,
         },
     }
     connection.request("POST", "/mutate", json.dumps(review), {"content-type": "application/json"})

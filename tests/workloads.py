@@ -87,7 +87,7 @@ def usage(pod: Pod) -> ResourceList:
 def check(pod: Pod, quotas: Iterable[ResourceQuota], old: Pod | None = None) -> Verdict:
     seen = workload(pod, Context(old=old))
     names = [container.name or "" for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))]
-    return quota.check_quotas(seen, quota.cost_of(seen), quotas, names)
+    return quota.check_quotas([quota.Asked(seen, quota.cost_of(seen), names)], quotas)
 
 
 def in_scope(scope: ScopeRequirement, pod: Pod) -> bool:

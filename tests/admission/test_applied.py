@@ -15,7 +15,6 @@ from tests.vectors import Data, pod_of
 from tests.workloads import workload
 from webhook.admission import wire
 from webhook.admission.answer import encode
-from webhook.admission.applied import absent
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate
 from webhook.flyte.namespace import NamespacePattern
@@ -188,4 +187,4 @@ def test_long_namespaces_are_not_kept_in_memory() -> None:
     ],
 )  # fmt: skip
 def test_parents_that_are_absent_or_null_are_named(spec: Data, expect: set[str]) -> None:
-    assert absent(workload(pod_of({"spec": spec}))) == expect
+    assert workload(pod_of({"spec": spec})).absent == expect

@@ -561,13 +561,13 @@ def identity(toleration: Json) -> tuple[str, ...]:
 def test_review_and_the_core_agree(pod: Json, policy: Policy) -> None:
     result, decision = mutated(pod, policy)
     (report,) = review.reports(json.dumps(review_of(pod)), "review.json", policy, Ledger([]), TODAY)
-    assert (report.decision, report.pod) == (decision, result)
+    assert (report.decision, report.stored) == (decision, result)
     (report,) = review.reports(yaml.safe_dump(pod), "pod.yaml", policy, Ledger([]), TODAY)
     result, decision = mutated(defaulted(pod), policy)
     assert sorted(change.path for change in outcome(report.decision).changes) == sorted(
         change.path for change in outcome(decision).changes
     )
-    assert worth(report.pod) == worth(result)
+    assert worth(report.stored) == worth(result)
 
 
 def worth(value: Any) -> Any:

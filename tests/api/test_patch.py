@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.rules import context, numbers
 from tests.vectors import Data, pod_of
 from tests.workloads import RULES, workload
-from webhook.admission.applied import absent
 from webhook.api import patch
 from webhook.rules.findings import Change
 
@@ -106,7 +105,7 @@ def test_the_patched_object_is_the_pod_that_the_rules_decided_on(spec: Data) -> 
     for rule in RULES.values():
         pod, made = rule(pod, context(POLICY, original))
         changes += made
-    built = json.loads(json.dumps(operations(changes, absent(workload(original)))))
+    built = json.loads(json.dumps(operations(changes, workload(original).absent)))
     patched = jsonpatch.apply_patch(review, built)
     assert numbers(pod_of(patched)) == numbers(pod)
     assert (patched["metadata"], patched["status"]) == (review["metadata"], review["status"])

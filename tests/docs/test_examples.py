@@ -17,6 +17,8 @@ OUTCOMES = {
     "c2d8f5-n0-0": "changed",
     "d6g1j9-n0-0": "changed",
     "d6g1j9-n1-0": "refused",
+    "e5h8k2-n0-0": "changed",
+    "e5h8k2-n1-0": "refused",
     "nginx": "allowed as it is",
 }
 SHOWN = r"^(\S+): (changed|refused|allowed as it is)\n((?:  .*\n)*)"
@@ -25,6 +27,8 @@ LINES = {
     "b9x3m1-n0-0": "  tolerates   -                    nvidia.com/gpu:NoSchedule\n",
     "c2d8f5-n0-0": "  c2d8f5-n0-0 cpu 6                cpu 4, ephemeral-storage 1Gi\n",
     "d6g1j9-n1-0": '  403: pods "d6g1j9-n1-0" is forbidden: exceeded quota: project-quota,\n',
+    "e5h8k2-n0-0": "  ray-head    ",
+    "e5h8k2-n1-0": "requests.nvidia.com/gpu=8 (head 0,",
 }
 
 
@@ -40,7 +44,7 @@ def test_the_demo_shows_each_pod_before_and_after_on_half_a_page_and_exits_with_
     assert {name: outcome for name, (outcome, _) in told.items()} == OUTCOMES
     for name, line in LINES.items():
         assert line in told[name][1]
-    assert "5 changed, 1 refused, 1 allowed as it is" in lines
+    assert "6 changed, 2 refused, 1 allowed as it is" in lines
     assert "flyte-admission scan" in result.stdout
     assert "status page" in result.stdout
 
@@ -54,6 +58,13 @@ def test_the_example_review_gets_a_patch() -> None:
     with running(*examples()) as server:
         response = server.client().review("/mutate", json.loads((EXAMPLES / "review.json").read_text()))
     assert (response["allowed"], response["patchType"]) == (True, "JSONPatch")
+
+
+def test_review_tells_of_the_example_jobs_what_the_server_tells() -> None:
+    arguments = ["review", *map(str, examples()), "-o", "json", "-f", str(EXAMPLES / "jobs.yaml")]
+    result = CliRunner().invoke(main, arguments)
+    outcomes = [report["outcome"] for report in json.loads(result.stdout)]
+    assert (result.exit_code, outcomes) == (1, ["changed", "refused"])
 
 
 def test_review_tells_of_the_example_pods_what_the_server_tells() -> None:

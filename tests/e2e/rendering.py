@@ -20,6 +20,7 @@ CHOICES: Final = {
     "client-ca": ["--set=clientCA.configMapName=flyte-admission-client-ca"],
     "monitoring": [f"--set={name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboard")],
     "enforce-every-pod-in-namespace": ["--set=enforceEveryPodInNamespace.enabled=true"],
+    "jobs": ["--set=jobs.enabled=true"],
     "high-availability": [f"--values={CHART / 'values-high-availability.yaml'}"],
     "host-network": ["--set=hostNetwork=true,dnsPolicy=ClusterFirstWithHostNet,ports.https=10260,ports.health=10261"],
     "port-10250": ["--set=ports.https=10250"],

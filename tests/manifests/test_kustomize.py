@@ -13,6 +13,7 @@ from webhook.api.pod import ObjectMeta, Pod
 from webhook.cli.serve import serve
 from webhook.flyte.task import Identification, identify
 from webhook.http.listener import GRACE
+from webhook.jobs import KINDS
 from webhook.policy.file import load
 
 DEPLOYMENTS = ["flyte-admission", "flyte-admission-certs"]
@@ -216,6 +217,31 @@ def selected_by(kind: str, labels: Json) -> list[str]:
 )
 def test_a_pod_is_sent_once(kind: str, labels: Json, expect: list[str]) -> None:
     assert selected_by(kind, labels) == expect
+
+
+def entries_for_jobs() -> dict[str, list[Json]]:
+    """The entries that the component adds, by the kind of their configuration."""
+    (component,) = documents(COMPONENTS / "jobs" / "kustomization.yaml")
+    return {
+        patch["target"]["kind"]: [operation["value"] for operation in yaml.safe_load(patch["patch"])]
+        for patch in component["patches"]
+    }
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_jobs_have_entries_of_their_own_which_differ_in_their_rules_alone(kind: str) -> None:
+    entries = entries_for_jobs()[kind]
+    pods = named(kind, "flyte-admission")["webhooks"]
+    names = [webhook["name"].replace(".", "-jobs.", 1) for webhook in pods]
+    rules = entries[0]["rules"]
+    assert entries == [{**webhook, "name": name, "rules": rules} for webhook, name in zip(pods, names, strict=True)]
+
+
+def test_every_kind_of_job_is_sent_when_it_is_created() -> None:
+    for entry in (entry for entries in entries_for_jobs().values() for entry in entries):
+        sent = [(group, name) for rule in entry["rules"] for group in rule["apiGroups"] for name in rule["resources"]]
+        assert sorted(sent) == sorted(KINDS)
+        assert all(rule["operations"] == ["CREATE"] for rule in entry["rules"])
 
 
 def test_mutation_is_asked_for_again_where_others_have_added_something() -> None:

@@ -89,10 +89,12 @@ verdicts:
     flyte1: 403  # built in
     flyte2: 403  # policy.yaml:41
     operator: 403  # built in
+    job: admit  # built in
   never_fits:
     flyte1: 413  # built in
     flyte2: 413  # built in
     operator: 403  # built in
+    job: 413  # built in
   retry_after_seconds: 60  # policy.yaml:42
 warnings: true  # policy.yaml:25
 namespace_mapping:

@@ -271,7 +271,9 @@ def test_the_loader_of_libyaml_reads_the_same_from_the_same_places(text: str) ->
         assert everything(text) == fast
 
 
-@pytest.mark.parametrize("file", ["policy.yaml", "overrides.yaml", "pods.yaml", "quotas.yaml", "typo.yaml"])
+@pytest.mark.parametrize(
+    "file", ["policy.yaml", "overrides.yaml", "pods.yaml", "jobs.yaml", "quotas.yaml", "typo.yaml"]
+)
 def test_it_does_so_with_the_examples(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (EXAMPLES / file).read_text()
     fast = everything(text)

@@ -315,10 +315,12 @@ def test_a_review_is_one_log_line_with_what_was_changed(server: Server) -> None:
     good = review(cpu="6")
     server.client().review("/mutate", good)
     (event,) = logged(server)
-    told = {name: event[name] for name in ("level", "event", "endpoint", "decision", "uid", "namespace", "pod")}
+    told = {
+        name: event[name] for name in ("level", "event", "endpoint", "decision", "uid", "namespace", "kind", "name")
+    }
     assert told == {
         "level": "info", "event": "review", "endpoint": "/mutate", "decision": "changed",
-        "uid": good["request"]["uid"], "namespace": "default", "pod": "a-n0-0",
+        "uid": good["request"]["uid"], "namespace": "default", "kind": "Pod", "name": "a-n0-0",
     }  # fmt: skip
     assert event["changes"] == {"fill": 4, "clamp": 2}
 

@@ -8,7 +8,6 @@ from msgspec import Raw
 from webhook.admission import record
 from webhook.admission.decision import Allowed, Decision, Denied, outcome
 from webhook.admission.wire import API_VERSION, KIND, Request
-from webhook.api.pod import Pod
 from webhook.api.wire import Wire
 
 
@@ -44,10 +43,9 @@ def encode(request: Request, decision: Decision) -> bytes:
 
     Changes are in the audit annotation `changes`, and on the Pod in an annotation; see `webhook.admission.record`.
     """
-    if request.pod is None and not request.problem:
+    if not (request.pod or request.job or request.problem):
         return _encode(_Answer(_Response(request.uid, allowed=True), API_VERSION, KIND))
-    decided, pod = outcome(decision), request.pod or Pod()
-    text = record.record(pod, decided)
+    text = record.record(request, outcome(decision))
     operations = _patch(request, decision, text) if isinstance(decision, Allowed) else b""
     response = _Response(
         request.uid,
@@ -56,7 +54,7 @@ def encode(request: Request, decision: Decision) -> bytes:
         patch_type="JSONPatch" if operations else None,
         patch=operations or None,
         status=_status(decision) if isinstance(decision, Denied) else None,
-        warnings=record.warnings(pod, decision) or None,
+        warnings=record.warnings(request, decision) or None,
     )
     return _encode(_Answer(response, API_VERSION, KIND))
 
@@ -70,12 +68,12 @@ def _status(denied: Denied) -> _Status:
 
 
 def patch_of(request: Request, decision: Allowed) -> bytes:
-    """Return the JSON Patch that makes the changes to the Pod of the request, and notes them on it."""
-    return _patch(request, decision, record.record(request.pod or Pod(), decision))
+    """Return the JSON Patch that makes the changes to the object of the request, and notes them on it."""
+    return _patch(request, decision, record.record(request, decision))
 
 
 def _patch(request: Request, decision: Allowed, text: bytes) -> bytes:
-    """Return the JSON Patch that makes the changes and leaves `text`, the record, on the Pod; empty for none."""
-    note = record.note(request.pod or Pod(), text) if decision.is_noted else b""
+    """Return the JSON Patch that makes the changes and leaves `text`, the record, on the object; empty for none."""
+    note = record.note(request.metadata, text) if decision.is_noted else b""
     operations = [each for each in (decision.patch, note) if each]
     return b"[%b]" % b",".join(operations) if operations else b""

@@ -4,7 +4,7 @@ Nothing in a Workload differs from one Pod of a task to the next: no name, no la
 from it too; whether its quotas have that does not, and is asked for each Pod.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import wraps
 from typing import Final, TypeVar
 
@@ -39,8 +39,9 @@ class Applied(Struct, frozen=True, gc=False):
 
 
 class Standing(Struct, frozen=True, gc=False):
-    """A Workload as it stands: what is over a maximum, and what the Pod costs."""
+    """A Workload as it stands: after what is over a maximum were lowered, what that is, and what the Pod costs."""
 
+    after: Workload
     over: tuple[Change, ...]
     cost: Cost
     patch: bytes = b""
@@ -81,31 +82,27 @@ def applied(workload: Workload) -> Applied:
     """Return what the rules make of a Pod that is to be created."""
     after, made = apply_rules(workload)
     changes = merged(made)
-    return Applied(after, changes, operations(workload, changes), cost_of(default(after)[0]), _outgrown(after))
+    return Applied(after, changes, operations(changes, workload.absent), cost_of(default(after)[0]), _outgrown(after))
 
 
 @_memoised
 def standing(workload: Workload) -> Standing:
     """Return what the rules would lower in a Pod that is to be created as it is, and what it costs as it is."""
-    return Standing(merged(apply_rules(workload, only="clamp")[1]), cost_of(default(workload)[0]))
+    after, made = apply_rules(workload, only="clamp")
+    return Standing(after, merged(made), cost_of(default(workload)[0]))
 
 
-def operations(workload: Workload, changes: Iterable[Change]) -> bytes:
-    """Return the operations of a JSON Patch that makes the changes, without its brackets; empty for no change."""
-    return _encode(patch.build(changes, absent(workload)))[1:-1]
+def as_it_is(workload: Workload) -> Applied:
+    """Return the Workload of Pods that no rule applies to."""
+    return Applied(workload, (), b"", cost_of(default(workload)[0]))
 
 
-def absent(workload: Workload) -> set[str]:
-    """Return the pointers of the parents that a patch may have to add first: absent in the object, or null there."""
-    pointers = {"/spec/tolerations"} if workload.tolerations is None else set()
-    for pointer, block in workload.all_blocks():
-        if block is None:
-            pointers.add(f"{pointer}/resources")
-        if block is None or block.requests is None:
-            pointers.add(f"{pointer}/resources/requests")
-        if block is None or block.limits is None:
-            pointers.add(f"{pointer}/resources/limits")
-    return pointers
+def operations(changes: Iterable[Change], absent: Collection[str]) -> bytes:
+    """Return the operations of a JSON Patch that makes the changes, without its brackets; empty for no change.
+
+    `absent` has the pointers of parents that may have to be added first.
+    """
+    return _encode(patch.build(changes, absent))[1:-1]
 
 
 def _outgrown(workload: Workload) -> str:

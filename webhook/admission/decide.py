@@ -1,19 +1,21 @@
-"""What becomes of a Pod: the pure core, from a Request to a Decision, without HTTP, clock, or I/O."""
+"""What becomes of a Pod or a job: the pure core, from a Request to a Decision, without HTTP, clock, or I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from webhook.admission import denial as refusal
 from webhook.admission import earlier
-from webhook.admission.applied import applied, operations, standing
+from webhook.admission.applied import Applied, Standing, applied, as_it_is, operations, standing
 from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly
 from webhook.admission.record import by_name, merged, place
 from webhook.admission.wire import Request
-from webhook.api.pod import Pod
-from webhook.flyte.task import Task, identify, task_of_namespace
+from webhook.api.pod import Pod, containers
+from webhook.api.resource_quota import Charges
+from webhook.flyte.task import Identification, Task, identify, primary, task_of_namespace
+from webhook.jobs.role import Role
 from webhook.policy.model import Policy
 from webhook.policy.settings import Creator, Settings
 from webhook.rules import apply_rules, denial_reason
@@ -21,37 +23,38 @@ from webhook.rules.defaulting import default, without_sums
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
 from webhook.rules.over_limit import deny_over_limit
-from webhook.rules.quota import check_quotas, cost_of, counted_limits
+from webhook.rules.quota import Asked, Cost, check_quotas, cost_of, counted_limits
 from webhook.rules.resize import unclampable
 from webhook.rules.workload import Workload, workload_of
 
 MOST_NAMED: Final = 20  # values over a maximum that a message names
 
 
+class Part(NamedTuple):
+    """Pods that are alike: the Pod itself, or those of one role of a job."""
+
+    role: Role
+    workload: Workload
+
+    def asks(self, workload: Workload, cost: Cost) -> Asked:
+        """Return what all its Pods ask for, each of this workload and cost."""
+        names = [container.name or "" for _, container in containers(self.role.pod)]
+        return Asked(workload, cost, names, self.role.name, self.role.count)
+
+
 class Subject(NamedTuple):
-    """A Pod of Flyte's that is to be decided about."""
+    """A Pod or a job of Flyte's that is to be decided about."""
 
     request: Request
-    pod: Pod
     task: Task
-    workload: Workload
+    settings: Settings  # what the policy says for the task
+    parts: Sequence[Part]
     constraints: Constraints
-
-    @property
-    def settings(self) -> Settings:
-        """What the policy says for the task."""
-        return self.workload.settings
 
     @property
     def asked_by(self) -> Creator:
         """Who reads the answer. No Flyte resizes Pods: whoever does is answered as the API server would."""
-        return "operator" if self.request.resize else refusal.creator(self.task)
-
-    @property
-    def names(self) -> list[str]:
-        """The names of its containers, app containers first."""
-        spec = self.pod.spec
-        return [container.name or "" for container in (*spec.containers, *(spec.init_containers or ()))]
+        return "operator" if self.request.resize else refusal.creator(self.task, is_job=self.request.job is not None)
 
 
 def mutate(request: Request, policy: Policy, constraints: Constraints, today: str) -> Decision:
@@ -70,43 +73,76 @@ def mutate(request: Request, policy: Policy, constraints: Constraints, today: st
 def _created(subject: Subject) -> Allowed | Denied:
     if denied := _denied_by_policy(subject):
         return denied
-    made = applied(subject.workload)
-    if made.outgrown and "clamp" not in subject.settings.skips:
-        return _too_large(subject.request, made.outgrown, subject.settings)
-    verdict = check_quotas(made.workload, made.cost, subject.constraints.quotas, subject.names)
-    decided = _judged(subject, verdict, made.changes, made.patch)
-    return _noted(subject, replace(decided, notes=made.workload.notes)) if isinstance(decided, Allowed) else decided
+    made = [applied(part.workload) if part.role.is_ours else as_it_is(part.workload) for part in subject.parts]
+    outgrown = next((each.outgrown for each in made if each.outgrown), "")
+    if outgrown and "clamp" not in subject.settings.skips:
+        return _too_large(subject.request, outgrown, subject.settings)
+    asked = [part.asks(each.workload, each.cost) for part, each in zip(subject.parts, made, strict=True)]
+    decided = _judged(subject, asked, *_written(subject, made))
+    if isinstance(decided, Denied):
+        return decided
+    notes = [
+        part.role.named(note) for part, each in zip(subject.parts, made, strict=True) for note in each.workload.notes
+    ]
+    return _noted(subject, replace(decided, notes=tuple(notes)))
+
+
+def _written(subject: Subject, made: Sequence[Applied]) -> tuple[tuple[Change, ...], bytes]:
+    """Return the changes of the object, and the operations of a JSON Patch that makes them."""
+    if subject.request.job is None:
+        return made[0].changes, made[0].patch
+    changes: list[Change] = []
+    beside: list[Change] = []
+    absent: set[str] = set()
+    for part, each in zip(subject.parts, made, strict=True):
+        if each.changes:
+            written = part.role.written(each.workload, each.changes)
+            changes += written
+            beside += part.role.beside(each.workload, written)
+            absent.update(part.role.absent(part.workload))
+    in_order = merged(changes)  # as the record has them
+    return in_order, operations([*in_order, *beside], absent)
 
 
 def _noted(subject: Subject, decided: Allowed) -> Allowed:
-    """Add what an earlier review has left on the Pod, as far as that can be verified."""
-    noted = earlier.found(subject.pod)
-    changes = _earlier(subject, noted.changes) if noted.changes else ()
-    return replace(decided, earlier=changes, omitted=earlier.omitted(subject.pod, noted.omitted), is_noted=True)
+    """Add what an earlier review has left on the object, as far as that can be verified."""
+    metadata = subject.request.metadata
+    noted = earlier.found(metadata)
+    changes = [change for part in subject.parts if noted.changes for change in _earlier(part, noted.changes, subject)]
+    omitted = earlier.omitted(metadata, (part.role.pod for part in subject.parts), noted.omitted)
+    return replace(decided, earlier=tuple(changes), omitted=omitted, is_noted=True)
 
 
-def _earlier(subject: Subject, claimed: Sequence[Change]) -> tuple[Change, ...]:
-    """Return those of the claimed changes that the rules would make again to the Pod as it was before them."""
-    pod, claimed = earlier.undone(subject.pod, claimed)
-    replayed = replace(workload_of(pod, subject.task, subject.settings), counted_limits=subject.workload.counted_limits)
+def _earlier(part: Part, noted: Sequence[Change], subject: Subject) -> tuple[Change, ...]:
+    """Return those of the claimed changes that the rules would make again to the Pods as they were before them."""
+    role = part.role
+    in_pod = [replace(change, path=path) for change in noted if (path := role.in_pod(change.path))]
+    pod, claimed = earlier.undone(role.pod, in_pod)
+    role = role.before(pod, noted)
+    replayed = workload_of(pod, _task_of(role, subject.task), subject.settings, fixed=role.fixed)
+    replayed = replace(replayed, counted_limits=part.workload.counted_limits)
     found: tuple[Change, ...] = ()
-    for before in without_sums(replayed, after=subject.workload):
-        confirmed = earlier.confirmed(claimed, by_name(pod, applied(before).changes))
+    for before in without_sums(replayed, after=part.workload):
+        made = applied(before)
+        confirmed = earlier.confirmed(claimed, by_name([Role("", pod)], made.changes))
+        in_object = [replace(change, path=role.in_object(change.path)) for change in confirmed]
+        again = [change for change in role.consequences(made.workload, made.changes) if change in noted]
         if confirmed == claimed:
-            return confirmed
-        found = max(found, confirmed, key=len)
+            return (*in_object, *again)
+        found = max(found, (*in_object, *again), key=len)
     return found
 
 
 def _resized(subject: Subject) -> Allowed | Denied:
     if denied := _denied_by_policy(subject):
         return denied
-    clamped, made = apply_rules(subject.workload)
+    (part,) = subject.parts
+    clamped, made = apply_rules(part.workload)
     changes = merged(made)
-    if why := _unresizable(subject, clamped, changes):
+    if why := _unresizable(part, clamped, changes):
         return _forbidden(subject, why)
-    verdict = check_quotas(clamped, cost_of(default(clamped)[0]), subject.constraints.quotas, subject.names)
-    decided = _judged(subject, verdict, changes, operations(subject.workload, changes))
+    asked = [part.asks(clamped, cost_of(default(clamped)[0]))]
+    decided = _judged(subject, asked, changes, operations(changes, part.workload.absent))
     return replace(decided, notes=clamped.notes) if isinstance(decided, Allowed) else decided
 
 
@@ -120,45 +156,82 @@ def validate(request: Request, policy: Policy, constraints: Constraints, today: 
     if subject.settings.mode == "enforce":
         return _validated(subject)
     # Nothing was changed before, that would have been.
-    after = apply_rules(subject.workload)[0] if request.resize else applied(subject.workload).workload
-    return _in_its_mode(subject, _validated(subject._replace(workload=after)))
+    after = [part._replace(workload=_changed(part.workload)) if part.role.is_ours else part for part in subject.parts]
+    return _in_its_mode(subject, _validated(subject._replace(parts=after)))
+
+
+def _changed(workload: Workload) -> Workload:
+    return applied(workload).workload if workload.old is None else apply_rules(workload)[0]
 
 
 def _validated(subject: Subject) -> Allowed | Denied:
-    workload = subject.workload
     if denied := _denied_by_policy(subject):
         return denied
-    if not subject.request.resize:
-        stands = standing(workload)
-        over, asks = stands.over, stands.cost
-    else:
-        over, asks = (*merged(apply_rules(workload)[1]), *_unclampable(workload)), cost_of(default(workload)[0])
+    stands = [_standing(part) for part in subject.parts]
+    over = [
+        change
+        for part, each in zip(subject.parts, stands, strict=True)
+        if part.role.is_ours and each.over
+        for change in part.role.written(each.after, each.over)
+    ]
     if over:
-        return _forbidden(subject, _over(subject.pod, over))
-    return _judged(subject, check_quotas(workload, asks, subject.constraints.quotas, subject.names))
+        return _forbidden(
+            subject, _over(subject.request.roles, over), refusal.NOT_ALLOWED["job"] if subject.request.job else 403
+        )
+    asked = [part.asks(part.workload, each.cost) for part, each in zip(subject.parts, stands, strict=True)]
+    return _judged(subject, asked)
+
+
+def _standing(part: Part) -> Standing:
+    workload = part.workload
+    if workload.old is None:
+        return standing(workload)
+    clamped, made = apply_rules(workload)
+    return Standing(clamped, (*merged(made), *_unclampable(workload)), cost_of(default(workload)[0]))
+
+
+def task_of(request: Request, how: Identification) -> Task | None:
+    """Return the task of the Pod or job; None for what is not ours to decide.
+
+    That is a request that we do not handle, what is not Flyte's, and a job that an operator derived from another one.
+    """
+    if request.job:
+        task = identify(Pod(request.job.metadata), request.namespace, how)
+        return None if task and task.operated else task
+    stored = request.old or request.pod  # a resize changes no label, whatever labels it brings
+    return identify(stored, request.namespace, how) if stored else None
 
 
 def _subject(request: Request, policy: Policy, constraints: Constraints, today: str) -> Subject | None:
-    """Return None for what is not ours to decide: no request that we handle, or no Pod of Flyte's."""
-    pod, stored = request.pod, request.old or request.pod  # a resize changes no label, whatever labels it brings
-    task = identify(stored, request.namespace, policy.identification) if stored else None
-    if pod is None or task is None:
+    task = task_of(request, policy.identification)
+    if task is None:
         return None
     settings = policy.settings(task, request.namespace, today)
-    workload = workload_of(pod, task, settings, request.old)
-    counted = counted_limits(workload, constraints.quotas)
-    return Subject(request, pod, task, replace(workload, counted_limits=counted), constraints)
+    parts = [_part(role, task, settings, constraints, request.old) for role in request.roles]
+    return Subject(request, task, settings, parts, constraints)
+
+
+def _part(role: Role, task: Task, settings: Settings, constraints: Constraints, old: Pod | None) -> Part:
+    workload = workload_of(role.pod, _task_of(role, task), settings, old, fixed=role.fixed)
+    return Part(role, replace(workload, counted_limits=counted_limits(workload, constraints.quotas)))
+
+
+def _task_of(role: Role, task: Task) -> Task:
+    """Return the task with the container that runs it in the Pods of this role."""
+    return replace(task, primary=primary(role.pod)) if role.name else task
 
 
 def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
     """Return the decision, or only word of it where the mode is not to enforce; the Pod is charged as it came then."""
     if subject.settings.mode == "enforce":
         return decision
-    workload = subject.workload
-    return ReportOnly(
-        decision,
-        check_quotas(workload, cost_of(default(workload)[0]), subject.constraints.quotas, subject.names).charges,
-    )
+    asked = [part.asks(part.workload, cost_of(default(part.workload)[0])) for part in subject.parts]
+    return ReportOnly(decision, _charges(subject, check_quotas(asked, subject.constraints.quotas)))
+
+
+def _charges(subject: Subject, verdict: Verdict) -> Charges:
+    """Return what is charged from now on: nothing for a job, whose Pods are charged when they are created."""
+    return {} if subject.request.job else verdict.charges
 
 
 def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
@@ -176,20 +249,20 @@ def _unreadable(request: Request, policy: Policy, today: str) -> Decision:
 
 def _too_large(request: Request, why: str, settings: Settings) -> Denied:
     """Refuse for good: either Flyte takes 413 for final."""
-    return Denied(413, refusal.REASONS[413], f'pods "{request.pod_name}" is forbidden: {why}', settings=settings)
+    return Denied(413, refusal.REASONS[413], f"{request.who} is forbidden: {why}", settings=settings)
 
 
-def _unresizable(subject: Subject, clamped: Workload, changes: Sequence[Change]) -> str:
+def _unresizable(part: Part, clamped: Workload, changes: Sequence[Change]) -> str:
     """Return why a resize cannot be clamped: it may not change the QoS class, nor is all of it ours to change."""
     if over := _unclampable(clamped):
-        return _over(subject.pod, over)
-    workload = subject.workload
-    if workload.old is None or not changes:
+        return _over([part.role], over)
+    asked = part.workload
+    if asked.old is None or not changes:
         return ""
-    before, asked, after = map(computed_qos, (workload.old, workload, clamped))
-    if not before == asked != after:
+    before, wanted, after = map(computed_qos, (asked.old, asked, clamped))
+    if not before == wanted != after:
         return ""
-    what = _over(subject.pod, changes)
+    what = _over([part.role], changes)
     return f"{what}; at the maximum the QoS class would change from {before} to {after}, which no resize may"
 
 
@@ -197,11 +270,11 @@ def _unclampable(workload: Workload) -> tuple[Change, ...]:
     return () if "clamp" in workload.settings.skips else unclampable(workload)
 
 
-def _over(pod: Pod, changes: Sequence[Change]) -> str:
-    """Return what is too much, by its place in the Pod."""
+def _over(roles: Iterable[Role], changes: Sequence[Change]) -> str:
+    """Return what is too much, by its place in the object."""
     found = [
         f"{place(change)} is {change.before or 'not set'}, {change.why}"
-        for change in by_name(pod, changes[:MOST_NAMED])
+        for change in by_name(roles, changes[:MOST_NAMED])
     ]
     left_out = len(changes) - len(found)
     return "; ".join([*found, *([f"and {left_out} more"] if left_out else [])])
@@ -209,26 +282,31 @@ def _over(pod: Pod, changes: Sequence[Change]) -> str:
 
 def _forbidden(subject: Subject, why: str, code: int = 403) -> Denied:
     """Refuse in the words of the API server's own plugins."""
-    message = f'pods "{subject.request.pod_name}" is forbidden: {why}'
-    return Denied(code, refusal.REASONS[code], message, settings=subject.settings)
+    return Denied(code, refusal.REASONS[code], f"{subject.request.who} is forbidden: {why}", settings=subject.settings)
 
 
 def _denied_by_policy(subject: Subject) -> Denied | None:
     """Return the denial of what the policy does not allow, however much is free."""
-    if not subject.request.resize and (why := denial_reason(subject.workload)):
-        return _forbidden(subject, why, refusal.NOT_ALLOWED[subject.asked_by])
-    if why := deny_over_limit(subject.workload):
-        return _forbidden(subject, why, subject.settings.denial_codes.never_fits[subject.asked_by])
+    asked_by = subject.asked_by
+    for part in (part for part in subject.parts if part.role.is_ours):
+        if not subject.request.resize and (why := denial_reason(part.workload)):
+            return _forbidden(subject, part.role.named(why), refusal.NOT_ALLOWED[asked_by])
+        if why := deny_over_limit(part.workload):
+            return _forbidden(subject, part.role.named(why), subject.settings.denial_codes.never_fits[asked_by])
     return None
 
 
 def _judged(
-    subject: Subject, verdict: Verdict, changes: tuple[Change, ...] = (), operations: bytes = b""
+    subject: Subject, asked: Sequence[Asked], changes: tuple[Change, ...] = (), operations: bytes = b""
 ) -> Allowed | Denied:
-    """Return Allowed or Denied, by what the API server would charge for the Pod after the changes."""
-    settings = subject.settings
-    if not verdict.refuses or "quota" in settings.skips or not subject.constraints.may_deny:
-        return Allowed(changes, verdict.charges, settings, operations)
-    resize = subject.request.resize
-    denied = refusal.refused(subject.request.pod_name, subject.asked_by, settings, verdict, grows=resize)
-    return replace(denied, changes=changes)
+    """Return Allowed or Denied, by what the API server would charge for the Pods after the changes."""
+    settings, job = subject.settings, subject.request.job
+    verdict = check_quotas(asked, subject.constraints.quotas)
+    waits = bool(job and job.is_suspended) and verdict.outlook == "fits-later"
+    if not verdict.refuses or waits or "quota" in settings.skips or not subject.constraints.may_deny:
+        return Allowed(changes, _charges(subject, verdict), settings, operations)
+    words = refusal.OF_JOB if job else refusal.OF_RESIZE if subject.request.resize else refusal.OF_POD
+    decided = refusal.refused(subject.request.who, subject.asked_by, settings, verdict, words=words)
+    if isinstance(decided, Allowed):
+        return replace(decided, changes=changes, patch=operations)
+    return replace(decided, changes=changes)

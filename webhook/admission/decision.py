@@ -21,6 +21,7 @@ class Allowed(Struct, frozen=True):
     omitted: int = 0  # changes of an earlier review that had no room for its record on the Pod
     notes: tuple[str, ...] = ()  # what was left undone, and why
     is_noted: bool = False  # whether the record is left on the Pod: not by /validate, and pods/resize drops annotations
+    waits: str = ""  # why a job, which is admitted all the same, does not start yet: its quotas have room only later
 
 
 class Denied(Struct, frozen=True):

@@ -8,11 +8,11 @@ the status alone (`executor/pkg/plugin/k8s/plugin_manager.go`); operators and pe
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from webhook.admission.decision import Denied
+from webhook.admission.decision import Allowed, Denied
 from webhook.api.quantity import NANO, ZERO, Format, Quantity
 from webhook.api.resource_list import ResourceList
 from webhook.flyte.task import Task
@@ -24,47 +24,63 @@ _WHOLE: Final = re.compile("[0-9]+[a-zA-Z]*")
 COUNTS: Final = frozenset({"pods", "count/pods"})  # how many, not how large
 MILLI: Final = NANO // 1000
 # What the policy does not allow at all is final: Flyte 1 ends the attempt, and Flyte 2 retries a 403 but not a 422.
-NOT_ALLOWED: Final[Mapping[Creator, int]] = {"flyte1": 403, "flyte2": 422, "operator": 403}
+# For either Flyte, only 413 is final for a job.
+NOT_ALLOWED: Final[Mapping[Creator, int]] = {"flyte1": 403, "flyte2": 422, "operator": 403, "job": 413}
 # What no task does without: to be one Pod more, cpu, and memory.
 NEEDED: Final = COUNTS.union(f"{side}{name}" for side in ("", "requests.", "limits.") for name in ("cpu", "memory"))
 
 
-def creator(task: Task) -> Creator:
+class Words(NamedTuple):
+    """How a denial says what fits: before what is free now, and before what ever fits; else that nothing does."""
+
+    now: str = "the largest task that fits now"
+    not_now: str = "no task fits now"
+    ever: str = "at most"
+    never: str = "no task does"
+
+
+OF_POD: Final = Words()
+OF_RESIZE: Final = Words(
+    "the most that it can grow by now", "it cannot grow now", "it can grow by at most", "it cannot grow at all"
+)
+OF_JOB: Final = Words(
+    "free for all its Pods together now", "no Pod fits now", "all its Pods together at most", "no Pod does"
+)
+
+
+def creator(task: Task, *, is_job: bool = False) -> Creator:
     """Return who made the Pod, and gets the answer."""
+    if is_job:
+        return "job"
     if task.operated:
         return "operator"
     return "flyte1" if task.generation == 1 else "flyte2"
 
 
-def refused(who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *, grows: bool = False) -> Denied:
-    """Deny the Pod `who`, or its growth, with the status that the policy has for its maker and the outlook."""
-    outlook = _outlook(verdict)
+def refused(
+    who: str, asked_by: Creator, settings: Settings, verdict: Verdict, *, words: Words = OF_POD
+) -> Denied | Allowed:
+    """Deny the Pod or job `who`, or its growth, with the status that the policy has for its maker and the outlook.
+
+    Where the policy has it admitted all the same, return that it waits, and why.
+    """
+    outlook = verdict.outlook
     codes = settings.denial_codes.never_fits if outlook == "never-fits" else settings.denial_codes.fits_later
     code = codes[asked_by]
-    worded = str if asked_by != "flyte1" else _so_that_flyte1_waits if outlook == "fits-later" else _plainly_worded
+    plainly = _so_that_flyte1_waits if asked_by == "flyte1" and outlook == "fits-later" else _plainly_worded
+    worded = str if asked_by in ("flyte2", "operator") else plainly
     native = "; ".join(map(worded, verdict.violations))
+    why = f"{native}; {_plainly(verdict, outlook, words)}"
+    if not isinstance(code, int):
+        return Allowed(settings=settings, waits=why)
     return Denied(
         code,
         REASONS[code],
-        f'pods "{who}" is forbidden: {native}; {_plainly(verdict, outlook, grows=grows)}',
+        f"{who} is forbidden: {why}",
         settings=settings,
         outlook=outlook,
         retry_after_seconds=settings.denial_codes.retry_after_seconds if code == 429 else None,
     )
-
-
-def _outlook(verdict: Verdict) -> Outlook:
-    """Return "never-fits" for a Pod that would be refused in an empty namespace too."""
-    never = any(
-        isinstance(violation, Unspecified)
-        or (isinstance(violation, Exceeded) and any(_over(violation, name, verdict) for name in violation.resources))
-        for violation in verdict.violations
-    )
-    return "never-fits" if never else "fits-later"
-
-
-def _over(violation: Exceeded, name: str, verdict: Verdict) -> bool:
-    return violation.requested[name] > verdict.most[name]
 
 
 def _so_that_flyte1_waits(violation: Violation) -> str:
@@ -82,9 +98,12 @@ def _plainly_worded(violation: Violation) -> str:
     """Return the text of kube-apiserver, without the decimals and exponents that Flyte 1 misreads."""
     if not isinstance(violation, Exceeded):
         return str(violation)
-    return str(
-        replace(violation, **{side: _plain(getattr(violation, side)) for side in ("requested", "used", "limited")})
-    )
+    sides = {side: _plain(getattr(violation, side)) for side in ("requested", "used", "limited")}
+    shares = {
+        name: [share._replace(amount=_plain({name: share.amount})[name]) for share in of_roles]
+        for name, of_roles in violation.shares.items()
+    }
+    return str(replace(violation, **sides, shares=shares))
 
 
 def _read_by_flyte1(names: Iterable[str]) -> Iterable[str]:
@@ -106,20 +125,16 @@ def _whole(value: Quantity) -> Quantity:
     return Quantity(value.nano, value.format if value.format is Format.BINARY_SI else Format.DECIMAL_SI)
 
 
-def _plainly(verdict: Verdict, outlook: Outlook, *, grows: bool) -> str:
-    """Return what is short by how much, the largest task that fits or can grow by, and what to do."""
+def _plainly(verdict: Verdict, outlook: Outlook, words: Words) -> str:
+    """Return what is short by how much, what fits, and what to do."""
     if any(isinstance(violation, Unspecified) for violation in verdict.violations):
         return "set them in the task, or have an admin set defaults for them"
     exceeded = [violation for violation in verdict.violations if isinstance(violation, Exceeded)]
     if not exceeded:
         return "the quota controller has not counted them yet; try again"
     room, most = sizes(verdict.room), sizes(verdict.most)
-    if grows:
-        now = f"the most that it can grow by now: {room}" if room else "it cannot grow now"
-        ever = f"it can grow by at most {most}" if most else "it cannot grow at all"
-    else:
-        now = f"the largest task that fits now: {room}" if room else "no task fits now"
-        ever = f"at most {most}" if most else "no task does"
+    now = f"{words.now}: {room}" if room else words.not_now
+    ever = f"{words.ever} {most}" if most else words.never
     if outlook == "never-fits":
         short = f"short by {_short(exceeded, verdict.most)} with nothing else running"
         return f"never fits: {ever}; {short}; {now}; ask for less, or have an admin raise the quota"

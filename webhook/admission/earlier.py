@@ -16,9 +16,10 @@ from webhook.admission.record import CHANGES, Record, names, room
 from webhook.api import bounds
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
-from webhook.api.pod import Pod, Toleration
+from webhook.api.pod import ObjectMeta, Pod, Toleration
 from webhook.api.quantity import Quantity, QuantityError, parse
 from webhook.api.resources import Resources
+from webhook.jobs.role import Role
 from webhook.rules.findings import Change
 
 CHANGE_BYTES: Final = 512  # of one Change in a record; most take 150
@@ -26,24 +27,26 @@ APPENDED: Final = "/spec/tolerations/-"
 _decode: Final = msgspec.json.Decoder(Record).decode
 
 
-def found(pod: Pod) -> Record:
-    """Return the record that an annotation on the Pod claims to be ours; an empty one where there is none."""
-    text = (pod.metadata.annotations or {}).get(CHANGES) or ""
+def found(metadata: ObjectMeta) -> Record:
+    """Return the record that an annotation claims to be ours; an empty one where there is none."""
+    text = (metadata.annotations or {}).get(CHANGES) or ""
     if text and len(text) <= bounds.ANNOTATIONS_BYTES:
         with suppress(msgspec.DecodeError, RecursionError):
             return _decode(text)
     return Record("")
 
 
-def omitted(pod: Pod, claimed: int) -> int:
-    """Return the number of changes that are claimed to have had no room on the Pod; zero where that cannot be.
+def omitted(metadata: ObjectMeta, made: Iterable[Pod], claimed: int) -> int:
+    """Return the number of changes that are claimed to have had no room on the object; zero where that cannot be.
 
-    The Pod has at least as many values, and its other annotations fill the space that such a record takes.
+    Its Pods have at least as many values, and its other annotations fill the space that such a record takes.
     """
-    blocks = [block for block in (pod.spec.resources, *(it.resources for _, it in pods.containers(pod))) if block]
-    values = sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks])
-    values += len(pod.spec.tolerations or ())
-    return claimed if 0 < claimed <= values and room(pod) < claimed * CHANGE_BYTES else 0
+    values = 0
+    for pod in made:
+        blocks = [block for block in (pod.spec.resources, *(it.resources for _, it in pods.containers(pod))) if block]
+        values += sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks])
+        values += len(pod.spec.tolerations or ())
+    return claimed if 0 < claimed <= values and room(metadata) < claimed * CHANGE_BYTES else 0
 
 
 def undone(pod: Pod, claimed: Iterable[Change]) -> tuple[Pod, tuple[Change, ...]]:
@@ -98,7 +101,7 @@ class _Blocks:
     """The resources of a Pod while claimed changes are put back, by the path that a record has for them."""
 
     def __init__(self, pod: Pod) -> None:
-        by_pointer = names(pod)
+        by_pointer = names([Role("", pod)])
         self._found: dict[str, tuple[str, dict[str, dict[str, Quantity]]]] = {}
         self._changed: set[str] = set()
         for pointer, block in (

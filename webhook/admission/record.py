@@ -1,6 +1,6 @@
 """The record of the Changes where people look: on the Pod, in the audit log, in warnings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -8,10 +8,11 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
+from webhook.admission.wire import Request
 from webhook.api import bounds
-from webhook.api import pod as pods
 from webhook.api.patch import escape, unescape
-from webhook.api.pod import Pod
+from webhook.api.pod import POD_LEVEL, ObjectMeta
+from webhook.jobs.role import Role
 from webhook.rules.findings import Change, Rule
 
 PREFIX: Final = "flyte-admission.io"
@@ -41,10 +42,10 @@ _decode: Final = msgspec.json.Decoder(Record).decode  # of what we have written
 _decode_string: Final = msgspec.json.Decoder(str).decode
 
 
-def record(pod: Pod, decided: Allowed | Denied) -> bytes:
+def record(request: Request, decided: Allowed | Denied) -> bytes:
     """Return what was changed, as a JSON string of JSON, by an earlier review too; empty without changes."""
     allowed = decided if isinstance(decided, Allowed) else Allowed()
-    changes = by_name(pod, decided.changes)
+    changes = by_name(request.roles, decided.changes)
     if allowed.earlier:
         changes = merged((*allowed.earlier, *changes))
     if not (changes or allowed.omitted):
@@ -56,13 +57,13 @@ def _text(record: Record) -> bytes:
     return _encode(_encode(record).decode())
 
 
-def note(pod: Pod, text: bytes) -> bytes:
+def note(metadata: ObjectMeta, text: bytes) -> bytes:
     """Return the operation that leaves the record in the annotation, and nothing else; empty where it is so already.
 
     Where the other annotations leave no room for the record, its number of changes is left there, or nothing.
     """
-    annotations = pod.metadata.annotations
-    if text and not _fits(text, space := room(pod)):
+    annotations = metadata.annotations
+    if text and not _fits(text, space := room(metadata)):
         text = _in_short(text)
         text = text if _fits(text, space) else b""
     if not text:
@@ -72,9 +73,9 @@ def note(pod: Pod, text: bytes) -> bytes:
     return b"" if annotations.get(CHANGES) == _decode_string(text) else _NOTE % text
 
 
-def room(pod: Pod) -> int:
-    """Return the bytes that the other annotations of the Pod leave for the value of ours."""
-    others = (pod.metadata.annotations or {}).items()
+def room(metadata: ObjectMeta) -> int:
+    """Return the bytes that the other annotations leave for the value of ours."""
+    others = (metadata.annotations or {}).items()
     taken = sum(len(name.encode()) + len((value or "").encode()) for name, value in others if name != CHANGES)
     return bounds.ANNOTATIONS_BYTES - len(CHANGES) - taken
 
@@ -90,9 +91,9 @@ def _in_short(text: bytes) -> bytes:
     return _text(Record(whole.policy, omitted=whole.omitted or len(whole.changes)))
 
 
-def by_name(pod: Pod, changes: Sequence[Change]) -> tuple[Change, ...]:
+def by_name(roles: Iterable[Role], changes: Sequence[Change]) -> tuple[Change, ...]:
     """Return the changes with containers by name where the path has their index, which other webhooks may shift."""
-    known = names(pod)
+    known = names(roles)
     return tuple(_named(change, known) for change in changes)
 
 
@@ -101,11 +102,12 @@ def _named(change: Change, known: Mapping[str, str]) -> Change:
     return replace(change, path=f"{known[pointer]}{slash}{rest}") if pointer in known else change
 
 
-def names(pod: Pod) -> Mapping[str, str]:
+def names(roles: Iterable[Role]) -> Mapping[str, str]:
     """Return, by the pointer of a container, the same with its name in place of its index."""
     return {
         pointer: f"{pointer.rpartition('/')[0]}/{escape(container.name)}"
-        for pointer, container in pods.containers(pod)
+        for role in roles
+        for pointer, container in role.containers()
         if container.name
     }
 
@@ -133,7 +135,8 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
 
     `changes` is the record. It is `more-changes` where an earlier review has changed the Pod, because the API server
     drops a second value of a key. `mode` and `refusal` report what would have happened, `outlook` whether a refused Pod
-    may fit later, `notes` what was left undone, `exempted` the rules that the Pod was exempted from, and why.
+    may fit later, `waits` why a job that is admitted does not start yet, `notes` what was left undone, `exempted` the
+    rules that the Pod was exempted from, and why.
     """
     decided = outcome(decision)
     settings = decided.settings
@@ -146,6 +149,8 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
             notes["refusal"] = f"{decided.code} {decided.reason}: {decided.message}"
         if decided.outlook:
             notes["outlook"] = decided.outlook
+    elif decided.waits:
+        notes |= {"outlook": "fits-later", "waits": decided.waits}
     if decided.changes:
         notes["more-changes" if isinstance(decided, Allowed) and decided.earlier else "changes"] = Raw(text)
     if isinstance(decided, Allowed) and decided.notes:
@@ -155,16 +160,18 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
     return notes or None
 
 
-def warnings(pod: Pod, decision: Decision) -> list[str]:
+def warnings(request: Request, decision: Decision) -> list[str]:
     """Return the warnings for the client: what would happen in the mode `warn`, else what was changed."""
     decided, only_reported = outcome(decision), isinstance(decision, ReportOnly)
     settings, would = decided.settings, "would be " if only_reported else ""
     wanted = settings.mode == "warn" if only_reported else settings.warnings and isinstance(decided, Allowed)
     if not wanted:
         return []
-    lines = [f"{would}refused: {decided.message}"] if isinstance(decided, Denied) else []
-    lines += decided.notes if isinstance(decided, Allowed) else ()
-    changes = sorted(by_name(pod, decided.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
+    if isinstance(decided, Denied):
+        lines = [f"{would}refused: {decided.message}"]
+    else:
+        lines = [*([f"waits: {decided.waits}"] if decided.waits else []), *decided.notes]
+    changes = sorted(by_name(request.roles, decided.changes), key=lambda change: BY_IMPORTANCE.index(change.rule))
     lines += (f"{would}{in_brief(change)}" for change in changes)
     if len(lines) > MOST_WARNINGS:
         left_out = len(lines) - MOST_WARNINGS + 1
@@ -174,7 +181,7 @@ def warnings(pod: Pod, decision: Decision) -> list[str]:
 
 def in_brief(change: Change) -> str:
     """Return a change for people: what was set or lowered, of which container, from what to what, and why."""
-    if change.path == "/spec/tolerations/-":
+    if change.path.endswith("/tolerations/-"):
         key, effect = change.after.get("key", "everything"), change.after.get("effect", "every effect")
         return f"tolerated: {key}:{effect} ({change.why})"
     if change.after is None:
@@ -185,11 +192,18 @@ def in_brief(change: Change) -> str:
 
 
 def place(change: Change) -> str:
-    """Return where a Change with its container by name is, for people: `limits nvidia.com/gpu of main`."""
+    """Return where a Change with its container by name is, for people: `limits nvidia.com/gpu of main`.
+
+    The template of a job is in brackets; what is not in its Pods goes by its path.
+    """
     where, _, rest = change.path.partition("/resources/")
+    if not rest:
+        return unescape(where.removeprefix("/spec/"))
     side, _, name = rest.partition("/")
-    of = "the Pod as a whole" if where == pods.POD_LEVEL else unescape(where.rpartition("/")[2])
-    return f"{side} {unescape(name)} of {of}"
+    template, _, container = where.rpartition("/containers/" if "/containers/" in where else "/")
+    of = "the Pod as a whole" if where == POD_LEVEL else unescape(container)
+    template = template.removesuffix("/initContainers").removesuffix("/spec").removesuffix("/template")
+    return f"{side} {unescape(name)} of {of}" + (f" ({template.removeprefix('/spec/')})" if template else "")
 
 
 def _short(text: str) -> str:

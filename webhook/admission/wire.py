@@ -13,10 +13,13 @@ from webhook.api.nesting import TooManyError, prune, weigh
 from webhook.api.pod import Pod
 from webhook.api.resources import decode_hook
 from webhook.api.wire import Wire, plainly
+from webhook.jobs import KINDS, Kind
+from webhook.jobs.role import Job, Role
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 R = TypeVar("R", bound="_Request")
+T = TypeVar("T")
 
 
 class BadReviewError(ValueError):
@@ -54,7 +57,7 @@ class _Review(Wire, Generic[R], frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """One review, parsed: `pod` is there for what we decide about, `old` for a resize.
+    """One review, parsed: `pod` or `job` is there for what we decide about, `old` for a resize.
 
     `problem` says why the object is not one that rules can look at: it is larger than a Pod can be, or not a Pod.
     """
@@ -63,7 +66,10 @@ class Request(Struct, frozen=True):
     name: str = ""
     namespace: str = ""
     dry_run: bool = False
+    kind: str = "Pod"
+    resource: str = "pods"  # with its API group
     pod: Pod | None = None
+    job: Job | None = None
     old: Pod | None = None
     problem: str = ""
 
@@ -73,10 +79,27 @@ class Request(Struct, frozen=True):
         return self.pod.metadata if self.pod else pods.ObjectMeta()
 
     @property
-    def pod_name(self) -> str:
-        """The name the API server's own messages use: of the request, the Pod, or its generateName."""
-        name = self.name or self.meta.name or self.meta.generate_name or "Unknown"
+    def metadata(self) -> pods.ObjectMeta:
+        """The metadata of the Pod or job, empty without one."""
+        return self.job.metadata if self.job else self.meta
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles of the job; a Pod is its only role."""
+        if self.job:
+            return self.job.roles
+        return (Role("", self.pod),) if self.pod else ()
+
+    @property
+    def object_name(self) -> str:
+        """The name the API server's own messages use: of the request, the object, or its generateName."""
+        name = self.name or self.metadata.name or self.metadata.generate_name or "Unknown"
         return name if len(name) <= bounds.TEXT else f"{name[: bounds.TEXT]}…"
+
+    @property
+    def who(self) -> str:
+        """The object as the API server's own messages name it: `pods "x"`."""
+        return f'{self.resource} "{self.object_name}"'
 
     @property
     def resize(self) -> bool:
@@ -113,24 +136,29 @@ _NAMESPACE: Final = re.compile(rb'"namespace"\s*:\s*"([-.\w]{1,253})"\s*,\s*"ope
 
 
 def _decode(body: bytes | bytearray) -> Request:
-    request, pod, problem = _in_one_go(body) or _piece_by_piece(body)
+    request, found, problem = _in_one_go(body) or _piece_by_piece(body)
     handled, resize = _handled(request)
     old: Pod | None = None
     if handled and resize and not problem:
-        old, problem = _pod(pods.decode, request.old_object, "oldObject")
-    if pod is not None and pod.status is not None and not resize:
-        pod = Pod(pod.metadata, pod.spec)  # its status is the user's word; the API server resets it after us
-    if handled and pod is not None and not problem:
-        problem = _too_many_amounts(pod)
-    namespace = request.namespace or (pod and pod.metadata.namespace) or ""
+        old, problem = _read(pods.decode, request.old_object, "oldObject")
+    if isinstance(found, Pod) and found.status is not None and not resize:
+        found = Pod(found.metadata, found.spec)  # its status is the user's word; the API server resets it after us
+    if handled and found is not None and not problem:
+        problem = _too_much(found)
+    namespace = request.namespace or (found and found.metadata.namespace) or ""
     if len(namespace) > bounds.TEXT:
         namespace, problem = "", problem or f"metadata.namespace: more than {bounds.TEXT} characters"
+    decided = found if handled and not problem else None
+    kind = _kind(request)
     return Request(
         uid=request.uid,
         name=request.name or "",
         namespace=namespace,
         dry_run=bool(request.dry_run),
-        pod=pod if handled and not problem else None,
+        kind=kind.name if kind else "Pod",
+        resource=_resource(request) if kind else "pods",
+        pod=decided if isinstance(decided, Pod) else None,
+        job=decided if isinstance(decided, Job) else None,
         old=old,
         problem=problem if handled else "",
     )
@@ -142,11 +170,11 @@ def _in_one_go(body: bytes | bytearray) -> tuple[_Request, Pod, str] | None:
         request = _request(_decode_of_pod(body))
     except (msgspec.DecodeError, UnicodeDecodeError, BadReviewError):
         return None
-    return (request, request.object, "") if request.object else None
+    return (request, request.object, "") if request.object and not _kind(request) else None
 
 
-def _piece_by_piece(body: bytes | bytearray) -> tuple[_Request, Pod | None, str]:
-    """Return the request, and its Pod or problem if we decide about it: nothing else has to be as expected."""
+def _piece_by_piece(body: bytes | bytearray) -> tuple[_Request, Pod | Job | None, str]:
+    """Return the request, and its object or problem if we decide about it: nothing else has to be as expected."""
     try:
         request = _request(_decode_of_anything(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -155,11 +183,13 @@ def _piece_by_piece(body: bytes | bytearray) -> tuple[_Request, Pod | None, str]
     handled, resize = _handled(request)
     if not handled:
         return request, None, ""
-    return request, *_pod(pods.decode if resize else pods.decode_new, request.object, "object")
+    if kind := _kind(request):
+        return request, *_read(kind.decode, request.object, "object")
+    return request, *_read(pods.decode if resize else pods.decode_new, request.object, "object")
 
 
-def _pod(decode: Callable[[Raw], Pod], data: Raw, field: str) -> tuple[Pod | None, str]:
-    """Return the Pod of that field of the request, or what is wrong with it."""
+def _read(decode: Callable[[Raw], T], data: Raw, field: str) -> tuple[T | None, str]:
+    """Return the object in that field of the request, or what is wrong with it."""
     try:
         return decode(data), ""
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -167,8 +197,12 @@ def _pod(decode: Callable[[Raw], Pod], data: Raw, field: str) -> tuple[Pod | Non
         return None, f"of the {field}, {text}" if field == "oldObject" else text
 
 
-def _too_many_amounts(pod: Pod) -> str:
-    blocks = [container.resources for _, container in pods.containers(pod)]
+def _too_much(found: Pod | Job) -> str:
+    """Return what all containers together have too much of; empty for nothing."""
+    parts = [found] if isinstance(found, Pod) else [role.pod for role in found.roles]
+    blocks = [container.resources for pod in parts for _, container in pods.containers(pod)]
+    if len(parts) > 1 and len(blocks) > bounds.JOB_CONTAINERS:
+        return f"containers: more than {bounds.JOB_CONTAINERS} in all Pod templates"
     amounts = sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks if block])
     return f"requests and limits: more than {bounds.AMOUNTS} in all containers" if amounts > bounds.AMOUNTS else ""
 
@@ -183,8 +217,24 @@ def _request(review: _Review[R]) -> R:
     return review.request
 
 
+def _kind(request: _Request) -> Kind | None:
+    """Return the kind of job that the request is about; None for Pods, and for anything else."""
+    resource = request.resource
+    return KINDS.get((resource.group or "", resource.resource or "")) if resource else None
+
+
+def _resource(request: _Request) -> str:
+    resource = request.resource or _Resource()
+    return f"{resource.resource}.{resource.group}"
+
+
 def _handled(request: _Request) -> tuple[bool, bool]:
-    """Return whether we decide about this at all, and whether it is a resize: CREATE of pods, UPDATE of pods/resize."""
+    """Return whether we decide about this at all, and whether it is a resize.
+
+    Decided are CREATE of pods and of jobs, and UPDATE of pods/resize.
+    """
+    if _kind(request):
+        return request.operation == "CREATE" and not request.sub_resource, False
     resource = request.resource or _Resource()
     if resource.group or resource.resource != "pods":
         return False, False

@@ -20,6 +20,10 @@ REFERENCES: Final = 256  # owners, affinity terms, status conditions
 # Names are at most 253 or 317 characters, but the webhook sees them before the API server validates them.
 TEXT: Final = 512  # characters of a name, key, value or effect
 ANNOTATIONS_BYTES: Final = 256 * 1024  # TotalAnnotationSizeLimitB in apimachinery
+# A job has a head or a driver, and a few groups of workers, each with the containers of one Pod.
+ROLES: Final = 64  # Pod templates of a job
+JOB_CONTAINERS: Final = 256  # app and init containers of all its templates
+REPLICAS: Final = 2**31 - 1  # of a role: the most that an int32 holds
 NESTING: Final = 64  # levels of an AdmissionReview; rules look at nine of them
 QUOTA_NAMES: Final = 1024  # of resources, in a ResourceQuota
 # Objects, lists, and texts in a review: each takes some 100 bytes once it is decoded. A Pod with 1 MB of environment
@@ -31,6 +35,8 @@ WEIGHED: Final = 64 * 1024  # bytes of a review from which on they are counted
 Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
 ContainerList: TypeAlias = Annotated[list[T], Meta(max_length=CONTAINERS)]
 TolerationList: TypeAlias = Annotated[list[T], Meta(max_length=TOLERATIONS)]
+RoleList: TypeAlias = Annotated[list[T], Meta(max_length=ROLES)]
+Replicas: TypeAlias = Annotated[int, Meta(ge=-REPLICAS - 1, le=REPLICAS)]
 ReferenceList: TypeAlias = Annotated[list[T], Meta(max_length=REFERENCES)]
 QuotaAmountMap: TypeAlias = Annotated[dict[Text, T], Meta(max_length=QUOTA_NAMES)]
 AmountMap: TypeAlias = Annotated[dict[Text, T], Meta(max_length=RESOURCE_NAMES)]

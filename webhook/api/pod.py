@@ -158,6 +158,18 @@ class PodStatus(Wire, frozen=True):
         return [*(self.container_statuses or ()), *(self.init_container_statuses or ())]
 
 
+class PodTemplate(Wire, frozen=True):
+    """A PodTemplateSpec."""
+
+    metadata: ObjectMeta | None = None
+    spec: PodSpec | None = None
+
+    @property
+    def pod(self) -> "Pod":
+        """The Pod that an operator makes of the template: it has another name."""
+        return Pod(replace(self.metadata or ObjectMeta(), name=None), self.spec or PodSpec())
+
+
 class Pod(Wire, frozen=True):
     """A v1 Pod."""
 

@@ -69,7 +69,7 @@ def identify(pod: Pod, namespace: str, how: Identification) -> Task | None:
         domain=domain,
         workflow=labels.get("workflow-name") or "",
         name=labels.get("task-name") or "",
-        primary=_primary(pod),
+        primary=primary(pod),
         operated=bool(owner) and owner not in OWNERS,
         interruptible=labels.get("interruptible") == "true",
     )
@@ -81,9 +81,9 @@ def task_of_namespace(namespace: str, how: Identification) -> Task:
     return Task(generation=1, project=project, domain=domain)
 
 
-def is_flyte_pod(pod: Pod) -> bool:
-    """Return whether Flyte or an operator on its behalf made the Pod, by its labels."""
-    return _generation(pod.metadata.labels or {}) is not None
+def is_flytes(metadata: ObjectMeta) -> bool:
+    """Return whether Flyte made the object, or an operator on its behalf, by its labels."""
+    return _generation(metadata.labels or {}) is not None
 
 
 def _generation(labels: Labels) -> Generation | None:
@@ -111,8 +111,11 @@ def _project_and_domain(labels: Labels, namespace: str, how: Identification, mad
     return project, domain
 
 
-def _primary(pod: Pod) -> str:
-    """Find the container by the annotation of pod tasks, else by name (Pod, `primary`, operator's), else the first."""
+def primary(pod: Pod) -> str:
+    """Return the pointer of the container that runs the task.
+
+    Find it by the annotation of pod tasks, else by name (Pod, `primary`, operator's), else take the first.
+    """
     containers, metadata = pod.spec.containers, pod.metadata
     if len(containers) > 1:
         names = [container.name for container in containers]

@@ -16,13 +16,12 @@ from webhook.admission.answer import encode
 from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
-from webhook.api.pod import Pod
 from webhook.api.quantity import QuantityError, parse
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.offline.manifests import Manifest
-from webhook.offline.review import KINDS, Report, decide, request_of
+from webhook.offline.review import REVIEWED, Report, decide, request_of
 from webhook.policy.file import LoadedPolicy, load
 from webhook.policy.problems import to_problem
 from webhook.policy.schema import Day
@@ -93,9 +92,9 @@ def of_file(file: PurePath, read: Read) -> Iterator[Case]:
             stated = CaseFile.model_validate(document.data)
         except ValidationError as error:
             raise ProblemsError(str(file), [to_problem(document, it, CaseFile) for it in error.errors()]) from error
-        found = _objects(document, "object", read, KINDS)
+        found = _objects(document, "object", read, REVIEWED)
         if len(found) != 1:
-            what = f"{len(found)} objects where one {' or '.join(KINDS)} is expected"
+            what = f"{len(found)} objects where one {manifests.any_of(REVIEWED)} is expected"
             raise ProblemsError(str(file), [document.problem(("object",), what)])
         quotas = _objects(document, "quotas", read, ("ResourceQuota",)) if stated.quotas else []
         yield Case(
@@ -138,7 +137,7 @@ def of_folder(folder: PurePath, read: Read, *, quotas: bool) -> Case:
     `validate-` is a case of /validate.
     """
     policy, review, response, limits = (folder / name for name in (*GOLDEN, "quotas.yaml"))
-    (manifest,) = manifests.read(read(review), str(review), KINDS)
+    (manifest,) = manifests.read(read(review), str(review), REVIEWED)
     return Case(
         name=str(folder),
         loaded=load(read(policy), str(policy)),
@@ -188,19 +187,19 @@ def readable(answer: bytes) -> dict[str, Any]:
 
 def _found(expected: dict[str, Any], report: Report) -> dict[str, Any]:
     """Return what was decided, in the words of the expectation where it meets them."""
-    decided, pod = outcome(report.decision), report.request.pod or Pod()
+    decided = outcome(report.decision)
     code, reason, message = None, None, ""
     if isinstance(decided, Denied):
         code, reason, message = decided.code, decided.reason, decided.message
     part = expected.get("message") or ""
-    pairs = list(zip(decided.changes, record.by_name(pod, decided.changes), strict=True))
+    pairs = list(zip(decided.changes, record.by_name(report.request.roles, decided.changes), strict=True))
     return {
         "outcome": report.outcome,
         "code": code,
         "reason": reason,
         "message": part if part in message else message,
         "changes": _changes(expected.get("changes") or [], pairs),
-        "warnings": record.warnings(pod, report.decision),
+        "warnings": record.warnings(report.request, report.decision),
     }
 
 

@@ -46,12 +46,13 @@ def of_manifest(manifest: Manifest, policy: Policy) -> Explanation:
     if manifest.kind == "Event":
         return _of_event(manifest.data, policy)
     request = request_of(manifest)[0]
-    pod, namespace = request.pod or Pod(), request.namespace
+    metadata, namespace = request.metadata, request.namespace
+    pod = request.pod or Pod(metadata)
     task = identify(pod, namespace, policy.identification) or task_of_namespace(namespace, policy.identification)
-    noted = earlier.found(pod)
+    noted = earlier.found(metadata)
     return Explanation(
-        namespace, request.pod_name, "its record", task, noted.policy, noted.changes, noted.omitted,
-        primary=names(pod).get(task.primary, ""),
+        namespace, request.object_name, "its record", task, noted.policy, noted.changes, noted.omitted,
+        primary=names(request.roles).get(task.primary, ""),
     )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def _of_event(event: dict[str, Any], policy: Policy) -> Explanation:
         sum(record.omitted for record in records),
         refusal,
         notes.get("mode", ""),
-        tuple(f"{key}: {notes[key]}" for key in ("outlook", "notes", "exempted") if key in notes),
+        tuple(f"{key}: {notes[key]}" for key in ("outlook", "waits", "notes", "exempted") if key in notes),
     )
 
 
@@ -98,7 +99,7 @@ def _of_log(line: dict[str, Any], policy: Policy) -> Explanation:
     decided = f"{line.get('endpoint', '')} decided: {line.get('decision', '')}"
     return Explanation(
         namespace,
-        _text(line.get("pod")) or "Unknown",
+        _text(line.get("name")) or "Unknown",
         f"the log of {_text(line.get('time')) or 'an unknown time'}",
         task_of_namespace(namespace, policy.identification),
         omitted=sum(count for count in counts.values() if isinstance(count, int)),

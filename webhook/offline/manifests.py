@@ -62,9 +62,7 @@ def read(text: str, file: str, kinds: tuple[str, ...], *, pass_over: bool = Fals
     """
     documents = _documents(text, file)
     if not documents:
-        raise ProblemsError(
-            file, [Problem(1, 1, f"nothing in it; {' or '.join(kinds)}, or a List of them, is expected")]
-        )
+        raise ProblemsError(file, [Problem(1, 1, f"nothing in it; {any_of(kinds)}, or a List of them, is expected")])
     wanted = _Wanted(kinds, pass_over)
     return [manifest for document in documents for manifest in _objects(document, document.data, (), wanted)]
 
@@ -87,6 +85,11 @@ def _documents(text: str, file: str) -> list[Document]:
     return load_all(text, file)
 
 
+def any_of(kinds: tuple[str, ...]) -> str:
+    """Return the kinds for a message: `A, B or C`."""
+    return ", ".join((*kinds[:-2], " or ".join(kinds[-2:])))
+
+
 def _objects(document: Document, data: Any, path: Path, wanted: _Wanted) -> Iterator[Manifest]:
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind in wanted.kinds:
@@ -97,7 +100,7 @@ def _objects(document: Document, data: Any, path: Path, wanted: _Wanted) -> Iter
             yield from _objects(document, {**named, **item} if named else item, (*path, "items", index), wanted)
     elif not (wanted.pass_over and isinstance(kind, str)):
         found = f"kind {kind}" if kind else "an object without a kind" if isinstance(data, dict) else "not an object"
-        problem = document.problem(path, f"{found}; {' or '.join(wanted.kinds)}, or a List of them, is expected")
+        problem = document.problem(path, f"{found}; {any_of(wanted.kinds)}, or a List of them, is expected")
         raise ProblemsError(document.file, [problem])
 
 

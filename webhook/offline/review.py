@@ -12,16 +12,18 @@ from webhook.admission import wire
 from webhook.admission.answer import patch_of
 from webhook.admission.applied import operations
 from webhook.admission.constraints import Constraints
-from webhook.admission.decide import mutate
+from webhook.admission.decide import mutate, task_of
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.record import by_name, in_brief
 from webhook.admission.wire import BadReviewError, Request
-from webhook.api.pod import Pod, containers, decode
+from webhook.api.pod import containers, decode
 from webhook.api.resource_list import text
 from webhook.api.resource_quota import Charges
 from webhook.api.wire import plainly
 from webhook.cluster.ledger import Ledger
-from webhook.flyte.task import Task, is_flyte_pod
+from webhook.flyte.task import Identification, Task, is_flytes
+from webhook.jobs import KINDS
+from webhook.jobs.role import Role
 from webhook.offline import manifests
 from webhook.offline.manifests import Manifest
 from webhook.policy.model import Policy
@@ -30,23 +32,26 @@ from webhook.rules.defaulting import default
 from webhook.rules.workload import workload_of
 
 Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
-KINDS = ("Pod", "AdmissionReview")
+JOBS = {kind.name: (group, resource) for (group, resource), kind in KINDS.items()}
+LABELS = ("execution-id", "flyte.org/run", "flyte.org/managed: true")
+REVIEWED = ("Pod", *JOBS, "AdmissionReview")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One Pod and its decision; `pod` is what would be stored, None if it is refused."""
+    """One Pod or job and its decision; `stored` is what would be stored, None if it is refused."""
 
     request: Request
     decision: Decision
-    pod: dict[str, Any] | None
+    stored: dict[str, Any] | None
     has_ended: bool = False
 
     @property
     def decided_outcome(self) -> str:
         """The word for the decision, in whatever mode: refused, changed, unchanged, or ignored.
 
-        A Pod that is not Flyte's or has ended, and a request that the webhook does not review, is ignored.
+        What is not Flyte's, has ended, or is derived from a job, and a request that the webhook does not review, is
+        ignored.
         """
         if self.ignored_for:
             return "ignored"
@@ -62,22 +67,24 @@ class Report:
     @property
     def ignored_for(self) -> str:
         """Why the webhook does not decide about this; empty if it does."""
+        request = self.request
         if self.has_ended:
             return "it has ended"
-        if self.request.problem:
+        if request.problem or task_of(request, Identification()):
             return ""
-        if self.request.pod is None:
-            return "the webhook decides about the creation and the resize of Pods alone"
-        labels = "execution-id, flyte.org/run, or flyte.org/managed: true"
-        return "" if is_flyte_pod(self.request.pod) else f"not a Pod of a Flyte task: it has no label {labels}"
+        if not request.roles:
+            return "the webhook decides about the creation of Pods and jobs, and the resize of Pods, alone"
+        if request.job and is_flytes(request.job.metadata):
+            return "an operator derived it from another object"
+        return f"not of a Flyte task: it has no label {', '.join(LABELS[:-1])}, or {LABELS[-1]}"
 
 
 def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) -> list[Report]:
-    """Review each Pod of the file in turn, and charge the admitted ones, as in the local mode of `serve`.
+    """Review each Pod and job of the file in turn, and charge the admitted ones, as in the local mode of `serve`.
 
-    ProblemsError says what is not a valid Pod, and where.
+    ProblemsError says what is not valid, and where.
     """
-    return [_report(manifest, policy, ledger, today) for manifest in manifests.read(text, file, KINDS)]
+    return [_report(manifest, policy, ledger, today) for manifest in manifests.read(text, file, REVIEWED)]
 
 
 def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> Report:
@@ -92,7 +99,7 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
     decision = decide(request, policy, ledger, today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
-    if not request.dry_run:
+    if request.pod and not request.dry_run:
         ledger.charge(request.namespace, request.meta, decision.charges, resize=request.resize)
     if isinstance(decision, Allowed) and decision.changes:
         stored = _patched(stored, patch_of(request, decision))
@@ -112,47 +119,50 @@ def counted(request: Request, in_audit: Policy, ledger: Ledger, today: str) -> C
 
 
 def request_of(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
-    """Return the request, and its Pod; a manifest first gets the API server's defaults.
+    """Return the request, and its object; the manifest of a Pod first gets the API server's defaults.
 
-    ProblemsError for a manifest that is not a Pod, BadReviewError for an AdmissionReview that is not one.
+    ProblemsError for a manifest that is not a Pod or job, BadReviewError for an AdmissionReview that is not one.
     """
     if manifest.kind == "AdmissionReview":
         request = wire.decode(msgspec.json.encode(manifest.data))
         return request, manifest.data["request"].get("object")
     metadata = manifest.data.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    group, resource = JOBS.get(manifest.kind, ("", "pods"))
     review = {
         "apiVersion": wire.API_VERSION,
         "kind": wire.KIND,
         "request": {
             "uid": "review",
             "operation": "CREATE",
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "resource": {"group": group, "resource": resource},
             "namespace": namespace or "default",
             "object": manifest.data,
         },
     }
     request = wire.decode(msgspec.json.encode(review))
-    if request.pod is None:
+    if request.problem:
         raise manifest.problem(request.problem)
+    if request.pod is None:
+        return request, manifest.data
     workload = workload_of(request.pod, Task(1), Settings())
     changes = default(workload)[1]
     if not changes:
         return request, manifest.data
-    stored = _patched(manifest.data, b"[%b]" % operations(workload, changes))
+    stored = _patched(manifest.data, b"[%b]" % operations(changes, workload.absent))
     return replace(request, pod=decode(msgspec.json.encode(stored))), stored
 
 
-def _patched(pod: dict[str, Any], patch: bytes) -> dict[str, Any]:
-    patched: dict[str, Any] = jsonpatch.apply_patch(pod, msgspec.json.decode(patch))
+def _patched(data: dict[str, Any], patch: bytes) -> dict[str, Any]:
+    patched: dict[str, Any] = jsonpatch.apply_patch(data, msgspec.json.decode(patch))
     return patched
 
 
 def as_data(report: Report) -> dict[str, Any]:
-    """Return the report for programs: outcome, changes, message of a denial, resulting Pod."""
+    """Return the report for programs: outcome, changes, message of a denial, resulting object."""
     decided = outcome(report.decision)
     data: dict[str, Any] = {
-        "pod": report.request.pod_name,
+        report.request.kind.lower(): report.request.object_name,
         "namespace": report.request.namespace,
         "outcome": report.outcome,
         **({"why": report.ignored_for} if report.ignored_for else {}),
@@ -161,21 +171,23 @@ def as_data(report: Report) -> dict[str, Any]:
     }
     if isinstance(decided, Denied):
         data |= {"code": decided.code, "reason": decided.reason, "message": decided.message}
-    return data | {"result": report.pod}
+    elif decided.waits:
+        data["waits"] = decided.waits
+    return data | {"result": report.stored}
 
 
 def as_text(report: Report) -> str:
     """Return the report for people."""
     decided = outcome(report.decision)
     why = f" ({report.ignored_for})" if report.ignored_for else ""
-    lines = [f"{report.request.namespace}/{report.request.pod_name}: {report.outcome}{why}"]
-    if report.request.pod:
-        lines += [f"  {in_brief(change)}" for change in by_name(report.request.pod, decided.changes)]
+    lines = [f"{report.request.namespace}/{report.request.object_name}: {report.outcome}{why}"]
+    lines += [f"  {in_brief(change)}" for change in by_name(report.request.roles, decided.changes)]
     lines += [f"  {note}" for note in _notes(decided)]
     if isinstance(decided, Denied):
         lines.append(f"  {decided.code} {decided.reason}: {decided.message}")
     elif report.outcome != "ignored":
-        lines += ["  result:", *(f"    {line}" for line in _summary(decode(msgspec.json.encode(report.pod))))]
+        lines += [f"  waits: {decided.waits}"] if decided.waits else []
+        lines += ["  result:", *(f"    {line}" for role in _result(report) for line in _summary(role))]
     return "\n".join(lines)
 
 
@@ -183,10 +195,21 @@ def _notes(decided: Allowed | Denied) -> Sequence[str]:
     return decided.notes if isinstance(decided, Allowed) else ()
 
 
-def _summary(pod: Pod) -> Iterable[str]:
-    """Yield the requests, limits and tolerations of the resulting Pod."""
-    for _, container in containers(pod):
+def _result(report: Report) -> Iterable[Role]:
+    """Return the roles of the resulting job; a Pod is its only role."""
+    data = msgspec.json.encode(report.stored)
+    if report.request.job is None:
+        return [Role("", decode(data))]
+    return KINDS[JOBS[report.request.kind]].decode(msgspec.Raw(data)).roles
+
+
+def _summary(role: Role) -> Iterable[str]:
+    """Yield the number of Pods, and requests, limits and tolerations of each."""
+    indent = "  " if role.name else ""
+    if role.name:
+        yield f"{role.name}: {role.count} Pod{'s'[: role.count != 1]}"
+    for _, container in containers(role.pod):
         for side, resources in (("requests", container.requests), ("limits", container.limits)):
-            yield f"{container.name}: {side} {text(resources, sorted(resources)) or 'nothing'}"
-    for toleration in pod.spec.tolerations or ():
-        yield f"tolerates {msgspec.json.encode(toleration).decode()}"
+            yield f"{indent}{container.name}: {side} {text(resources, sorted(resources)) or 'nothing'}"
+    for toleration in role.pod.spec.tolerations or ():
+        yield f"{indent}tolerates {msgspec.json.encode(toleration).decode()}"

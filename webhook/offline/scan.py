@@ -94,18 +94,18 @@ def scan(manifests: Iterable[Manifest], ledger: Ledger, policy: Policy, today: s
 
 
 def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Finding:
-    request, task, record = each.request, each.task, earlier.found(each.pod)
+    request, task, record = each.request, each.task, earlier.found(each.pod.metadata)
     decided = outcome(decide(request, policy, ledger, today))
     if isinstance(decided, Allowed):
         ledger.charge(request.namespace, request.meta, decided.charges)
     return Finding(
         namespace=request.namespace,
-        pod=request.pod_name,
+        pod=request.object_name,
         project=task.project,
         domain=task.domain,
         mode=decided.settings.mode,
         decided=decided,
-        changes=by_name(each.pod, decided.changes),
+        changes=by_name(request.roles, decided.changes),
         has_record=bool(record.changes or record.omitted),
         risks=tuple(dict.fromkeys(_risks(each.pod, task, decided.changes))),
     )

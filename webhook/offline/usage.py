@@ -35,7 +35,7 @@ def _with_holders(
     held: dict[str, ResourceList] = defaultdict(dict)
     count = Counter[str]()
     for pod in pods:
-        name = pod.task.name or pod.task.workflow or pod.request.pod_name
+        name = pod.task.name or pod.task.workflow or pod.request.object_name
         charges = counted(pod.request, in_audit, ledger, today).values()
         held[name] = resource_list.add(held[name], reduce(resource_list.maximum, charges, EMPTY))
         count[name] += 1

@@ -1,7 +1,7 @@
 """Compiles the checked content of a policy file into a Policy: Kubernetes' names, and values with their line."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from webhook.api import pod
 from webhook.api.quantity import ZERO, Quantity, parse
@@ -267,11 +267,9 @@ def _verdicts(content: PolicyFile) -> DenialCodes:
     )
 
 
-def _codes(codes: Codes | None) -> dict[Creator, int]:
-    if codes is None:
-        return {}
-    stated: dict[Creator, int | None] = {"flyte1": codes.flyte1, "flyte2": codes.flyte2, "operator": codes.operator}
-    return {creator: code for creator, code in stated.items() if code is not None}
+def _codes(codes: Codes | None) -> dict[Creator, Any]:
+    """Return the stated ones of a section, whose keys are the creators."""
+    return {creator: code for creator in CREATORS if (code := getattr(codes, creator, None)) is not None}
 
 
 def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
@@ -288,6 +286,7 @@ def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
         )
 
 
+CREATORS: Final[tuple[Creator, ...]] = ("flyte1", "flyte2", "operator", "job")
 # Sections whose values carry their own place.
 SECTIONS_WITHOUT_ORIGINS: Final = (
     "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "over_limit", "overrides",

@@ -259,17 +259,24 @@ class Exemption(Section):
 
 
 class Codes(Section):
-    """The HTTP status of a refusal, by the creator of the Pod."""
+    """The HTTP status of a refusal, by the creator of the Pod; jobs have their own, whichever Flyte creates them."""
 
     flyte1: Code | None = None
     flyte2: Code | None = None
     operator: Code | None = None
+    job: Code | None = None
+
+
+class LaterCodes(Codes):
+    """The same where it may fit later."""
+
+    job: Code | Literal["admit"] | None = Field(default=None, description="admit lets the operator of the job wait.")  # type: ignore[assignment]
 
 
 class Verdicts(Section):
-    """The refusal of a Pod that its ResourceQuota has no room for."""
+    """The refusal of a Pod or a job that its ResourceQuota has no room for."""
 
-    fits_later: Codes | None = None
+    fits_later: LaterCodes | None = None
     never_fits: Codes | None = None
     retry_after_seconds: Annotated[int, Field(gt=0, le=3600)] = Field(
         2, description="The pause that a 429 asks for. Flyte 2 gives up a try after 30 seconds, with all its pauses."

@@ -14,7 +14,9 @@ Claims: TypeAlias = Literal["allow", "refuse"]
 OverLimit: TypeAlias = Literal["clamp", "refuse"]
 SkippableRule: TypeAlias = Literal["fill", "clamp", "tolerate", "quota"]
 Outlook: TypeAlias = Literal["fits-later", "never-fits"]
-Creator: TypeAlias = Literal["flyte1", "flyte2", "operator"]
+# Who gets the answer: the client that creates the Pod; for a distributed job, Flyte of either generation.
+Creator: TypeAlias = Literal["flyte1", "flyte2", "operator", "job"]
+Answer: TypeAlias = int | Literal["admit"]  # a status, or none: a job waits by itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +100,9 @@ def lowest_maximum(name: str, *maxima: Maxima) -> Quantity | None:
 
 @dataclass(frozen=True, slots=True)
 class DenialCodes:
-    """The HTTP status of a denial, by whether the Pod may fit later and by its creator."""
+    """The HTTP status of a denial, by whether the Pod may fit later and by its creator; a job may wait instead."""
 
-    fits_later: Mapping[Creator, int]
+    fits_later: Mapping[Creator, Answer]
     never_fits: Mapping[Creator, int]
     retry_after_seconds: int
 
@@ -108,10 +110,11 @@ class DenialCodes:
 # Flyte 1 waits on a 403 in its native wording and never retries a 413. Flyte 2 uses up a retry on a 403; on a 429 its
 # client asks up to eleven times within one deadline of 30 seconds, and the fourth such round fails the task. Pauses of
 # two seconds fit into that deadline, so that the last answer reaches the user. Operators and people expect the 403.
+# Neither Flyte waits with a job that is refused; the operator of a job that is admitted does.
 # Sources: plugin_manager.go of both generations, client-go `rest/request.go`; run in tests/e2e/flyte.
 DEFAULT_DENIAL_CODES: Final = DenialCodes(
-    fits_later={"flyte1": 403, "flyte2": 429, "operator": 403},
-    never_fits={"flyte1": 413, "flyte2": 413, "operator": 403},
+    fits_later={"flyte1": 403, "flyte2": 429, "operator": 403, "job": "admit"},
+    never_fits={"flyte1": 413, "flyte2": 413, "operator": 403, "job": 413},
     retry_after_seconds=2,
 )
 

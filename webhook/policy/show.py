@@ -243,7 +243,7 @@ def _identification(policy: Policy) -> Iterator[str]:
 
 def _verdicts(policy: Policy) -> Iterator[str]:
     yield "verdicts:"
-    table: Mapping[str, Mapping[Any, int]] = {
+    table: Mapping[str, Mapping[Any, Any]] = {
         "fits_later": policy.denial_codes.fits_later,
         "never_fits": policy.denial_codes.never_fits,
     }

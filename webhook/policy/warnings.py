@@ -7,7 +7,7 @@ from webhook.api.quantity import Quantity
 from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
 from webhook.policy.compile import STORAGE, PolicyBlock, is_too_small, kubernetes_name
 from webhook.policy.model import Policy
-from webhook.policy.settings import DEFAULT_DENIAL_CODES, Creator, DenialCodes, Maxima, Settings
+from webhook.policy.settings import DEFAULT_DENIAL_CODES, Answer, Creator, DenialCodes, Maxima, Settings
 from webhook.policy.spelling import closest
 from webhook.policy.values import SPELLINGS, Default, can_be_used
 from webhook.policy.yaml_text import Document, Path, Problem
@@ -16,13 +16,19 @@ from webhook.policy.yaml_text import Document, Path, Problem
 FINAL: Final = "fails the task at once, although it would fit later"
 BLOCKS: Final = "blocks a worker of propeller for up to 30 seconds a try"
 RETRIES: Final = "uses up the task's retries at once"
-UNSUITABLE: Final[Mapping[tuple[str, Creator, int], str]] = {
+UNSUITABLE: Final[Mapping[tuple[str, Creator, Answer], str]] = {
     ("fits_later", "flyte1", 413): FINAL,
     ("fits_later", "flyte1", 422): FINAL,
     ("fits_later", "flyte1", 429): BLOCKS,
     ("fits_later", "flyte2", 403): RETRIES,
     ("fits_later", "flyte2", 413): FINAL,
     ("fits_later", "flyte2", 422): FINAL,
+    ("fits_later", "job", 403): RETRIES,
+    ("fits_later", "job", 413): FINAL,
+    ("fits_later", "job", 422): FINAL,
+    ("fits_later", "job", 429): "fails the task after some system retries, as neither Flyte waits with a job",
+    ("never_fits", "job", 403): RETRIES,
+    ("never_fits", "job", 429): "fails the task only after some system retries",
     ("never_fits", "flyte1", 403): "lets the task wait for ever, unless cpu or memory is what is short",
     ("never_fits", "flyte1", 422): "makes Flyte before 1.16.7 loop",
     ("never_fits", "flyte1", 429): BLOCKS,

@@ -1,13 +1,16 @@
 """The results of rules: Changes to the Pod, and Violations of its quotas."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from webhook.api.patch import unescape
+from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList, text
+from webhook.policy.settings import Outlook
 
+MOST_SHARES: Final = 20  # that a message names of each resource
 Rule: TypeAlias = Literal["api-default", "fill", "cpu-limits", "clamp", "tolerate"]
 
 
@@ -59,19 +62,44 @@ class NegativeUsage(Struct, frozen=True):
         return f"quota usage is negative for resource(s): {','.join(self.resources)}"
 
 
+class Share(NamedTuple):
+    """How much each Pod of a role of a job requests, and how many Pods there are."""
+
+    role: str
+    pods: int
+    amount: Quantity
+
+    def __str__(self) -> str:
+        """Return text such as `workers 8 × 4`."""
+        return f"{self.role} {self.amount}" if self.pods == 1 else f"{self.role} {self.pods} × {self.amount}"
+
+
 class Exceeded(Struct, frozen=True):
-    """A violation: the Pod requests more of these resources than the quota has left."""
+    """A violation: the Pod requests more of these resources than the quota has left.
+
+    For a job, `shares` has what its roles request, by resource.
+    """
 
     quota: str
     resources: list[str]
     requested: ResourceList
     used: ResourceList
     limited: ResourceList
+    shares: Mapping[str, Sequence[Share]] = {}
 
     def __str__(self) -> str:
         """Return kube-apiserver's message; Flyte 1 parses it."""
-        requested, used, limited = (text(r, self.resources) for r in (self.requested, self.used, self.limited))
+        used, limited = (text(amounts, self.resources) for amounts in (self.used, self.limited))
+        requested = ",".join(text(self.requested, [name]) + self._of_roles(name) for name in self.resources)
         return f"exceeded quota: {self.quota}, requested: {requested}, used: {used}, limited: {limited}"
+
+    def _of_roles(self, name: str) -> str:
+        shares = self.shares.get(name, ())
+        named = [
+            *map(str, shares[:MOST_SHARES]),
+            *([f"and {len(shares) - MOST_SHARES} more"][: len(shares) > MOST_SHARES]),
+        ]
+        return f" ({', '.join(named)})" if named else ""
 
 
 Violation: TypeAlias = Unspecified | StatusUnknown | NegativeUsage | Exceeded
@@ -93,3 +121,16 @@ class Verdict(Struct, frozen=True):
     def refuses(self) -> bool:
         """Whether the webhook refuses the Pod: it leaves negative amounts to the API server's own error."""
         return self.violations != () and not isinstance(self.violations[0], NegativeUsage)
+
+    @property
+    def outlook(self) -> Outlook:
+        """The outlook of a refused Pod: "never-fits" where an empty namespace would refuse it too."""
+        never = any(
+            isinstance(violation, Unspecified)
+            or (
+                isinstance(violation, Exceeded)
+                and any(violation.requested[name] > self.most[name] for name in violation.resources)
+            )
+            for violation in self.violations
+        )
+        return "never-fits" if never else "fits-later"

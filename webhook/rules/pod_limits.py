@@ -46,7 +46,8 @@ def _clamp_side(workload: Workload, side: Side, of: Selector) -> tuple[Workload,
     parts: dict[str, list[Part]] = {name: [] for name in sorted(over)}
     for block in _in_order(workload):
         for name, amount in resource_list.only(of(block), over).items():
-            kept = _kept(name, amount.nano, side, None if had is None else had.get(block.pointer, EMPTY))
+            before = None if had is None else had.get(block.pointer, EMPTY)
+            kept = amount.nano if block.is_fixed else _kept(name, amount.nano, side, before)
             is_init = block.is_init and not block.is_sidecar
             parts[name].append(Part(edits[block.pointer], is_init, block.is_sidecar, amount.nano, kept))
     for name, holders in parts.items():

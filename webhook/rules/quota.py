@@ -8,9 +8,10 @@ one of several quotas, the webhook names all of them, sorted.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from webhook.api import resource_list
 from webhook.api.quantity import ZERO, Quantity
@@ -18,7 +19,7 @@ from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.api.resource_quota import Charges, ResourceQuota
 from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.rules.effective import BURSTABLE, effective_limits, effective_requests, has_pod_level_resources, qos
-from webhook.rules.findings import Exceeded, NegativeUsage, StatusUnknown, Unspecified, Verdict, Violation
+from webhook.rules.findings import Exceeded, NegativeUsage, Share, StatusUnknown, Unspecified, Verdict, Violation
 from webhook.rules.quota_scopes import in_scopes
 from webhook.rules.workload import Workload
 
@@ -67,32 +68,40 @@ def cost_of(workload: Workload) -> Cost:
     return Cost(taken, qos(workload), unstated if any(unstated) else (), negative)
 
 
+class Asked(NamedTuple):
+    """Pods that are to be created, all alike, each of this cost; `names` are those of its containers, for messages."""
+
+    workload: Workload
+    cost: Cost
+    names: Sequence[str] = ()
+    role: str = ""  # of a job
+    pods: int = 1
+
+
 class MatchingQuota(Struct, frozen=True, gc=False):
-    """A quota that counts the Pod, with the charge."""
+    """A quota that counts the Pod, or Pods of a job, with the charge of all of them."""
 
     name: str
     hard: ResourceList
     used: ResourceList
     charge: Charge
+    counted: Sequence[Asked]
 
 
-def check_quotas(workload: Workload, cost: Cost, quotas: Iterable[ResourceQuota], names: Sequence[str] = ()) -> Verdict:
-    """Return whether the Pod, which costs so much, fits; for a resize, whether its growth does.
-
-    `names` are those of its containers, for messages.
-    """
-    old = workload.old
-    matching = _matching_quotas(workload, cost.qos, cost, quotas)
+def check_quotas(asked: Sequence[Asked], quotas: Iterable[ResourceQuota]) -> Verdict:
+    """Return whether all the Pods fit together; for a resize, whether the growth of the one Pod does."""
+    matching = _matching_quotas([each for each in asked if each.pods], quotas)
     if not matching:
         return Verdict((), {})
-    if violations := _precondition_violations(names, cost, matching):
+    if violations := _precondition_violations(matching):
         return Verdict(tuple(violations), {})
-    if cost.negative:
-        return Verdict((NegativeUsage(cost.negative),), {})
+    if negative := {name for each in asked for name in each.cost.negative}:
+        return Verdict((NegativeUsage(sorted(negative)),), {})
     charges, held = {quota.name: quota.charge.charges for quota in matching}, EMPTY
-    if old is not None and old.is_stored:
-        held = usage(old)
-        counted = {quota.name for quota in _matching_quotas(old, qos(old), cost, quotas)}
+    if (old := asked[0].workload.old) is not None and old.is_stored:
+        cost, held = asked[0].cost, usage(old)
+        before = Asked(old, replace(cost, qos=qos(old)))
+        counted = {quota.name for quota in _matching_quotas([before], quotas)}
         charges |= _growth(cost, held, [quota for quota in matching if quota.name in counted])
     if exceeded := _exceeded(matching, charges):
         return Verdict(tuple(exceeded), charges, *_remaining(matching, charges, held))
@@ -117,12 +126,11 @@ def _remaining(
     return free, whole
 
 
-def _precondition_violations(names: Sequence[str], cost: Cost, quotas: Sequence[MatchingQuota]) -> list[Violation]:
+def _precondition_violations(quotas: Sequence[MatchingQuota]) -> list[Violation]:
     """Return the violations that kube-apiserver finds before it adds up amounts."""
     violations: list[Violation] = []
-    missing = _missing(names, cost) if cost.unstated else {}
     for quota in quotas:
-        tracked = quota.charge.tracked
+        tracked, missing = quota.charge.tracked, _missing(quota.counted)
         if lacking := missing and {name: missing[name] for name in tracked if name in missing}:
             violations.append(Unspecified(quota.name, lacking))
         elif not quota.used.keys() >= tracked.keys():
@@ -130,12 +138,13 @@ def _precondition_violations(names: Sequence[str], cost: Cost, quotas: Sequence[
     return violations
 
 
-def _missing(names: Sequence[str], cost: Cost) -> Mapping[str, list[str]]:
+def _missing(asked: Iterable[Asked]) -> Mapping[str, list[str]]:
     """Return the containers in which each required name is missing."""
     missing: dict[str, set[str]] = {}
-    for container, lacking in zip(names, cost.unstated, strict=True):
-        for name in lacking:
-            missing.setdefault(name, set()).add(container)
+    for each in asked:
+        for container, lacking in zip(each.names, each.cost.unstated, strict=True) if each.cost.unstated else ():
+            for name in lacking:
+                missing.setdefault(name, set()).add(container)
     return {name: sorted(missing[name]) for name in sorted(missing)}
 
 
@@ -155,8 +164,19 @@ def _exceeded(quotas: Sequence[MatchingQuota], charges: Charges) -> list[Violati
         requested, used, hard = charges[quota.name], quota.used, quota.hard
         over = [name for name, more in requested.items() if used.get(name, ZERO).nano + more.nano > hard[name].nano]
         if over:
-            exceeded.append(Exceeded(quota.name, sorted(over), requested, used, hard))
+            shares = _shares(quota.counted, over)
+            exceeded.append(Exceeded(quota.name, sorted(over), requested, used, hard, shares))
     return exceeded
+
+
+def _shares(counted: Iterable[Asked], names: Iterable[str]) -> dict[str, list[Share]]:
+    """Return what each role of a job requests of the resources; empty for a Pod, which has no role."""
+    roles = [each for each in counted if each.role]
+    return {
+        name: [Share(each.role, each.pods, each.cost.usage.get(name, ZERO)) for each in roles]
+        for name in names
+        if roles
+    }
 
 
 def usage(workload: Workload) -> ResourceList:
@@ -214,17 +234,37 @@ def _tracked(names: tuple[str, ...]) -> Mapping[str, None]:
     return dict.fromkeys(sorted(filter(is_charged, names)))
 
 
-def _matching_quotas(
-    workload: Workload, qos_class: str, cost: Cost, quotas: Iterable[ResourceQuota]
-) -> list[MatchingQuota]:
-    """Return the quotas that count the Pod, by name."""
+def _matching_quotas(asked: Sequence[Asked], quotas: Iterable[ResourceQuota]) -> list[MatchingQuota]:
+    """Return the quotas that count any of the Pods, by name."""
     matching = []
-    charges: dict[tuple[str, ...], Charge] = {}  # quotas often have the same names
+    charges: dict[tuple[int, tuple[str, ...]], Charge] = {}  # quotas often have the same names
     for quota in quotas:
         hard, scopes = quota.hard, quota.scopes
         names = tuple(hard)
-        charge = charges.get(names) or charges.setdefault(names, cost.charge(names))
-        if charge.tracked and (not scopes or in_scopes(scopes, workload, qos_class)):
-            matching.append(MatchingQuota(quota.name, hard, quota.used, charge))
+        counted = [each for each in asked if not scopes or in_scopes(scopes, each.workload, each.cost.qos)]
+        charge = _total(counted, names, charges)
+        if charge and charge.tracked:
+            matching.append(MatchingQuota(quota.name, hard, quota.used, charge, counted))
     matching.sort(key=_BY_NAME)
     return matching
+
+
+def _total(
+    counted: Sequence[Asked], names: tuple[str, ...], known: dict[tuple[int, tuple[str, ...]], Charge]
+) -> Charge | None:
+    """Return the charge of all these Pods to a quota with these names; None for no Pod."""
+    total: Charge | None = None
+    for each in counted:
+        key = id(each), names
+        charge = known.get(key) or known.setdefault(key, _charge(each, names))
+        total = Charge(charge.tracked, resource_list.add(total.charges, charge.charges)) if total else charge
+    return total
+
+
+def _charge(asked: Asked, names: tuple[str, ...]) -> Charge:
+    charge = asked.cost.charge(names)
+    if asked.pods == 1:
+        return charge
+    return Charge(
+        charge.tracked, {name: Quantity(it.nano * asked.pods, it.format) for name, it in charge.charges.items()}
+    )

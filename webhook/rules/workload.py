@@ -4,7 +4,7 @@ A rule gets only a Workload, and decisions are memoised by it. A rule that needs
 type-check until the field is here, and then the field is part of the key.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ class Block(Struct, frozen=True, gc=False):
     resources: Resources | None = None
     is_init: bool = False  # of either kind of init container
     is_sidecar: bool = False  # a native sidecar
+    is_fixed: bool = False  # an operator adds it: no patch reaches it
     allocated: ResourceList | None = None
     actual: Resources | None = None
 
@@ -82,6 +83,19 @@ class Workload(Struct, frozen=True, gc=False):
         """Return the Workload with one more note."""
         return replace(self, notes=(*self.notes, note))
 
+    @property
+    def absent(self) -> set[str]:
+        """The pointers of the parents that a patch may have to add first: absent in the Pod, or null there."""
+        pointers = {"/spec/tolerations"} if self.tolerations is None else set()
+        for pointer, block in self.all_blocks():
+            if block is None:
+                pointers.add(f"{pointer}/resources")
+            if block is None or block.requests is None:
+                pointers.add(f"{pointer}/resources/requests")
+            if block is None or block.limits is None:
+                pointers.add(f"{pointer}/resources/limits")
+        return pointers
+
     def with_resources(self, changed: Mapping[str, Resources]) -> "Workload":
         """Return the Workload with new resources at these pointers."""
         if not changed:
@@ -93,13 +107,18 @@ class Workload(Struct, frozen=True, gc=False):
         return replace(self, blocks=blocks, pod_level=changed.get(POD_LEVEL, self.pod_level))
 
 
-def workload_of(pod: Pod, task: Task, settings: Settings, old: Pod | None = None) -> Workload:
-    """Return the Workload of the Pod, or with `old` of its resize; only a resize has a status."""
+def workload_of(
+    pod: Pod, task: Task, settings: Settings, old: Pod | None = None, *, fixed: Collection[str] = ()
+) -> Workload:
+    """Return the Workload of the Pod, or with `old` of its resize; only a resize has a status.
+
+    `fixed` has the pointers of containers that no patch reaches.
+    """
     spec = pod.spec
     deadline = spec.active_deadline_seconds
     workload = Workload(
         settings=settings,
-        blocks=(*_apps(spec.containers), *_inits(spec.init_containers or ())),
+        blocks=(*_apps(spec.containers, fixed), *_inits(spec.init_containers or (), fixed)),
         pod_level=spec.resources,
         overhead=Resources(spec.overhead) if spec.overhead else None,
         tolerations=None if spec.tolerations is None else tuple(spec.tolerations),
@@ -116,15 +135,16 @@ def workload_of(pod: Pod, task: Task, settings: Settings, old: Pod | None = None
     return workload if pod.status is None else _with_status(workload, pod, pod.status)
 
 
-def _apps(containers: Iterable[Container]) -> Iterator[Block]:
+def _apps(containers: Iterable[Container], fixed: Collection[str]) -> Iterator[Block]:
     for index, container in enumerate(containers):
-        yield Block(f"/spec/containers/{index}", container.resources)
+        pointer = f"/spec/containers/{index}"
+        yield Block(pointer, container.resources, is_fixed=pointer in fixed)
 
 
-def _inits(containers: Iterable[Container]) -> Iterator[Block]:
+def _inits(containers: Iterable[Container], fixed: Collection[str]) -> Iterator[Block]:
     for index, container in enumerate(containers):
-        pointer = f"/spec/initContainers/{index}"
-        yield Block(pointer, container.resources, is_init=True, is_sidecar=container.restart_policy == "Always")
+        pointer, is_sidecar = f"/spec/initContainers/{index}", container.restart_policy == "Always"
+        yield Block(pointer, container.resources, is_init=True, is_sidecar=is_sidecar, is_fixed=pointer in fixed)
 
 
 def _with_status(workload: Workload, pod: Pod, status: PodStatus) -> Workload:

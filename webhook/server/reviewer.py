@@ -61,7 +61,7 @@ class Reviewer:
         """Answer the review in the body; BadReviewError if it is not a review."""
         start = perf_counter()
         request = wire.decode(body)
-        decision = await self._decided(request) if request.pod else self._decided_by(request, Constraints())
+        decision = await self._decided(request) if request.roles else self._decided_by(request, Constraints())
         return Answer(encode(request, decision), partial(self._report, request, decision, perf_counter() - start))
 
     def oversized(self, head: bytes) -> Answer:
@@ -100,8 +100,8 @@ class Reviewer:
                 self._state.metrics.denial_rechecked("confirmed" if isinstance(live[0], Denied) else "overturned")
                 return live
             self._state.metrics.denial_rechecked("failed")
-            logs.warning("refusal not confirmed, the Pod is let pass", uid=request.uid, namespace=request.namespace,
-                         pod=request.pod_name, refusal=decision.message)  # fmt: skip
+            logs.warning("refusal not confirmed, the request is let pass", uid=request.uid, namespace=request.namespace,
+                         kind=request.kind, name=request.object_name, refusal=decision.message)  # fmt: skip
             quotas = cluster.quotas(request.namespace)
             return self._decided_by(request, Constraints(quotas, may_deny=False)), quotas
         if self._has_room(cluster, request, decision, quotas, live=False):
@@ -131,7 +131,7 @@ class Reviewer:
         self, cluster: Cluster, request: Request, decision: Decision, quotas: Sequence[ResourceQuota], *, live: bool
     ) -> bool:
         """Return whether the Pod has room beside what is under way, if it is let through because it fits."""
-        if not (self._is_last and isinstance(decision, Allowed)) or "quota" in decision.settings.skips:
+        if not (self._is_last and request.pod and isinstance(decision, Allowed)) or "quota" in decision.settings.skips:
             return True
         return cluster.reservations.leave_room(_reservation(request, decision), quotas, live=live)
 
@@ -144,6 +144,8 @@ class Reviewer:
         counts = Counter[str](change.rule for change in decided.changes)
         reviewed = Reviewed(self._path, word, self._domain(request), request.namespace, seconds)
         self._state.metrics.answered(reviewed, decision, counts)
+        if request.job:
+            self._state.metrics.job_answered(request.kind, word)
         self._remember(request, decided, word, counts)
         refusal = {"refusal": decided.message, "code": decided.code} if isinstance(decided, Denied) else {}
         logs.info(
@@ -153,7 +155,8 @@ class Reviewer:
             mode=decided.settings.mode,
             uid=request.uid,
             namespace=request.namespace,
-            pod=request.pod_name,
+            kind=request.kind,
+            name=request.object_name,
             dry_run=request.dry_run,
             milliseconds=round(seconds * 1000, 3),
             changes=counts,
@@ -172,14 +175,14 @@ class Reviewer:
         if isinstance(decided, Denied):
             reason = decided.outlook or decided.reason
             history.add(word, reason)
-            history.refuse(word, reason, request.namespace, request.pod_name, decided.message)
+            history.refuse(word, reason, request.namespace, request.object_name, decided.message)
         else:
             history.add(word, ", ".join(sorted(counts)))
 
 
 def _is_charged(decision: Decision, request: Request) -> TypeGuard[Allowed | ReportOnly]:
-    """Return whether the API server is about to charge the Pod."""
-    return not isinstance(decision, Denied) and not request.dry_run
+    """Return whether the API server is about to charge the request: a Pod, not a job that is made of Pods later."""
+    return not isinstance(decision, Denied) and not request.dry_run and request.pod is not None
 
 
 def _reservation(request: Request, decision: Allowed | ReportOnly) -> Reservation:

@@ -56,7 +56,7 @@ class Metrics:
         self._changes = cache(
             Counter(
                 "flyte_admission_changes",
-                "Values changed in Pods, by rule: fill, cpu-limits, clamp, tolerate.",
+                "Values changed in Pods and jobs, by rule: fill, cpu-limits, clamp, tolerate.",
                 ["rule"],
                 registry=self.registry,
             ).labels
@@ -72,8 +72,16 @@ class Metrics:
         self._denials = cache(
             Counter(
                 "flyte_admission_quota_denials",
-                "Pods refused for a ResourceQuota, by outlook, fits-later or never-fits, and by namespace.",
+                "Pods and jobs refused for a ResourceQuota, by outlook, fits-later or never-fits, and by namespace.",
                 ["outlook", "namespace"],
+                registry=self.registry,
+            ).labels
+        )
+        self._jobs = cache(
+            Counter(
+                "flyte_admission_jobs",
+                "Distributed jobs reviewed, by kind and by what came out; flyte_admission_requests has them too.",
+                ["kind", "decision"],
                 registry=self.registry,
             ).labels
         )
@@ -163,6 +171,10 @@ class Metrics:
             return "other"
         self._namespaces.add(namespace)
         return namespace
+
+    def job_answered(self, kind: str, word: str) -> None:
+        """Count one review of a distributed job by its outcome, `word`."""
+        self._jobs(kind, word).inc()
 
     def policy_read(self, digest: str) -> None:
         """Count a policy that is in use from now on."""

@@ -119,28 +119,49 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* The two entries of a webhook configuration. */}}
+{{/* The entries of a webhook configuration: two for Pods, and two for jobs. */}}
 {{- define "flyte-admission.webhooks" -}}
+{{- $pods := dict "suffix" "" "failurePolicy" .root.Values.webhook.failurePolicy "rules" (include "flyte-admission.podRules" .) -}}
+{{- include "flyte-admission.bothGenerations" (merge $pods .) }}
+{{- if .root.Values.jobs.enabled }}
+{{- $jobs := dict "suffix" "-jobs" "failurePolicy" .root.Values.jobs.failurePolicy "rules" (include "flyte-admission.jobRules" .) -}}
+{{- include "flyte-admission.bothGenerations" (merge $jobs .) }}
+{{- end }}
+{{- end }}
+
+{{- define "flyte-admission.podRules" -}}
+- apiGroups: [""]
+  apiVersions: [v1]
+  operations: [CREATE]
+  resources: [pods]
+  scope: Namespaced
+- apiGroups: [""]
+  apiVersions: [v1]
+  operations: [UPDATE]
+  resources: [pods/resize]
+  scope: Namespaced
+{{- end }}
+
+{{- define "flyte-admission.jobRules" -}}
+- apiGroups: [ray.io]
+  apiVersions: [v1]
+  operations: [CREATE]
+  resources: [rayjobs]
+  scope: Namespaced
+{{- end }}
+
+{{/* An entry for each generation of Flyte. */}}
+{{- define "flyte-admission.bothGenerations" -}}
 {{- $root := .root -}}
 {{- range $generation := list "flyte1" "flyte2" }}
-- name: {{ $generation }}.flyte-admission.io
+- name: {{ $generation }}{{ $.suffix }}.flyte-admission.io
   clientConfig:
     service:
       name: flyte-admission
       namespace: {{ $root.Release.Namespace | quote }}
       path: {{ $.path }}
       port: 443
-  rules:
-    - apiGroups: [""]
-      apiVersions: [v1]
-      operations: [CREATE]
-      resources: [pods]
-      scope: Namespaced
-    - apiGroups: [""]
-      apiVersions: [v1]
-      operations: [UPDATE]
-      resources: [pods/resize]
-      scope: Namespaced
+  rules: {{- $.rules | nindent 4 }}
   namespaceSelector:
     {{- include "flyte-admission.namespaceSelector" (dict "selector" $root.Values.webhook.namespaceSelector "namespace" $root.Release.Namespace) | nindent 4 }}
   objectSelector: {{- toYaml (get $root.Values.webhook.objectSelector $generation) | nindent 4 }}
@@ -148,7 +169,7 @@ tolerations: {{- toYaml . | nindent 2 }}
   {{- with $.reinvocationPolicy }}
   reinvocationPolicy: {{ . }}
   {{- end }}
-  failurePolicy: {{ $root.Values.webhook.failurePolicy }}
+  failurePolicy: {{ $.failurePolicy }}
   sideEffects: None
   timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
   admissionReviewVersions: [v1]

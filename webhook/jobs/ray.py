@@ -1,0 +1,258 @@
+"""The RayJob of ray.io/v1, as KubeRay makes Pods of it.
+
+Sources: ray-operator `controllers/ray/common/pod.go` and `job.go`, `controllers/ray/utils/util.go`,
+`controllers/ray/rayjob_controller.go`. KubeRay derives `ray start --num-cpus --memory --num-gpus` from
+the limits of the first container where `rayStartParams` does not state them. What is stated there is lowered with the
+limits.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from webhook.api import bounds
+from webhook.api.bounds import AmountMap, Replicas, RoleList, Text
+from webhook.api.patch import escape
+from webhook.api.pod import Container, ObjectMeta, Pod, PodSpec, PodTemplate
+from webhook.api.quantity import NANO, Quantity, QuantityError, parse
+from webhook.api.resource_list import ResourceList
+from webhook.api.resources import NO_RESOURCES, Resources, decode_hook
+from webhook.api.wire import Wire
+from webhook.jobs.role import Job, Role
+from webhook.rules.findings import Change
+from webhook.rules.workload import Workload
+
+CLUSTER: Final = "/spec/rayClusterSpec"
+AUTOSCALER: Final = f"{CLUSTER}/autoscalerOptions"
+NAMED_AUTOSCALER: Final = "/spec/containers/autoscaler"  # in a record, which has containers by name
+_GPU: Final = re.compile(r".*gpu|.*nvidia\.com/mig-\d+g\.\d+gb")  # IsGPUResourceKey
+
+
+def _block(requests: Mapping[str, str], limits: Mapping[str, str]) -> Resources:
+    return Resources(*({name: parse(text) for name, text in side.items()} for side in (requests, limits)))
+
+
+# KubeRay's own containers: BuildAutoscalerContainer, DefaultWorkerPodTemplate, GetDefaultSubmitterContainer.
+_OF_AUTOSCALER: Final = _block(*[{"cpu": "500m", "memory": "512Mi"}] * 2)
+_WAITS_FOR_HEAD: Final = Container("wait-gcs-ready", _block(*[{"cpu": "200m", "memory": "256Mi"}] * 2))
+_SUBMITTER: Final = Container(
+    "ray-job-submitter", _block({"cpu": "500m", "memory": "200Mi"}, {"cpu": "1", "memory": "1Gi"})
+)
+
+
+class _Group(Wire, frozen=True):
+    """`headGroupSpec`, or one of `workerGroupSpecs`."""
+
+    group_name: Text | None = None
+    template: PodTemplate | None = None
+    ray_start_params: AmountMap[str | None] | None = None
+    resources: AmountMap[str | None] | None = None
+    replicas: Replicas | None = None
+    min_replicas: Replicas | None = None
+    max_replicas: Replicas | None = None
+    num_of_hosts: Replicas | None = None
+    suspend: bool | None = None
+
+
+class _Autoscaler(Wire, frozen=True):
+    resources: Resources | None = None
+
+
+class _Cluster(Wire, frozen=True):
+    head_group_spec: _Group | None = None
+    worker_group_specs: RoleList[_Group] | None = None
+    enable_in_tree_autoscaling: bool | None = None
+    autoscaler_options: _Autoscaler | None = None
+
+
+class _Spec(Wire, frozen=True):
+    ray_cluster_spec: _Cluster | None = None
+    submission_mode: Text | None = None
+    submitter_pod_template: PodTemplate | None = None
+    suspend: bool | None = None
+
+
+class _RayJob(Wire, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: _Spec = _Spec()
+
+
+_decode: Final = msgspec.json.Decoder(_RayJob, dec_hook=decode_hook, float_hook=str).decode
+
+
+def decode(data: Raw) -> Job:
+    """Decode a RayJob; msgspec.DecodeError says what is wrong with it."""
+    found = _decode(data)
+    return Job("RayJob", found.metadata, tuple(_roles(found.spec)), bool(found.spec.suspend))
+
+
+class _Node(Role, frozen=True):
+    """The head, or a group of workers; its first container runs Ray."""
+
+    start_params: Mapping[str, str | None] = {}
+    stated: Mapping[str, str | None] = {}  # `resources` of the group, which override `rayStartParams`
+    autoscaler: str = ""  # the pointer of its container in the Pod
+    options: _Autoscaler | None = None
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """All that is added but the autoscaler, which has options."""
+        return self.added - {self.autoscaler}
+
+    def absent(self, before: Workload) -> Collection[str]:
+        """Return the parents in the template, and in the options of the autoscaler."""
+        found, options = set(super().absent(before)), self.options or _Autoscaler()
+        if not self.autoscaler:
+            return found
+        if self.options is None:
+            found.add(AUTOSCALER)
+        stated = options.resources or NO_RESOURCES
+        if options.resources is None:
+            found.add(f"{AUTOSCALER}/resources")
+        sides = {"requests": stated.requests, "limits": stated.limits}
+        return found.union(f"{AUTOSCALER}/resources/{side}" for side, amounts in sides.items() if amounts is None)
+
+    def in_object(self, path: str) -> str:
+        """Return the place in the template, or in the options of the autoscaler."""
+        container, slash, rest = path.partition("/resources/")
+        if self.autoscaler and container in (self.autoscaler, NAMED_AUTOSCALER):
+            return f"{AUTOSCALER}{slash}{rest}"
+        return super().in_object(path)
+
+    def in_pod(self, path: str) -> str:
+        """Return the place in the Pod, of which the autoscaler is a container."""
+        if self.autoscaler and path.startswith(f"{AUTOSCALER}/resources/"):
+            return path.replace(AUTOSCALER, NAMED_AUTOSCALER, 1)
+        return super().in_pod(path)
+
+    def beside(self, after: Workload, written: Sequence[Change]) -> Iterator[Change]:
+        """Yield what else the options of the autoscaler have to state: once they do, all of KubeRay's own is gone."""
+        paths = {change.path for change in written}
+        is_stated = self.options and self.options.resources
+        if is_stated or not any(path.startswith(f"{AUTOSCALER}/resources/") for path in paths):
+            return
+        (block,) = (block for block in after.blocks if block.pointer == self.autoscaler)
+        for side, amounts in (("requests", block.requests), ("limits", block.limits)):
+            for name, value in amounts.items():
+                path = f"{AUTOSCALER}/resources/{side}/{escape(name)}"
+                if path not in paths:
+                    yield Change(path, str(value), str(value), "fill", "KubeRay's own")
+
+    def before(self, pod: Pod, claimed: Sequence[Change]) -> Role:
+        """Return the node with what was stated of the resources before the claimed changes."""
+        known = {change.path: change for change in claimed}
+        params = {name: _before(known, self._param(name), text) for name, text in self.start_params.items()}
+        stated = {name: _before(known, self._stated(name), text) for name, text in self.stated.items()}
+        return replace(self, pod=pod, start_params=params, stated=stated)
+
+    def _param(self, name: str) -> str:
+        return f"{self.at.removesuffix('/template')}/rayStartParams/{escape(name)}"
+
+    def _stated(self, name: str) -> str:
+        return f"{self.at.removesuffix('/template')}/resources/{escape(name)}"
+
+    def consequences(self, after: Workload, changes: Sequence[Change]) -> Iterator[Change]:
+        """Yield what Ray is told of the resources, where it is above a limit that has changed."""
+        first = "/spec/containers/0"
+        changed = {change.path for change in changes}
+        limits = next((block.limits for block in after.blocks if block.pointer == first), {})
+        known = {name: limit for name, limit in limits.items() if f"{first}/resources/limits/{escape(name)}" in changed}
+        for param, limit in _parameters(known):
+            if (text := self.start_params.get(param)) and _is_over(text, limit):
+                value = str(-(-limit.nano // NANO))
+                yield _lowered(self._param(param), text, value, limit)
+        for name, text in self.stated.items():
+            found = known.get(name.lower())
+            if text and found is not None and _is_over(text, found):
+                yield _lowered(self._stated(name), text, str(found), found)
+
+
+def _before(claimed: Mapping[str, Change], path: str, text: str | None) -> str | None:
+    """Return what the value was before the claimed change of it; as it is where that has another outcome."""
+    change = claimed.get(path)
+    return change.before if change and change.after == text and isinstance(change.before, str) else text
+
+
+def _parameters(limits: ResourceList) -> Iterator[tuple[str, Quantity]]:
+    """Yield the parameters of `ray start` that follow from the limits (generateRayStartCommand)."""
+    gpus = [name for name in sorted(limits) if _GPU.fullmatch(name) and limits[name]]
+    for param, name in (("num-cpus", "cpu"), ("memory", "memory"), *(("num-gpus", gpu) for gpu in gpus[:1])):
+        if limits.get(name):
+            yield param, limits[name]
+
+
+def _is_over(text: str, limit: Quantity) -> bool:
+    try:
+        return parse(text) > limit.round_up(0)
+    except QuantityError:
+        return False
+
+
+def _lowered(path: str, before: str, after: str, limit: Quantity) -> Change:
+    return Change(path, before, after, "clamp", f"over the limit {limit} of the container")
+
+
+def _roles(spec: _Spec) -> Iterator[Role]:
+    if cluster := spec.ray_cluster_spec:
+        yield _head(cluster, spec.submission_mode)
+        for index, group in enumerate(cluster.worker_group_specs or ()):
+            yield _workers(group, index, is_elastic=bool(cluster.enable_in_tree_autoscaling))
+    if spec.submission_mode in (None, "", "K8sJobMode"):
+        template = spec.submitter_pod_template
+        if template:
+            yield Role("submitter", template.pod, "/spec/submitterPodTemplate")
+        else:
+            yield Role("submitter", Pod(spec=PodSpec([_SUBMITTER])), is_ours=False)
+
+
+def _head(cluster: _Cluster, submission_mode: str | None) -> Role:
+    group, options = cluster.head_group_spec or _Group(), cluster.autoscaler_options
+    pod, autoscaler = (group.template or PodTemplate()).pod, ""
+    added = [_SUBMITTER] if submission_mode == "SidecarMode" else []
+    if cluster.enable_in_tree_autoscaling:
+        autoscaler = f"/spec/containers/{len(pod.spec.containers) + len(added)}"
+        added.append(Container("autoscaler", (options and options.resources) or _OF_AUTOSCALER))
+    return _Node(
+        "head",
+        replace(pod, spec=replace(pod.spec, app_containers=[*pod.spec.containers, *added])),
+        f"{CLUSTER}/headGroupSpec/template",
+        added=_pointers("containers", len(pod.spec.containers), len(added)),
+        start_params=group.ray_start_params or {},
+        stated=group.resources or {},
+        autoscaler=autoscaler,
+        options=options,
+    )
+
+
+def _workers(group: _Group, index: int, *, is_elastic: bool) -> Role:
+    pod, hosts = (group.template or PodTemplate()).pod, 1 if group.num_of_hosts is None else group.num_of_hosts
+    inits = pod.spec.init_containers or []
+    count, least, most = (max(0, replicas * hosts) for replicas in _replicas(group))
+    return _Node(
+        group.group_name or f"workers {index}",
+        replace(pod, spec=replace(pod.spec, init_containers=[*inits, _WAITS_FOR_HEAD])),
+        f"{CLUSTER}/workerGroupSpecs/{index}/template",
+        count=least if is_elastic else count,
+        most=most if is_elastic else count,
+        are_workers=True,
+        added=_pointers("initContainers", len(inits), 1),
+        start_params=group.ray_start_params or {},
+        stated=group.resources or {},
+    )
+
+
+def _replicas(group: _Group) -> tuple[int, int, int]:
+    """Return the replicas at the start, the least, and the most (GetWorkerGroupDesiredReplicas)."""
+    if group.suspend:
+        return 0, 0, 0
+    most = bounds.REPLICAS if group.max_replicas is None else group.max_replicas
+    least = min(group.min_replicas or 0, most)
+    return min(max(group.replicas or 0, least), most), least, most
+
+
+def _pointers(field: str, start: int, count: int) -> frozenset[str]:
+    return frozenset(f"/spec/{field}/{start + index}" for index in range(count))
