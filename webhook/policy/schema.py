@@ -225,7 +225,9 @@ class Override(TaskResources):
     project: Name | None = None
     domain: Name | None = None
     workflow: FullName | None = Field(default=None, description="The name as in Flyte; only Pods of Flyte 1 have it.")
-    task: FullName | None = Field(default=None, description="The full name of a task, as in Flyte.")
+    task: FullName | None = Field(
+        default=None, description="The full name of a task, as in Flyte; map tasks of it too."
+    )
     secondary_defaults: DefaultsField | None = None
     pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
