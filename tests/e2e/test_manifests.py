@@ -109,6 +109,11 @@ LEAF, RENEW = f"{LIFETIMES}.leafLifetime", f"{LIFETIMES}.renewBefore"
         ("config.task_resources.limits.cpu=[4]", "'/config/task_resources/limits/cpu': got array"),
         ('config.overrides=[{"mode":"on"}]', "/0/mode': value must be one of 'enforce', 'warn', 'audit'"),
         ('config.exemptions=[{"match":{"project":"p"}}]', "missing properties 'skip', 'reason', 'until'"),
+        ("config.task_resources.limits.memory=64GB", "'64GB' does not match pattern"),
+        ("config.task_resources.limits.gpu=1.5", "'/config/task_resources/limits/gpu'"),
+        ("config.task_resources.limits.cpus=4", "invalid propertyName 'cpus'"),
+        ('config.overrides=[{"project":"a b"}]', "'a b' does not match pattern"),
+        ('config.overrides=[{"project":"p","until":"Friday"}]', "'Friday' does not match pattern"),
         ("config.verdicts.never_fits.flyte1=500", "value must be one of 403, 413, 422, 429"),
     ],
 )  # fmt: skip

@@ -317,6 +317,16 @@ def test_check_counts_warnings_and_exits_with_0(tmp_path: Path, text: str, count
     assert all(line.startswith(f"{policy}:1:") for line in result.stderr.splitlines())
 
 
+def test_show_prints_json_too(policy: Path) -> None:
+    shown = run("policy", "show", policy, "-d", "prod", "-o", "json")
+    data = json.loads(shown.stdout)
+    assert (data["for"], data["policy"]["task_resources"]["limits"]) == (
+        {"domain": "prod"},
+        {"cpu": 4, "memory": "8Gi"},
+    )
+    assert data["unknown"] == ["the domain prod is not known to the file"]
+
+
 def test_check_lists_what_is_left_to_flyte_if_asked(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(

@@ -121,6 +121,11 @@ def test_the_same_block_twice_is_an_error() -> None:
     assert line == "p.yaml:3:7: task_resources: duplicate key, first given in line 2; keep one of them"
 
 
+def test_a_block_of_plugins_that_is_an_alias_of_the_other_counts_once() -> None:
+    text = "plugins: &p {k8s: {default-tolerations: {operator: Exists}}}\nplugins: *p"
+    assert len(settings_of(text).tolerations.always) == 1
+
+
 def test_templates_of_helm_are_named() -> None:
     template = "an unrendered template of Helm; render it first (helm template), or write the value"
     assert problems("task_resources: {limits: {cpu: '{{ .Values.cpu }}'}}") == [
