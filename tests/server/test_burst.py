@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from tests.server.test_app import review
 from tests.vectors import quota_of
@@ -119,6 +120,7 @@ class ApiServer:
     ) -> None:
         async def reviewed() -> None:
             answer = await self.reviewers[endpoint].review(json.dumps(asked).encode())
+            answer.report()
             if not json.loads(answer.body)["response"]["allowed"]:
                 self.outcomes["refused"] += 1
                 assert self.used + self.passed + cpus > self.hard
@@ -247,6 +249,15 @@ async def test_who_is_let_through_in_any_case_does_not_wait(project: str) -> Non
         server.create(number * 0.001, 3, None)
     await server.run()
     assert (server.outcomes, server.live_reads) == ({"let through": 3}, 0)
+
+
+async def test_a_refusal_that_is_only_reported_takes_no_live_read_and_is_counted_as_that() -> None:
+    server = ApiServer(hard=4, namespace="reported-development")
+    server.charged.append((-LAG, 4))
+    server.create(0, 1, None)
+    await server.run()
+    assert (server.outcomes, server.live_reads) == ({"let through": 1}, 0)
+    assert b'decision="would_be_denied"' in generate_latest(server.state.metrics.registry)
 
 
 async def test_a_resize_reserves_what_it_adds() -> None:
