@@ -179,7 +179,7 @@ def test_where_live_figures_are_not_to_be_had_the_pod_is_let_pass_and_that_is_to
         lambda found: found.get("uid") == good["request"]["uid"] and found["event"] == "review"
     )
     assert (why["read"], why["reason"].startswith(reason)) == ("live", True)
-    assert (unconfirmed["event"], unconfirmed["pod"]) == ("refusal not confirmed, the Pod is let pass", "a-n0-0")
+    assert (unconfirmed["event"], unconfirmed["name"]) == ("refusal not confirmed, the request is let pass", "a-n0-0")
     assert "exceeded quota: q, requested: limits.cpu=4, used: limits.cpu=3" in unconfirmed["refusal"]
     assert shared.probes.get("/readyz").text == "ok\n"
 

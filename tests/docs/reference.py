@@ -44,7 +44,7 @@ EVENTS: Final = {
     "quotas can be read again": "What failed before works again.",
     "quotas cannot be read": "A list, watch, or live read of ResourceQuotas failed.",
     "quotas synced": "All ResourceQuotas have been read once; the replica is ready.",
-    "refusal not confirmed, the Pod is let pass": "The live read before a refusal failed.",
+    "refusal not confirmed, the request is let pass": "The live read before a refusal failed.",
     "review": "One review was answered.",
     "started": "`certs` is up.",
     "stopped": "The program ends.",
