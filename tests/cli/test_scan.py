@@ -9,6 +9,7 @@ import yaml
 
 from tests.cli.running import NAMESPACE, Json, container, dump, pod, quota, run
 from tests.fake_apiserver import FakeApiServer, body, in_thread, kubeconfig, page, status
+from tests.process import EXAMPLES
 
 POLICY = """
 task_resources:
@@ -36,7 +37,7 @@ def scanned(policy: Path, *items: Json, options: tuple[str, ...] = ()) -> Json:
 
 
 def outcomes(data: Json) -> dict[str, str]:
-    return {found["pod"]: found["outcome"] for found in data["pods"]}
+    return {found["name"]: found["outcome"] for found in data["found"]}
 
 
 def test_each_pod_is_unchanged_changed_or_refused(policy: Path) -> None:
@@ -47,9 +48,9 @@ def test_each_pod_is_unchanged_changed_or_refused(policy: Path) -> None:
         "lower limits.cpu: over the maximum 4": 1,
         "lower requests.cpu: over the maximum 4": 1,
     }
-    refused = data["pods"][2]
+    refused = data["found"][2]
     assert (refused["code"], "exceeded quota: project-quota" in refused["message"]) == (403, True)
-    assert [found["over_maximum"] for found in data["pods"]] == [False, True, False]
+    assert [found["over_maximum"] for found in data["found"]] == [False, True, False]
 
 
 def test_a_pod_that_runs_is_not_charged_a_second_time(policy: Path) -> None:
@@ -122,7 +123,21 @@ def with_sidecar(kind: str, **extra: Any) -> Json:
 )
 def test_risky_changes_are_named(policy: Path, made: Json, risks: list[str]) -> None:
     data = scanned(policy, made)
-    assert (data["pods"][0]["risks"], [*data["risks"]]) == (risks, risks)
+    assert (data["found"][0]["risks"], [*data["risks"]]) == (risks, risks)
+
+
+def test_jobs_of_a_dump_are_decided_as_a_whole(policy: Path) -> None:
+    (fits, large) = yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text())
+    ended = fits | {"status": {"jobDeploymentStatus": "Complete"}}
+    gpus = quota(None, namespace=large["metadata"]["namespace"], **{"requests.nvidia.com/gpu": "2"})
+    gpus["spec"]["hard"] = {"requests.nvidia.com/gpu": "2"}
+    data = scanned(policy, fits, large, ended, gpus)
+    assert [(found["kind"], found["outcome"]) for found in data["found"]] == [
+        ("RayJob", "changed"),
+        ("RayJob", "refused"),
+    ]
+    assert data["ended"] == 1
+    assert "refused: exceeded quota: project-quota" in data["reasons"]
 
 
 def test_a_limit_that_the_policy_removes_is_no_risk(tmp_path: Path) -> None:
@@ -140,7 +155,7 @@ def test_a_record_shows_that_the_webhook_saw_the_creation(policy: Path) -> None:
     record = json.dumps({"policy": "p", "changes": [change]})
     known["metadata"]["annotations"] = {"flyte-admission.io/changes": record}
     data = scanned(policy, pod("a", "6"), known)
-    assert [found["has_record"] for found in data["pods"]] == [False, True]
+    assert [found["has_record"] for found in data["found"]] == [False, True]
     text = run("scan", "--policy", policy, "-f", "-", stdin=[pod("a", "6"), known]).stdout
     assert "Changed, but without a record (created while the webhook was away): 1.\n" in text
 
@@ -148,7 +163,7 @@ def test_a_record_shows_that_the_webhook_saw_the_creation(policy: Path) -> None:
 def test_a_mode_that_only_reports_is_told_and_decided_all_the_same(policy: Path) -> None:
     made = pod("a", "6", "flytesnacks-staging")
     data = scanned(policy, made)
-    assert (outcomes(data), data["pods"][0]["mode"]) == ({"a": "changed"}, "audit")
+    assert (outcomes(data), data["found"][0]["mode"]) == ({"a": "changed"}, "audit")
     text = run("scan", "--policy", policy, "-f", "-", stdin=[made]).stdout
     assert "In a mode that only reports, so that nothing is done to them: 1.\n" in text
 

@@ -64,7 +64,7 @@ def test_scan_shows_what_would_become_of_the_pods_that_run(viewer: Path, namespa
     result = run("scan", viewer, namespace, f"--policy={POLICY}")
     assert (result.exit_code, result.stderr) == (0, "")
     found = {
-        it["pod"]: (it["outcome"], it["over_maximum"], it["has_record"]) for it in json.loads(result.stdout)["pods"]
+        it["name"]: (it["outcome"], it["over_maximum"], it["has_record"]) for it in json.loads(result.stdout)["found"]
     }
     assert found == {"small": ("unchanged", False, False), "large": ("changed", True, False)}
 

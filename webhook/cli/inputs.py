@@ -11,12 +11,14 @@ from webhook.cli.output import Progress
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.offline.manifests import Manifest
+from webhook.offline.review import JOBS
 from webhook.policy.file import LoadedPolicy, load
 from webhook.policy.yaml_text import Document, ProblemsError
 from webhook.shared.clock import today
 
 T = TypeVar("T")
 WORLD: Final = ("Pod", "ResourceQuota")  # the kinds that are read of a cluster
+IN_FILES: Final = (*WORLD, *JOBS)
 USAGE_ERROR: Final = 2  # exit code: usage, or input that cannot be read
 
 
@@ -56,7 +58,7 @@ class Source(NamedTuple):
 
 
 class World(NamedTuple):
-    """The Pods and the ResourceQuotas of a cluster, as objects of files are."""
+    """The Pods with the jobs, and the ResourceQuotas of a cluster, as objects of files are."""
 
     pods: list[Manifest]
     quotas: list[Manifest]
@@ -67,14 +69,15 @@ def read_world(source: Source, kinds: Iterable[str] = WORLD, optional: str = "")
     if source.kubeconfig:
         found = [it for kind in kinds for it in of_cluster(source.kubeconfig, source.namespace, kind, optional)]
     else:
-        found = [it for it in _of_files(source.files) if it.kind in kinds]
+        found = [it for it in _of_files(source.files) if it.kind in (*kinds, *JOBS)]
     wanted = [each for each in found if source.namespace in ("", each.namespace)]
-    return World(*([each for each in wanted if each.kind == kind] for kind in WORLD))
+    quotas = [each for each in wanted if each.kind == "ResourceQuota"]
+    return World([each for each in wanted if each.kind != "ResourceQuota"], quotas)
 
 
 def _of_files(files: Iterable[str]) -> list[Manifest]:
     texts = [(read_text(file), name_of(file)) for file in files]
-    return usable(lambda: [found for text in texts for found in manifests.read(*text, WORLD, pass_over=True)])
+    return usable(lambda: [found for text in texts for found in manifests.read(*text, IN_FILES, pass_over=True)])
 
 
 def of_cluster(kubeconfig: Path, namespace: str, kind: str, optional: str = "", name: str = "") -> list[Manifest]:

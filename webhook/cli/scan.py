@@ -20,10 +20,10 @@ from webhook.shared.clock import today
 
 MOST_NAMESPACES: Final = 20  # in the summary
 MOST_REASONS: Final = 10
-COLUMNS: Final = ("pods", "unchanged", "changed", "refused", "over max", "risky")
+COLUMNS: Final = ("count", "unchanged", "changed", "refused", "over max", "risky")
 
 
-@click.command(short_help="Show what would become of all Pods that run.")
+@click.command(short_help="Show what would become of all Pods and jobs that run.")
 @policy_option
 @source_option
 @click.option("--no-quotas", is_flag=True, help="Leave ResourceQuotas out, such as without the right to list them.")
@@ -31,7 +31,7 @@ COLUMNS: Final = ("pods", "unchanged", "changed", "refused", "over max", "risky"
 @output_option
 @fail_on_option()
 def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **flags: bool) -> None:
-    """Show what would become of the Pods of Flyte that run, if they were created now.
+    """Show what would become of the Pods and jobs of Flyte that run, if they were created now.
 
     They come from a dump, or from the cluster of a kubeconfig; quotas in the dump count too. Pods that have ended are
     left out, and what the quotas count for those that run is taken back first. Everything is decided as in the mode
@@ -47,7 +47,7 @@ def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **
     loaded = read_policy(policy)
     world = read_world(source, ["Pod"] if flags["no_quotas"] else WORLD)
     quotas = usable(lambda: [manifests.quota_of(each) for each in world.quotas])
-    found = scans.scan(progress(world.pods, "decided about {} Pods"), Ledger(quotas), loaded.policy, today())
+    found = scans.scan(progress(world.pods, "decided about {} Pods and jobs"), Ledger(quotas), loaded.policy, today())
     for problem in found.problems:
         click.echo(problem, err=True)
     if output == "text":
@@ -59,17 +59,17 @@ def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **
 
 def summary(found: Scan, policy: Path) -> Iterator[str]:
     """Yield the summary: namespace by outcome, the reasons, the risks, and what to know about them."""
-    yield f"{len(found.findings)} Pods of Flyte run; if they were created now under {policy}:"
+    yield f"{len(found.findings)} Pods and jobs of Flyte run; if they were created now under {policy}:"
     yield ""
     yield from _by_namespace(found.findings)
     if reasons := found.reasons():
         yield ""
-        yield from table(("REASON", "PODS"), reasons[:MOST_REASONS])
+        yield from table(("REASON", "COUNT"), reasons[:MOST_REASONS])
         if len(reasons) > MOST_REASONS:
             yield f"and {len(reasons) - MOST_REASONS} more, which -o json has"
     if risks := found.risks():
         yield ""
-        yield from table(("RISK", "PODS"), risks)
+        yield from table(("RISK", "COUNT"), risks)
     yield ""
     yield from _notes(found)
 
@@ -106,7 +106,7 @@ def _details(found: Scan) -> Iterator[str]:
     for finding in found.findings:
         if finding.outcome != "unchanged":
             outcome = click.style(finding.outcome, fg="red" if finding.outcome == "refused" else "yellow")
-            yield f"\n{finding.namespace}/{finding.pod}: {outcome}"
+            yield f"\n{finding.namespace}/{finding.name}: {outcome}"
             if isinstance(finding.decided, Denied):
                 yield f"  {finding.decided.code} {finding.decided.reason}: {finding.decided.message}"
             yield from (f"  {in_brief(change)}" for change in finding.changes)

@@ -42,10 +42,13 @@ class Manifest:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is a Pod that has ended."""
+        """Whether it is a Pod or a job that has ended."""
         status = self.data.get("status")
-        phase = status.get("phase") if self.kind == "Pod" and isinstance(status, dict) else None
-        return PodStatus(phase=phase).has_ended
+        if not isinstance(status, dict):
+            return False
+        if self.kind == "Pod":
+            return PodStatus(phase=status.get("phase")).has_ended
+        return status.get("jobDeploymentStatus") in ("Complete", "Failed")  # of a RayJob
 
     def problem(self, what: str) -> ProblemsError:
         """Return an error with the file, line and column of the object."""

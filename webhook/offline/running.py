@@ -1,11 +1,11 @@
-"""The Pods of Flyte's that run, among all objects of a cluster."""
+"""The Pods and jobs of Flyte's that run, among all objects of a cluster."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from webhook.admission.decide import task_of
 from webhook.admission.wire import Request
-from webhook.api.pod import Pod
-from webhook.flyte.task import Identification, Task, identify
+from webhook.flyte.task import Identification, Task
 from webhook.offline.manifests import Manifest
 from webhook.offline.review import request_of
 from webhook.policy.yaml_text import ProblemsError
@@ -13,10 +13,9 @@ from webhook.policy.yaml_text import ProblemsError
 
 @dataclass(frozen=True, slots=True)
 class RunningPod:
-    """A Pod of Flyte's that runs, and its creation as a request."""
+    """A Pod or job of Flyte's that runs: its creation as a request."""
 
     request: Request
-    pod: Pod
     task: Task
     created: str  # RFC 3339
 
@@ -27,12 +26,12 @@ class Running:
 
     pods: list[RunningPod] = field(default_factory=list)
     ended: int = 0
-    others: int = 0  # Pods that are not Flyte's
-    problems: list[str] = field(default_factory=list)  # of Pods that cannot be read
+    others: int = 0  # that are not Flyte's, or derived from a job
+    problems: list[str] = field(default_factory=list)  # of those that cannot be read
 
 
 def running(manifests: Iterable[Manifest], how: Identification) -> Running:
-    """Return the Pods that run, by the namespaces and labels of `how`."""
+    """Return the Pods and jobs that run, by the namespaces and labels of `how`."""
     found = Running()
     for manifest in manifests:
         try:
@@ -40,13 +39,13 @@ def running(manifests: Iterable[Manifest], how: Identification) -> Running:
         except ProblemsError as error:
             found.problems.append(str(error))
             continue
-        task = identify(request.pod, request.namespace, how) if request.pod else None
-        if request.pod is None or task is None:
+        task = task_of(request, how)
+        if task is None:
             found.others += 1
         elif manifest.has_ended:
             found.ended += 1
         else:
             created = str(manifest.data["metadata"].get("creationTimestamp") or "")
-            found.pods.append(RunningPod(request, request.pod, task, created))
+            found.pods.append(RunningPod(request, task, created))
     found.pods.sort(key=lambda each: each.created)
     return found

@@ -1,4 +1,4 @@
-"""The scan of Pods that run: what would become of each if it were created now."""
+"""The scan of Pods and jobs that run: what would become of each if it were created now."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,12 +10,11 @@ import msgspec
 from webhook.admission import earlier
 from webhook.admission.decision import Allowed, Denied, outcome
 from webhook.admission.record import by_name
-from webhook.api import pod as pods
 from webhook.api.patch import unescape
-from webhook.api.pod import Pod
 from webhook.api.resource_list import DEVICE_CLASS, is_extended
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task
+from webhook.jobs.role import Role
 from webhook.offline.manifests import Manifest
 from webhook.offline.review import counted, decide
 from webhook.offline.running import RunningPod, running
@@ -31,10 +30,11 @@ SIDECAR_LIMITED: Final = "a container beside the task gets a limit"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A Pod of Flyte's that runs, and what would become of it if it were created now."""
+    """A Pod or job of Flyte's that runs, and what would become of it if it were created now."""
 
     namespace: str
-    pod: str
+    kind: str
+    name: str
     project: str
     domain: str
     mode: Mode  # in which the outcome is only reported, unless it is `enforce`
@@ -82,38 +82,39 @@ class Scan:
 
 
 def scan(manifests: Iterable[Manifest], ledger: Ledger, policy: Policy, today: str) -> Scan:
-    """Decide about each Pod that runs as if all of them were created anew, in the order in which they were.
+    """Decide about each Pod and job that runs as if all of them were created anew, in the order in which they were.
 
     The quotas of the ledger count Pods that run. That is taken back first, so that no Pod is charged twice.
     """
     found, in_audit = running(manifests, policy.identification), policy.in_mode("audit")
-    for each in found.pods:
+    for each in (it for it in found.pods if it.request.pod):
         ledger.release(each.request.namespace, counted(each.request, in_audit, ledger, today))
     findings = [_finding(each, ledger, policy, today) for each in found.pods]
     return Scan(findings, found.ended, found.others, found.problems)
 
 
 def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Finding:
-    request, task, record = each.request, each.task, earlier.found(each.pod.metadata)
+    request, task, record = each.request, each.task, earlier.found(each.request.metadata)
     decided = outcome(decide(request, policy, ledger, today))
-    if isinstance(decided, Allowed):
+    if isinstance(decided, Allowed) and request.pod:
         ledger.charge(request.namespace, request.meta, decided.charges)
     return Finding(
         namespace=request.namespace,
-        pod=request.object_name,
+        kind=request.kind,
+        name=request.object_name,
         project=task.project,
         domain=task.domain,
         mode=decided.settings.mode,
         decided=decided,
         changes=by_name(request.roles, decided.changes),
         has_record=bool(record.changes or record.omitted),
-        risks=tuple(dict.fromkeys(_risks(each.pod, task, decided.changes))),
+        risks=tuple(dict.fromkeys(_risks(request.roles, task, decided.changes))),
     )
 
 
-def _risks(pod: Pod, task: Task, changes: Iterable[Change]) -> Iterator[str]:
+def _risks(roles: Iterable[Role], task: Task, changes: Iterable[Change]) -> Iterator[str]:
     """Yield what may make a task fail later that runs today."""
-    beside = set(_beside(pod, task))
+    beside = {pointer for role in roles for pointer in _beside(role, task)}
     for change in changes:
         where, _, rest = change.path.partition("/resources/")
         side, _, step = rest.partition("/")
@@ -126,11 +127,11 @@ def _risks(pod: Pod, task: Task, changes: Iterable[Change]) -> Iterator[str]:
             yield SIDECAR_LIMITED
 
 
-def _beside(pod: Pod, task: Task) -> Iterator[str]:
+def _beside(role: Role, task: Task) -> Iterator[str]:
     """Yield the pointers of the containers that run as long as the task, beside it."""
-    for pointer, container in pods.containers(pod):
-        is_init = pointer.startswith("/spec/initContainers/")
-        if container.restart_policy == "Always" if is_init else pointer != task.primary:
+    for pointer, container in role.containers():
+        is_init = pointer.startswith(f"{role.at}/spec/initContainers/")
+        if container.restart_policy == "Always" if is_init else pointer != role.at + task.primary:
             yield pointer
 
 
@@ -138,9 +139,10 @@ def _reason(change: Change) -> str:
     """Return the change as far as Pods have it in common."""
     if change.path.endswith("/-"):
         return f"tolerate {change.after.get('key', 'everything')}: {change.why}"
-    side, _, step = change.path.partition("/resources/")[2].partition("/")
+    side, _, step = change.path.rpartition("/resources/")[2].rpartition("/")
     verb = "remove" if change.after is None else "lower" if change.rule == "clamp" else "set"
-    return f"{verb} {side}.{unescape(step)}: {change.why}"
+    what = f"{side}.{unescape(step)}" if "/resources/" in change.path else unescape(step)
+    return f"{verb} {what}: {change.why}"
 
 
 def _in_brief(message: str) -> str:
@@ -156,14 +158,15 @@ def as_data(found: Scan, policy: Policy) -> dict[str, Any]:
         "others": found.others,
         "reasons": dict(found.reasons()),
         "risks": dict(found.risks()),
-        "pods": [_as_data(finding) for finding in found.findings],
+        "found": [_as_data(finding) for finding in found.findings],
     }
 
 
 def _as_data(finding: Finding) -> dict[str, Any]:
     data: dict[str, Any] = {
         "namespace": finding.namespace,
-        "pod": finding.pod,
+        "kind": finding.kind,
+        "name": finding.name,
         "project": finding.project,
         "domain": finding.domain,
         "mode": finding.mode,

@@ -23,7 +23,8 @@ def usage(
     ledger = Ledger(quotas)
     running: dict[str, list[RunningPod]] = defaultdict(list)
     for pod in pods:
-        running[pod.request.namespace].append(pod)
+        if pod.request.pod:
+            running[pod.request.namespace].append(pod)
     found = use_of(ledger.by_namespace(), policy.identification)
     in_audit = policy.in_mode("audit")
     return [_with_holders(it, running[it.namespace], ledger, in_audit, today) for it in found]
