@@ -217,8 +217,8 @@ _WHOLE_AMOUNT: Final[list[JsonValue]] = [
 ]
 
 
-def _amounts_schema(names: str, *, defaults: bool = False) -> WithJsonSchema:
-    """Return the JSON Schema of amounts by resource; `names` is the pattern of names other than the spellings."""
+def _amounts_schema(others: str, devices: str, *, defaults: bool = False) -> WithJsonSchema:
+    """Return the JSON Schema of amounts by resource; the patterns are those of names other than the spellings."""
 
     def amount(texts: list[JsonValue]) -> JsonValue:
         sides: JsonValue = {side: {"anyOf": texts} for side in Default._fields}
@@ -230,17 +230,14 @@ def _amounts_schema(names: str, *, defaults: bool = False) -> WithJsonSchema:
         }
         return {"anyOf": [*texts, {"type": "null"}, *([pair] if defaults else [])]}
 
+    names = "|".join([*(name for name in SPELLINGS if name != "gpu"), *([others] if others else [])])
     only_devices: dict[str, JsonValue] = {"anyOf": [_NO_DEVICES, {"pattern": f"^{DEVICE_CLASS.replace('.', '[.]')}"}]}
     return WithJsonSchema(
         {
             "type": "object",
-            "properties": {"gpu": amount(_WHOLE_AMOUNT)},
-            "patternProperties": {"/": amount(_WHOLE_AMOUNT)},
-            "additionalProperties": amount(_AMOUNT),
-            "propertyNames": {
-                "pattern": f"^({'|'.join(SPELLINGS)}|{names})$",
-                **(only_devices if defaults else {}),
-            },
+            "patternProperties": {f"^({names})$": amount(_AMOUNT), f"^(gpu|{devices})$": amount(_WHOLE_AMOUNT)},
+            "additionalProperties": False,
+            **({"propertyNames": only_devices} if defaults else {}),
         }
     )
 
@@ -283,16 +280,14 @@ AmountField = Annotated[Quantity | None, PlainValidator(_amount)]
 DefaultsField = Annotated[
     dict[str, Annotated[Default | None, PlainValidator(_default)]],
     with_check(_defaults_problems),
-    _amounts_schema(f"{_PREFIX}{SIMPLE_NAME}", defaults=True),
+    _amounts_schema("", f"{_PREFIX}{SIMPLE_NAME}", defaults=True),
     Field(
         description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
         "0 is none. An amount is request and limit; {request: 500m, limit: 2} has them differ. "
         "Nobody gets hugepages by default."
     ),
 ]
-_MAXIMA_SCHEMA: Final = _amounts_schema(
-    f"{_PREFIX}{SIMPLE_NAME}|[a-z0-9][-a-z0-9.]*(/[-A-Za-z0-9_.]*)?[*]|hugepages-.+"
-)
+_MAXIMA_SCHEMA: Final = _amounts_schema("hugepages-.+", rf"{_PREFIX}({SIMPLE_NAME}|[-A-Za-z0-9_.]*\*)")
 MaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
