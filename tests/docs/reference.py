@@ -9,8 +9,9 @@ import click
 from prometheus_client import CollectorRegistry
 
 from certs.metrics import Metrics as CertsMetrics
-from tests.manifests import ROOT
+from tests.manifests import ROOT, Json
 from webhook.cli.main import main
+from webhook.policy.file import json_schema
 from webhook.telemetry.metrics import Metrics
 
 PAGE: Final = ROOT / "docs" / "reference.md"
@@ -69,6 +70,12 @@ def text() -> str:
             HEAD,
             "## Commands and options\n",
             *commands(main, "flyte-admission"),
+            "## Keys of the policy\n",
+            "Keys in *italics* are sections with keys of their own. [The policy file](policy.md) explains them.\n",
+            "| key | meaning |",
+            "|---|---|",
+            *keys_of_policy(json_schema()),
+            "",
             "## Metrics\n",
             "Counters have the suffix `_total`, histograms `_bucket`, `_sum` and `_count`.\n",
             "| metric | type | meaning |",
@@ -90,6 +97,26 @@ def text() -> str:
             "",
         ]
     )
+
+
+def keys_of_policy(schema: Json, section: Json | None = None, path: str = "") -> Iterator[str]:
+    """Yield a row for each key of the section, and of the sections in it."""
+    for key, value in (section or schema)["properties"].items():
+        meaning, inner = described(schema, value)
+        name = f"{path}{key}"
+        yield f"| {f'*`{name}`*' if inner else f'`{name}`'} | {meaning} |"
+        if inner:
+            yield from keys_of_policy(schema, inner, f"{name}.")
+
+
+def described(schema: Json, value: Json) -> tuple[str, Json | None]:
+    """Return the description of a key, and its section if it has one."""
+    parts = [value, *value.get("anyOf", [])]
+    parts += [part["items"] for part in parts if isinstance(part.get("items"), dict)]
+    found = [schema["$defs"][part["$ref"].rpartition("/")[2]] for part in parts if "$ref" in part]
+    inner = found[0] if found else None
+    texts = (part["description"] for part in (*parts, *found) if "description" in part)
+    return next(texts, "").replace("\n", " ").replace("|", "\\|"), inner
 
 
 def webhook_registry() -> CollectorRegistry:

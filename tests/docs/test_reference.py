@@ -4,10 +4,15 @@ import ast
 
 from tests.docs import reference
 from tests.manifests import ROOT
+from webhook.policy.file import json_schema
 
 
 def test_the_page_is_what_the_programs_are() -> None:
     assert reference.PAGE.read_text() == reference.text(), "the programs have changed; run make schema"
+
+
+def test_every_key_of_the_policy_is_described() -> None:
+    assert [row for row in reference.keys_of_policy(json_schema()) if row.endswith("|  |")] == []
 
 
 def test_every_event_of_the_log_is_described() -> None:

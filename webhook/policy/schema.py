@@ -109,7 +109,9 @@ class DeviceClass(Section):
 
     model_config = LEFT_TO_FLYTE
 
-    resource_name: ExtendedResource | None = Field(default=None, alias="resource-name")
+    resource_name: ExtendedResource | None = Field(
+        default=None, alias="resource-name", description="The resource of the accelerator."
+    )
 
 
 class K8s(Section):
@@ -117,7 +119,9 @@ class K8s(Section):
 
     model_config = LEFT_TO_FLYTE
 
-    gpu_resource_name: ExtendedResource = Field(default="nvidia.com/gpu", alias="gpu-resource-name")
+    gpu_resource_name: ExtendedResource = Field(
+        default="nvidia.com/gpu", alias="gpu-resource-name", description="The resource that gpu means in defaults."
+    )
     accelerator_device_classes: dict[str, DeviceClass] | None = Field(
         default=None,
         alias="accelerator-device-classes",
@@ -149,20 +153,20 @@ class Plugins(Section):
 
     model_config = LEFT_TO_FLYTE
 
-    k8s: K8s | None = None
+    k8s: Annotated[K8s | None, Field(description="GPUs and tolerations.")] = None
 
 
 class TaskResources(Section):
     """flyteadmin's `task_resources`: defaults for tasks that state nothing, and maxima."""
 
-    defaults: DefaultsField | None = None
-    limits: MaximaField | None = None
+    defaults: DefaultsField | None = Field(default=None, description="What a container gets that states nothing.")
+    limits: MaximaField | None = Field(default=None, description="The most that a container may have.")
 
 
 class TaskResourceDefaults(TaskResources):
     """The same in the form of the Flyte documentation, or with flyteadmin's block nested in it as in Helm values."""
 
-    task_resources: TaskResources | None = None
+    task_resources: TaskResources | None = Field(None, description="flyteadmin's block, as in Helm values.")
 
 
 class NamespaceMapping(Section):
@@ -170,7 +174,7 @@ class NamespaceMapping(Section):
 
     template: Annotated[
         str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": TEMPLATE_PATTERN})
-    ] = "{{ project }}-{{ domain }}"
+    ] = Field("{{ project }}-{{ domain }}", description="How namespaces are named.")
 
 
 class Domain(Section):
@@ -222,16 +226,20 @@ class Override(TaskResources):
 
     model_config = ConfigDict(json_schema_extra={"patternProperties": {r"^(org|task_resource(\..*)?)$": True}})
 
-    project: Name | None = None
-    domain: Name | None = None
+    project: Name | None = Field(None, description="The project that the override is for; all if it is absent.")
+    domain: Name | None = Field(None, description="The domain that the override is for; all if it is absent.")
     workflow: FullName | None = Field(default=None, description="The name as in Flyte; only Pods of Flyte 1 have it.")
     task: FullName | None = Field(
         default=None, description="The full name of a task, as in Flyte; map tasks of it too."
     )
-    secondary_defaults: DefaultsField | None = None
-    pod_limits: PodMaximaField | None = None
+    secondary_defaults: DefaultsField | None = Field(
+        None, description="Defaults of containers other than the primary one."
+    )
+    pod_limits: PodMaximaField | None = Field(None, description="The most that all containers may have together.")
     over_limit: OverLimitField | None = None
-    cpu_limits: CpuLimitsField | None = None
+    cpu_limits: CpuLimitsField | None = Field(
+        None, description="keep cpu limits, remove them, or make each so many times the request: {ratio: 2}."
+    )
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
@@ -242,9 +250,9 @@ class Override(TaskResources):
 class Match(Section):
     """The Pods that an exemption is for; all keys given must match. Task authors' labels are not among the keys."""
 
-    namespace: Name | None = None
-    project: Name | None = None
-    domain: Name | None = None
+    namespace: Name | None = Field(None, description="The namespace of the Pods.")
+    project: Name | None = Field(None, description="Their project, by the name of their namespace.")
+    domain: Name | None = Field(None, description="Their domain, by the name of their namespace.")
 
 
 class Exemption(Section):
@@ -254,19 +262,19 @@ class Exemption(Section):
     skip: Annotated[
         list[Literal["fill", "clamp", "tolerate", "quota"]],
         AfterValidator(_not_empty),
-        Field(examples=["[clamp]"], json_schema_extra={"minItems": 1}),
+        Field(description="The rules that are skipped.", examples=["[clamp]"], json_schema_extra={"minItems": 1}),
     ]
-    reason: Reason
+    reason: Reason = Field(description="Why; the audit log has it.")
     until: Day
 
 
 class Codes(Section):
     """The HTTP status of a refusal, by the creator of the Pod; jobs have their own, whichever Flyte creates them."""
 
-    flyte1: Code | None = None
-    flyte2: Code | None = None
-    operator: Code | None = None
-    job: Code | None = None
+    flyte1: Code | None = Field(None, description="For Pods that Flyte 1 creates.")
+    flyte2: Code | None = Field(None, description="For Pods that Flyte 2 creates.")
+    operator: Code | None = Field(None, description="For Pods that an operator creates, and for resizes.")
+    job: Code | None = Field(None, description="For jobs, such as a RayJob.")
 
 
 class LaterCodes(Codes):
@@ -278,8 +286,8 @@ class LaterCodes(Codes):
 class Verdicts(Section):
     """The refusal of a Pod or a job that its ResourceQuota has no room for."""
 
-    fits_later: LaterCodes | None = None
-    never_fits: Codes | None = None
+    fits_later: LaterCodes | None = Field(None, description="Where it fits when others have ended.")
+    never_fits: Codes | None = Field(None, description="Where it does not fit even with nothing else running.")
     retry_after_seconds: Annotated[int, Field(gt=0, le=3600)] = Field(
         2, description="The pause that a 429 asks for. Flyte 2 gives up a try after 30 seconds, with all its pauses."
     )
@@ -317,9 +325,11 @@ class PolicyFile(Section):
         description="Defaults of containers other than the primary one; {} fills nothing there. "
         "Absent, they get the platform's defaults but for devices.",
     )
-    pod_limits: PodMaximaField | None = None
+    pod_limits: PodMaximaField | None = Field(None, description="The most that all containers may have together.")
     over_limit: OverLimitField | None = None
-    cpu_limits: CpuLimitsField | None = None
+    cpu_limits: CpuLimitsField | None = Field(
+        None, description="keep cpu limits, remove them, or make each so many times the request: {ratio: 2}."
+    )
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     overrides: list[Override] | None = Field(
@@ -331,7 +341,7 @@ class PolicyFile(Section):
         "does not name has no default and no maximum. secondary_defaults and pod_limits are merged in any case.",
     )
     namespace_mapping: NamespaceMapping | None = None
-    domains: OneOrMore[Domain] | None = None
+    domains: OneOrMore[Domain] | None = Field(None, description="flyteadmin's domains, to read namespaces by.")
     tolerate_by_own_name: bool = Field(
         default=True,
         description="Whether devices that resource-tolerations does not name are tolerated by their own name.",
