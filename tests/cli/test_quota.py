@@ -8,6 +8,7 @@ import yaml
 
 from tests.cli.running import NAMESPACE, Json, pod, quota, run
 from tests.fake_apiserver import FakeApiServer, in_thread, kubeconfig, page, status
+from tests.process import EXAMPLES
 
 USED = {"limits.cpu": "8", "limits.memory": "16Gi"}
 QUOTA = quota(USED, limits_cpu="12", limits_memory="32Gi")
@@ -78,6 +79,12 @@ def test_holders_are_the_tasks_that_run_and_the_largest_comes_first() -> None:
     assert [(it["task"], it["pods"], it["held"]["limits.cpu"]) for it in found["holders"]] == [
         ("large", 2, "5"), ("d", 1, "2"), ("small", 1, "1"),
     ]  # fmt: skip
+
+
+def test_a_job_holds_nothing_beside_its_pods() -> None:
+    job = next(yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text()))
+    (found,) = shown(QUOTA, job, task("a", "1", "train"))
+    assert [it["task"] for it in found["holders"]] == ["train"]
 
 
 def test_one_namespace_is_shown_in_full_and_fits_80_columns() -> None:
