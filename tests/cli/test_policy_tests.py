@@ -155,7 +155,11 @@ def test_warnings_of_the_policy_may_fail_a_case(folder: Path) -> None:
         ("policy: latin.yaml\nobject: {kind: Pod}\n", "", "latin.yaml:1:1: not UTF-8 text"),
         ("policy: {task_resources: {limit: 1}}\nobject: {kind: Pod}\n", "", "task_resources.limit: unknown key"),
         ("policy: {}\nobject: {kind: Service}\n", "2:9: ", "kind Service; Pod"),
-        ("policy: {}\nobject: []\n", "2:9: ", "0 objects where one Pod, RayJob or AdmissionReview is expected"),
+        (
+            "policy: {}\nobject: []\n",
+            "2:9: ",
+            "0 objects where one Pod, RayJob, PyTorchJob, TFJob, MPIJob or AdmissionReview is expected",
+        ),
         ("policy: {}\nobject: {kind: AdmissionReview}\n", "2:9: ", "AdmissionReview"),
         ("policy: {}\nobject: {kind: Pod}\nquotas: [{kind: ResourceQuota}]\n", "3:10: ", "no metadata.name"),
         ("policy: [\n", "", "not valid YAML"),

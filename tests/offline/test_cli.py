@@ -33,6 +33,7 @@ BOMB = "a: &a [x]\n" + "".join(
 )
 
 
+KINDS = "Pod, RayJob, PyTorchJob, TFJob, MPIJob or AdmissionReview"
 NOT_FLYTE = "not of a Flyte task: it has no label execution-id, flyte.org/run, or flyte.org/managed: true"
 
 
@@ -214,13 +215,13 @@ def test_quotas_without_a_namespace_take_the_one_that_is_given(policy: Path, tmp
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [
-        ("", "1:1", "nothing in it; Pod, RayJob or AdmissionReview, or a List of them, is expected"),
+        ("", "1:1", f"nothing in it; {KINDS}, or a List of them, is expected"),
         ("# nothing\n---\n", "1:1", "nothing in it"),
-        ("hello", "1:1", "not an object; Pod, RayJob or AdmissionReview, or a List of them, is expected"),
-        ("\n  - kind: Pod\n", "2:3", "not an object; Pod, RayJob or AdmissionReview"),
-        ("a: 1", "1:1", "an object without a kind; Pod, RayJob or AdmissionReview"),
-        ("kind: Deployment\n", "1:1", "kind Deployment; Pod, RayJob or AdmissionReview"),
-        ('{"kind": "Deployment"}', "1:1", "kind Deployment; Pod, RayJob or AdmissionReview"),
+        ("hello", "1:1", f"not an object; {KINDS}, or a List of them, is expected"),
+        ("\n  - kind: Pod\n", "2:3", f"not an object; {KINDS}"),
+        ("a: 1", "1:1", f"an object without a kind; {KINDS}"),
+        ("kind: Deployment\n", "1:1", f"kind Deployment; {KINDS}"),
+        ('{"kind": "Deployment"}', "1:1", f"kind Deployment; {KINDS}"),
         ("kind: Pod\n---\nkind: Job\n", "3:1", "kind Job; Pod"),
         ("kind: List\nitems:\n- kind: Pod\n- kind: Job\n", "4:3", "items[1]: kind Job; Pod"),
         ("kind: List\nitems: null\n", "1:1", "kind List; Pod"),

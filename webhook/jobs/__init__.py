@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from webhook.jobs import ray
+from webhook.jobs import kubeflow, ray
 from webhook.jobs.role import Job
 
 
@@ -21,4 +21,9 @@ class Kind(NamedTuple):
 
 
 # By API group and resource.
-KINDS: Final[Mapping[tuple[str, str], Kind]] = {("ray.io", "rayjobs"): Kind("RayJob", ray.decode)}
+KINDS: Final[Mapping[tuple[str, str], Kind]] = {
+    ("ray.io", "rayjobs"): Kind("RayJob", ray.decode),
+    ("kubeflow.org", "pytorchjobs"): Kind("PyTorchJob", kubeflow.pytorch),
+    ("kubeflow.org", "tfjobs"): Kind("TFJob", kubeflow.tensorflow),
+    ("kubeflow.org", "mpijobs"): Kind("MPIJob", kubeflow.mpi),
+}

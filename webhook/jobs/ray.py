@@ -22,7 +22,7 @@ from webhook.api.quantity import NANO, Quantity, QuantityError, parse
 from webhook.api.resource_list import ResourceList
 from webhook.api.resources import NO_RESOURCES, Resources, decode_hook
 from webhook.api.wire import Wire
-from webhook.jobs.role import Job, Role
+from webhook.jobs.role import Job, Role, block_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
 
@@ -32,15 +32,11 @@ NAMED_AUTOSCALER: Final = "/spec/containers/autoscaler"  # in a record, which ha
 _GPU: Final = re.compile(r".*gpu|.*nvidia\.com/mig-\d+g\.\d+gb")  # IsGPUResourceKey
 
 
-def _block(requests: Mapping[str, str], limits: Mapping[str, str]) -> Resources:
-    return Resources(*({name: parse(text) for name, text in side.items()} for side in (requests, limits)))
-
-
 # KubeRay's own containers: BuildAutoscalerContainer, DefaultWorkerPodTemplate, GetDefaultSubmitterContainer.
-_OF_AUTOSCALER: Final = _block(*[{"cpu": "500m", "memory": "512Mi"}] * 2)
-_WAITS_FOR_HEAD: Final = Container("wait-gcs-ready", _block(*[{"cpu": "200m", "memory": "256Mi"}] * 2))
+_OF_AUTOSCALER: Final = block_of(*[{"cpu": "500m", "memory": "512Mi"}] * 2)
+_WAITS_FOR_HEAD: Final = Container("wait-gcs-ready", block_of(*[{"cpu": "200m", "memory": "256Mi"}] * 2))
 _SUBMITTER: Final = Container(
-    "ray-job-submitter", _block({"cpu": "500m", "memory": "200Mi"}, {"cpu": "1", "memory": "1Gi"})
+    "ray-job-submitter", block_of({"cpu": "500m", "memory": "200Mi"}, {"cpu": "1", "memory": "1Gi"})
 )
 
 

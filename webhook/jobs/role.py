@@ -1,11 +1,13 @@
 """A distributed job as its operator sees it: roles, each of some Pods of one template, and its place in the object."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook.api.pod import Container, ObjectMeta, Pod, containers
+from webhook.api.quantity import parse
+from webhook.api.resources import Resources
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
 
@@ -82,3 +84,8 @@ class Job(Struct, frozen=True):
     metadata: ObjectMeta
     roles: tuple[Role, ...]
     is_suspended: bool = False  # waits until somebody, such as Kueue, lets it start
+
+
+def block_of(requests: Mapping[str, str], limits: Mapping[str, str]) -> Resources:
+    """Return the resources of a container that an operator adds, as its source states them."""
+    return Resources(*({name: parse(text) for name, text in side.items()} for side in (requests, limits)))

@@ -148,6 +148,11 @@ tolerations: {{- toYaml . | nindent 2 }}
   operations: [CREATE]
   resources: [rayjobs]
   scope: Namespaced
+- apiGroups: [kubeflow.org]
+  apiVersions: [v1]
+  operations: [CREATE]
+  resources: [pytorchjobs, tfjobs, mpijobs]
+  scope: Namespaced
 {{- end }}
 
 {{/* An entry for each generation of Flyte. */}}

@@ -1,0 +1,126 @@
+"""PyTorchJob, TFJob, and MPIJob of kubeflow.org/v1, as the training operator makes Pods of them.
+
+Sources: training-operator `pkg/controller.v1/common/pod.go`, `pytorch/initcontainer.go`, `mpi/mpijob_controller.go`,
+and the defaults in `pkg/apis/kubeflow.org/v1`. Each kind has a map of replica types, such as Master and Worker.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta, Raw
+from msgspec.structs import replace
+
+from webhook.api import bounds
+from webhook.api.bounds import Replicas, Text
+from webhook.api.patch import escape
+from webhook.api.pod import Container, ObjectMeta, PodTemplate
+from webhook.api.resources import decode_hook
+from webhook.api.wire import Wire
+from webhook.jobs.role import Job, Role, block_of
+
+# The operator's own init containers: of a PyTorchJob's workers that have a master, and of an MPIJob's launcher.
+_WAITS_FOR_MASTER: Final = Container(
+    "init-pytorch", block_of({"cpu": "50m", "memory": "10Mi"}, {"cpu": "100m", "memory": "20Mi"})
+)
+_BRINGS_KUBECTL: Final = Container(
+    "kubectl-delivery", block_of(*[{"cpu": "100m", "memory": "512Mi", "ephemeral-storage": "5Gi"}] * 2)
+)
+# The replica types of which a job has one.
+SINGLE: Final = frozenset({"Master", "Launcher", "Chief"})
+
+
+class _Replica(Wire, frozen=True):
+    replicas: Replicas | None = None
+    template: PodTemplate | None = None
+
+
+ReplicaSpecs: TypeAlias = Annotated[dict[Text, _Replica | None], Meta(max_length=bounds.ROLES)]
+
+
+class _Elastic(Wire, frozen=True):
+    min_replicas: Replicas | None = None
+    max_replicas: Replicas | None = None
+
+
+class _RunPolicy(Wire, frozen=True):
+    suspend: bool | None = None
+
+
+class _Spec(Wire, frozen=True):
+    pytorch_replica_specs: ReplicaSpecs | None = None
+    tf_replica_specs: ReplicaSpecs | None = None
+    mpi_replica_specs: ReplicaSpecs | None = None
+    elastic_policy: _Elastic | None = None
+    run_policy: _RunPolicy | None = None
+
+
+class _KubeflowJob(Wire, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: _Spec = _Spec()
+
+
+_decode: Final = msgspec.json.Decoder(_KubeflowJob, dec_hook=decode_hook, float_hook=str).decode
+
+
+def pytorch(data: Raw) -> Job:
+    """Decode a PyTorchJob; msgspec.DecodeError says what is wrong with it."""
+    found = _decode(data)
+    specs = found.spec.pytorch_replica_specs or {}
+    roles = _roles("/spec/pytorchReplicaSpecs", specs)
+    if specs.get("Master"):
+        roles = (_with_init(role, _WAITS_FOR_MASTER) if role.name == "worker" else role for role in roles)
+    if elastic := found.spec.elastic_policy:
+        roles = (_in_range(role, elastic) if role.name == "worker" else role for role in roles)
+    return _job("PyTorchJob", found, roles)
+
+
+def tensorflow(data: Raw) -> Job:
+    """Decode a TFJob; msgspec.DecodeError says what is wrong with it."""
+    found = _decode(data)
+    return _job("TFJob", found, _roles("/spec/tfReplicaSpecs", found.spec.tf_replica_specs or {}))
+
+
+def mpi(data: Raw) -> Job:
+    """Decode an MPIJob; msgspec.DecodeError says what is wrong with it."""
+    found = _decode(data)
+    specs = {
+        name: spec for name, spec in (found.spec.mpi_replica_specs or {}).items() if name in ("Launcher", "Worker")
+    }
+    roles = (_as_launcher(role) if role.name == "launcher" else role for role in _roles(_MPI, specs, {"Worker": 0}))
+    return _job("MPIJob", found, roles)
+
+
+_MPI: Final = "/spec/mpiReplicaSpecs"
+
+
+def _job(kind: str, found: _KubeflowJob, roles: Iterator[Role]) -> Job:
+    policy = found.spec.run_policy
+    return Job(kind, found.metadata, tuple(roles), bool(policy and policy.suspend))
+
+
+def _roles(at: str, specs: Mapping[str, _Replica | None], defaults: Mapping[str, int] | None = None) -> Iterator[Role]:
+    """Yield the replica types, each with its replicas: by default one."""
+    for name, spec in specs.items():
+        if spec is not None:
+            count = (defaults or {}).get(name, 1) if spec.replicas is None else max(0, spec.replicas)
+            pod, place = (spec.template or PodTemplate()).pod, f"{at}/{escape(name)}/template"
+            yield Role(name.lower(), pod, place, count=count, most=count, are_workers=name not in SINGLE)
+
+
+def _with_init(role: Role, init: Container) -> Role:
+    """Return the role with an init container that the operator adds behind those of the template."""
+    spec = role.pod.spec
+    inits = spec.init_containers or []
+    pod = replace(role.pod, spec=replace(spec, init_containers=[*inits, init]))
+    return replace(role, pod=pod, added=frozenset({f"/spec/initContainers/{len(inits)}"}))
+
+
+def _as_launcher(role: Role) -> Role:
+    return _with_init(replace(role, count=1, most=1), _BRINGS_KUBECTL)
+
+
+def _in_range(role: Role, elastic: _Elastic) -> Role:
+    """Return the workers with the fewest that the job runs with, and the most."""
+    least, most = (role.count if it is None else max(0, it) for it in (elastic.min_replicas, elastic.max_replicas))
+    return replace(role, count=min(role.count, least), most=max(role.count, most))
