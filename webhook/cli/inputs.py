@@ -69,15 +69,16 @@ def read_world(source: Source, kinds: Iterable[str] = WORLD, optional: str = "")
     if source.kubeconfig:
         found = [it for kind in kinds for it in of_cluster(source.kubeconfig, source.namespace, kind, optional)]
     else:
-        found = [it for it in _of_files(source.files) if it.kind in (*kinds, *JOBS)]
+        found = [it for it in of_files(source.files, IN_FILES) if it.kind in (*kinds, *JOBS)]
     wanted = [each for each in found if source.namespace in ("", each.namespace)]
     quotas = [each for each in wanted if each.kind == "ResourceQuota"]
     return World([each for each in wanted if each.kind != "ResourceQuota"], quotas)
 
 
-def _of_files(files: Iterable[str]) -> list[Manifest]:
+def of_files(files: Iterable[str], kinds: tuple[str, ...]) -> list[Manifest]:
+    """Read the objects of these kinds; other kinds are passed over."""
     texts = [(read_text(file), name_of(file)) for file in files]
-    return usable(lambda: [found for text in texts for found in manifests.read(*text, IN_FILES, pass_over=True)])
+    return usable(lambda: [found for text in texts for found in manifests.read(*text, kinds, pass_over=True)])
 
 
 def of_cluster(kubeconfig: Path, namespace: str, kind: str, optional: str = "", name: str = "") -> list[Manifest]:

@@ -10,6 +10,7 @@ import click
 
 COMMANDS: Final = {
     "certs": "certs.__main__:main",
+    "doctor": "webhook.cli.doctor:doctor",
     "explain": "webhook.cli.explain:explain",
     "policy": "webhook.cli.policy:policy",
     "quota": "webhook.cli.quota:quota",

@@ -29,22 +29,28 @@ output_option = click.option(
 )  # fmt: skip
 
 
-def source_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Take where the Pods and quotas of a cluster come from, as the argument `source`."""
+def source_option(kinds: str = "pods,resourcequotas") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Take where the objects of a cluster come from, as the argument `source`; `kinds` are those in a dump of it."""
 
-    @click.option(
-        "-f", "--filename", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
-        help="What `kubectl get pods,resourcequotas -A -o json` prints; - reads standard input. May be repeated.",
-    )  # fmt: skip
-    @click.option("--kubeconfig", type=FILE, metavar="FILE", help="Read the cluster of its current context instead.")
-    @click.option("-n", "--namespace", default="", metavar="NAME", help="This namespace alone.")
-    @functools.wraps(command)
-    def wrapped(files: tuple[str, ...], kubeconfig: Path | None, namespace: str, **others: Any) -> None:
-        if bool(files) == bool(kubeconfig):
-            raise click.UsageError("either -f FILE or --kubeconfig FILE is needed")
-        command(source=Source(files, kubeconfig, namespace), **others)
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "-f", "--filename", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True),
+            metavar="FILE",
+            help=f"What `kubectl get {kinds} -A -o json` prints; - reads standard input. May be repeated.",
+        )  # fmt: skip
+        @click.option(
+            "--kubeconfig", type=FILE, metavar="FILE", help="Read the cluster of its current context instead."
+        )
+        @click.option("-n", "--namespace", default="", metavar="NAME", help="This namespace alone.")
+        @functools.wraps(command)
+        def wrapped(files: tuple[str, ...], kubeconfig: Path | None, namespace: str, **others: Any) -> None:
+            if bool(files) == bool(kubeconfig):
+                raise click.UsageError("either -f FILE or --kubeconfig FILE is needed")
+            command(source=Source(files, kubeconfig, namespace), **others)
 
-    return wrapped
+        return wrapped
+
+    return decorated
 
 
 def fail_on_option(*default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

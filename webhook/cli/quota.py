@@ -23,7 +23,7 @@ MOST_HOLDERS: Final = 5  # in the text
 
 
 @click.command(short_help="Show what quotas have left, what fits, and who holds most.")
-@source_option
+@source_option()
 @click.option(
     "--policy", type=FILE, metavar="FILE", help="For its namespace_mapping and domains, if they are your own."
 )

@@ -25,7 +25,7 @@ COLUMNS: Final = ("count", "unchanged", "changed", "refused", "over max", "risky
 
 @click.command(short_help="Show what would become of all Pods and jobs that run.")
 @policy_option
-@source_option
+@source_option()
 @click.option("--no-quotas", is_flag=True, help="Leave ResourceQuotas out, such as without the right to list them.")
 @click.option("--details", is_flag=True, help="After the summary, list each Pod that would be changed or refused.")
 @output_option

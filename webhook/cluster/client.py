@@ -25,12 +25,13 @@ LONG_LINE: Final = 64 * 2**10  # longer lines are decoded in a thread
 LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; where a page is larger, the client asks for smaller ones
 LARGEST_ERROR: Final = 64 * 2**10  # the body of an HTTP error
 NO_CLUSTER: Final = "none of --kubeconfig, --quotas, --no-quotas is given, and this is not a Pod with a service account"
+CORE: Final = "/api/v1"
 P = TypeVar("P", Page, Objects)
 
 
-def path_of(resource: str, namespace: str = "") -> str:
-    """Return the path of a core resource, of one namespace or of all."""
-    return f"/api/v1/namespaces/{quote(namespace, safe='')}/{resource}" if namespace else f"/api/v1/{resource}"
+def path_of(resource: str, namespace: str = "", api: str = CORE) -> str:
+    """Return the path of a resource, of one namespace or of all."""
+    return f"{api}/namespaces/{quote(namespace, safe='')}/{resource}" if namespace else f"{api}/{resource}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,20 @@ class QuotaClient:
                 raise ReadError(f"more than {MOST_QUOTAS} ResourceQuotas")
         return found
 
-    async def list_objects(self, resource: str, namespace: str = "", **selectors: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the objects of a core resource that the selectors select, as plain data; ReadError if that fails."""
+    async def list_objects(
+        self, resource: str, namespace: str = "", api: str = CORE, **selectors: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the objects of a resource that the selectors select, as plain data; ReadError if that fails."""
         query = [(name, selector) for name, selector in selectors.items() if selector]
-        async for page in self._pages(path_of(resource, namespace), query, quota_answers.decode_objects):
+        async for page in self._pages(path_of(resource, namespace, api), query, quota_answers.decode_objects):
             for item in page.items:
                 yield item
+
+    async def metrics(self) -> str:
+        """Return the metrics of the API server itself; ReadError if that fails."""
+        limits = ClientTimeout(total=self._timeouts.page, sock_connect=self._timeouts.connect)
+        async with self._get("get", "/metrics", [], limits) as response:
+            return (await _read(response, LARGEST_PAGE)).decode(errors="replace")
 
     async def _pages(self, path: str, query: list[tuple[str, str]], decode: Callable[[bytes], P]) -> AsyncIterator[P]:
         """Yield the pages of a list, each decoded in a thread."""

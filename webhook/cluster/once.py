@@ -1,11 +1,11 @@
-"""What the command line reads of a cluster, once: the Pods of Flyte that run, and the ResourceQuotas."""
+"""What the command line reads of a cluster, once: the Pods of Flyte that run, ResourceQuotas, any other list."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from webhook.cluster.client import QuotaClient, connect
+from webhook.cluster.client import CORE, QuotaClient, connect
 from webhook.cluster.quota_answers import ReadError
 from webhook.shared.kubeconfig import ConfigError
 
@@ -13,9 +13,17 @@ ERRORS: Final = (ConfigError, ReadError)
 # Each finds some of the Pods that webhook.flyte.task takes for Flyte's; a selector cannot say "or".
 SELECTORS: Final = ("execution-id", "flyte.org/run", "flyte.org/managed=true")
 RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed"
-
-
 RESOURCES: Final = {"Pod": "pods", "ResourceQuota": "resourcequotas"}
+
+
+class Listing(NamedTuple):
+    """A list of one resource, of one namespace or of all, and what selects from it."""
+
+    resource: str
+    namespace: str = ""
+    api: str = CORE
+    labelSelector: str = ""
+    fieldSelector: str = ""
 
 
 def read(kubeconfig: Path, namespace: str, kind: str, name: str, seen: Callable[[], None]) -> list[dict[str, Any]]:
@@ -23,7 +31,18 @@ def read(kubeconfig: Path, namespace: str, kind: str, name: str, seen: Callable[
 
     They are the ResourceQuotas, the Pods of Flyte that run, or the Pod of that name.
     """
-    return asyncio.run(_read(connect(kubeconfig), namespace, RESOURCES[kind], _selections(kind, name), seen))
+    listings = [Listing(RESOURCES[kind], namespace, **selection) for selection in _selections(kind, name)]
+    return asyncio.run(_read(connect(kubeconfig), listings, seen))
+
+
+def read_list(kubeconfig: Path, listing: Listing) -> list[dict[str, Any]]:
+    """Return the objects of a list as plain data; one of ERRORS if that fails."""
+    return asyncio.run(_read(connect(kubeconfig), [listing], lambda: None))
+
+
+def read_metrics(kubeconfig: Path) -> str:
+    """Return the metrics of the API server; one of ERRORS if that fails."""
+    return asyncio.run(_metrics(connect(kubeconfig)))
 
 
 def _selections(kind: str, name: str) -> list[dict[str, str]]:
@@ -32,15 +51,20 @@ def _selections(kind: str, name: str) -> list[dict[str, str]]:
     return [{"labelSelector": labels, "fieldSelector": RUNNING} for labels in SELECTORS] if kind == "Pod" else [{}]
 
 
-async def _read(
-    client: QuotaClient, namespace: str, resource: str, selections: list[dict[str, str]], seen: Callable[[], None]
-) -> list[dict[str, Any]]:
+async def _read(client: QuotaClient, listings: list[Listing], seen: Callable[[], None]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     try:
-        for selection in selections:
-            async for each in client.list_objects(resource, namespace, **selection):
-                found[each["metadata"]["namespace"], each["metadata"]["name"]] = each
+        for listing in listings:
+            async for each in client.list_objects(**listing._asdict()):
+                found[each["metadata"].get("namespace", ""), each["metadata"]["name"]] = each
                 seen()
     finally:
         await client.close()
     return [*found.values()]
+
+
+async def _metrics(client: QuotaClient) -> str:
+    try:
+        return await client.metrics()
+    finally:
+        await client.close()

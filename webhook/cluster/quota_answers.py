@@ -19,7 +19,7 @@ LONGEST_RETRY_AFTER: Final = 60.0  # seconds; longer ones are cut to this
 LONGEST_MESSAGE: Final = 1000  # characters of a foreign text in our messages
 DEPTH: Final = 32  # of JSON; a list of ResourceQuotas is read down to level 8, only managedFields go deeper
 DECODE_ERRORS: Final = (ValueError, ArithmeticError, RecursionError)  # with msgspec's, and those of quantities
-Verb: TypeAlias = Literal["list", "watch"]
+Verb: TypeAlias = Literal["list", "watch", "get"]
 T = TypeVar("T")
 
 

@@ -124,11 +124,11 @@ def quota_warnings(text: str, file: str, namespace: str = "") -> Iterator[str]:
             what = "warning: no namespace, so it is a quota of default; write metadata.namespace, or give --namespace"
             yield str(manifest.problem(what))
         for name in quota.spec.hard if quota.spec and quota.spec.hard else ():
-            if counting := _that_counts(name):
+            if counting := that_counts(name):
                 yield str(manifest.problem(f"warning: {name} counts nothing; write {counting}"))
 
 
-def _that_counts(name: str) -> str:
+def that_counts(name: str) -> str:
     """Return the name by which a quota counts the devices of this name; empty if it counts, or is of something else."""
     device = name.removeprefix("limits.")
     of_others = device.startswith("count/") or ".storageclass.storage.k8s.io/" in device
