@@ -64,8 +64,8 @@ workflows: $(RELEASE)/.complete ## Lint the workflows with zizmor, and with acti
 	cd tests/release/actionlint && go tool actionlint $(foreach file,$(wildcard .github/workflows/*.yaml),../../../$(file))
 
 audit: $(RELEASE)/.complete ## Look up the dependencies of the programs among known vulnerabilities
-	$(RELEASE)/bin/pip-audit --require-hashes --disable-pip --requirement requirements.txt --format json --progress-spinner off \
-		| $(RELEASE)/bin/python tests/release/audit.py
+	$(RELEASE)/bin/python tests/release/audit.py $(RELEASE)/bin/pip-audit --require-hashes --disable-pip --format json \
+		--progress-spinner off --requirement requirements.txt
 
 format: $(SETUP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
@@ -91,7 +91,7 @@ wheel: $(SETUP) ## Build the wheel into dist
 
 sbom: $(RELEASE)/.complete ## Write the bill of materials, in CycloneDX, to dist/sbom.cdx.json
 	mkdir -p dist
-	$(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json \
+	PYTHONWARNINGS=ignore $(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json \
 		requirements.txt
 
 image: ## Build the image on the base image BASE if that is given, with CONTAINER=buildah, docker or podman

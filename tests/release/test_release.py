@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -65,11 +66,12 @@ def test_the_tools_of_a_release_are_locked() -> None:
 def test_the_audit_says_what_it_found_and_what_it_could_not_look_up(
     capsys: pytest.CaptureFixture[str], found: list[Any], code: int, expect: list[str]
 ) -> None:
-    assert main(json.dumps({"dependencies": found})) == code
+    report = json.dumps({"dependencies": found})
+    assert main([sys.executable, "-c", f"print({report!r})"]) == code
     printed = capsys.readouterr().out
     assert [text for text in expect if text not in printed] == []
 
 
 def test_an_audit_without_a_report_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("\n") == 1
-    assert "pip-audit reported nothing" in capsys.readouterr().err
+    assert main([sys.executable, "-c", "import sys; sys.exit('no network')"]) == 1
+    assert capsys.readouterr().err == "pip-audit reported nothing:\nno network\n\n"
