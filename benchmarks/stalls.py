@@ -21,7 +21,7 @@ from benchmarks.request_path import some_quotas, whole
 from benchmarks.scale import policy_with
 from benchmarks.turns import Figure, Found, against, in_turns, run
 from tests import fake_apiserver, x509
-from webhook.cluster.client import QuotaClient
+from webhook.cluster.client import ClusterClient
 from webhook.cluster.informer import Informer
 from webhook.cluster.ledger import Ledger
 from webhook.policy.file import load
@@ -130,7 +130,7 @@ async def longest_stall(case: Case, folder: Path, url: str, size: int) -> float:
     loaded, figures = load(policy_with(size), "policy.yaml"), Metrics()
     write_certificate(folder)
     (folder / "policy.yaml").write_text(policy_with(size) + "# changed\n")
-    informer = Informer(QuotaClient(ApiClient(Configuration(host=url))), figures)
+    informer = Informer(ClusterClient(ApiClient(Configuration(host=url))), figures)
     serving = ServingCertificate(CertificateFiles(folder / "tls.crt", folder / "tls.key"), figures)
     state = State(loaded.policy, Ledger([]), figures, digest=loaded.policy.digest, cluster=informer)
     collector.freeze()

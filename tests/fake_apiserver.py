@@ -1,4 +1,4 @@
-"""A kube-apiserver for ResourceQuotas that answers each request as the test has it, with any fault there is.
+"""A kube-apiserver for quotas and limit ranges that answers each request as the test has it, with any fault there is.
 
 Real sockets, with TLS if there is a context. It notes every request that it sees, and shares no code with webhook/.
 """
@@ -24,7 +24,7 @@ SILENCE = "silence"
 
 @dataclass(frozen=True)
 class Request:
-    verb: str  # list, watch, or live: a list of one namespace
+    verb: str  # list, watch, or live: a list of one namespace; of limit ranges, ranges and ranges-watch
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -68,7 +68,7 @@ class FakeApiServer:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             request = _request(head)
             self.requests.append(request)
-            replies = self.replies[request.verb]
+            replies = self.replies.get(request.verb) or NO_RANGES[request.verb]
             await (replies.pop(0) if len(replies) > 1 else replies[0])(writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has gone
@@ -82,6 +82,8 @@ def _request(head: str) -> Request:
     url = urlsplit(first.split()[1])
     query = {name: values[0] for name, values in parse_qs(url.query).items()}
     verb = "watch" if "watch" in query else "live" if "/namespaces/" in url.path else "list"
+    if url.path.endswith("/limitranges"):
+        verb = "ranges-watch" if verb == "watch" else "ranges"
     headers = dict(line.split(": ", 1) for line in lines if line)
     return Request(verb, unquote(url.path), query, {name.lower(): value for name, value in headers.items()})
 
@@ -176,6 +178,13 @@ def event(kind: str, version: str, **parts: str) -> Json:
     return {"type": kind, "object": quota(version=version, **parts)}
 
 
+def limit_range(name: str = "r", namespace: str = "ns", version: str = "1", most: str = "2") -> Json:
+    """With a maximum of cpu for a container."""
+    metadata = {"name": name, "namespace": namespace, "resourceVersion": version}
+    limits = [{"type": "Container", "max": {"cpu": most}, "default": {"cpu": most}, "defaultRequest": {"cpu": most}}]
+    return {"apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": limits}}
+
+
 def bookmark(version: str) -> Json:
     metadata = {"resourceVersion": version, "creationTimestamp": None}
     return {"type": "BOOKMARK", "object": {"kind": "ResourceQuota", "metadata": metadata, "spec": {}, "status": {}}}
@@ -199,3 +208,7 @@ def kubeconfig(folder: Path, url: str, cluster: Json | None = None, user: Json |
     }  # fmt: skip
     file.write_text(json.dumps(config))
     return file
+
+
+# A cluster without LimitRanges, for tests that say nothing of them.
+NO_RANGES: Mapping[str, list[Reply]] = {"ranges": [page()], "ranges-watch": [stream(end=SILENCE)]}

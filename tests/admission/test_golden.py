@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.golden import FILES, GOLDEN, Case, cases
+from tests.golden import FILES, GOLDEN, LIMIT_RANGES, Case, cases
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
 from webhook.admission.decide import mutate, validate
 from webhook.cli.main import main
-from webhook.cluster.ledger import Ledger
-from webhook.offline import manifests
 from webhook.offline.cases import readable
 from webhook.policy.file import load
 
@@ -22,11 +20,14 @@ DECIDE = {"/mutate": mutate, "/validate": validate}
 
 
 def answer(case: Case) -> bytes:
-    ledger = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
+    ledger = case.ledger
     request = wire.decode(case.text("review.json").encode())
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
     policy = load(case.text("policy.yaml"), "policy.yaml").policy
-    return encode(request, DECIDE[case.endpoint](request, policy, Constraints(quotas), TODAY))
+    return encode(
+        request,
+        DECIDE[case.endpoint](request, policy, Constraints(quotas, ledger.limit_ranges(request.namespace)), TODAY),
+    )
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
@@ -44,7 +45,7 @@ def test_the_command_line_tests_them_too() -> None:
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_a_case_has_its_four_files_and_no_other(case: Case) -> None:
-    assert {file.name for file in Path(case.folder).iterdir()} == FILES
+    assert {file.name for file in Path(case.folder).iterdir()} - {LIMIT_RANGES} == FILES
 
 
 def test_there_are_cases() -> None:

@@ -30,6 +30,7 @@ from tests.fake_apiserver import (
 from tests.process import EXAMPLES, Server, running
 from tests.server.test_app import counted, review
 from webhook.cluster import client as cluster
+from webhook.cluster.kinds import QUOTAS
 from webhook.cluster.quota_answers import ReadError
 from webhook.server import tls
 from webhook.shared import kubeconfig as shared_kubeconfig
@@ -227,10 +228,10 @@ def read(file: Path | None) -> list[str]:
 
     async def quotas() -> list[str]:
         try:
-            found = await api.list_quotas()
+            found = await api.list(QUOTAS)
         finally:
             await api.close()
-        return [quota.name for quota in found.quotas]
+        return [quota.name for quota in found.items]
 
     api = cluster.connect(file)
     return asyncio.run(quotas())
@@ -280,12 +281,12 @@ def test_a_token_file_is_read_again(
     api = cluster.connect(file)
 
     async def quotas() -> None:
-        await api.list_quotas()
+        await api.list(QUOTAS)
         token.unlink()
         with pytest.raises(ReadError, match="token"):
-            await api.list_quotas()
+            await api.list(QUOTAS)
         token.write_text("new")
-        await api.list_quotas()
+        await api.list(QUOTAS)
         await api.close()
 
     token.write_text("newer")

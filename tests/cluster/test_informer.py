@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,19 +21,23 @@ from tests.fake_apiserver import (
     bookmark,
     error,
     event,
+    limit_range,
     page,
     quota,
     silence,
     status,
     stream,
 )
+from webhook.api.limit_range import ranges_of
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster import client as cluster
 from webhook.cluster.backoff import Backoff
-from webhook.cluster.client import QuotaClient, Timeouts
+from webhook.cluster.client import ClusterClient, Timeouts
 from webhook.cluster.informer import Informer
+from webhook.cluster.kinds import QUOTAS, Kind
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.quota_answers import Event, Page
+from webhook.cluster.reflector import Reflector, Time
 from webhook.policy.model import Policy
 from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
@@ -78,7 +82,7 @@ class Watching:
 
     async def until_watching(self, number: int) -> None:
         """So many watches were asked for, and what the last one had to tell is there."""
-        await self.until(lambda: len(self.server.seen("watch")) == number)
+        await self.until(lambda: len(self.server.seen("watch")) == number and self.server.seen("ranges-watch"))
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -106,13 +110,17 @@ def used(quotas: object) -> dict[str, str]:
 
 @asynccontextmanager
 async def watching(
-    lists: list[Reply], watches: list[Reply], world: World | None = None, timeouts: Timeouts = cluster.TIMEOUTS
+    lists: list[Reply],
+    watches: list[Reply],
+    world: World | None = None,
+    timeouts: Timeouts = cluster.TIMEOUTS,
+    ranges: Mapping[str, list[Reply]] | None = None,
 ) -> AsyncIterator[Watching]:
     world = world or World()
-    async with FakeApiServer({"list": lists, "watch": watches, "live": [status(404)]}) as server:
+    async with FakeApiServer({"list": lists, "watch": watches, "live": [status(404)], **(ranges or {})}) as server:
         metrics = Metrics()
-        api = QuotaClient(ApiClient(Configuration(host=server.url)), timeouts)
-        informer = Informer(api, metrics, clock=lambda: world.now, random=lambda: world.chance, sleep=world.sleep)
+        api = ClusterClient(ApiClient(Configuration(host=server.url)), timeouts)
+        informer = Informer(api, metrics, Time(lambda: world.now, lambda: world.chance, world.sleep))
         task = asyncio.create_task(informer.run())
         try:
             yield Watching(informer, server, world, metrics)
@@ -189,7 +197,7 @@ async def test_what_stays_wrong_is_tried_ever_more_rarely_and_told_once(
 async def test_of_a_list_without_an_end_only_so_many_quotas_are_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cluster, "MOST_QUOTAS", 1)
+    monkeypatch.setattr(cluster, "MOST_OBJECTS", 1)
     async with watching([page(quota("a"), more="a"), page(quota("b"), more="b"), page(quota("c"))], [OPEN]) as seen:
         await seen.until_watching(1)
         assert warnings(capsys.readouterr().err) == [("list", "more than 1 ResourceQuotas")]
@@ -241,23 +249,25 @@ async def test_a_silent_peer_is_given_up(
     lists: list[Reply], watches: list[Reply], counts: tuple[int, int], versions: list[str], told: str
 ) -> None:
     brief = Timeouts(idle=0.5) if versions else Timeouts(page=0.5)
-    async with watching(lists[:], watches[:], World(seconds=2), brief) as seen:
+    silent: Mapping[str, list[Reply]] | None = (
+        {"ranges": [silence]} if versions else None
+    )  # so that only the quotas are given up
+    async with watching(lists[:], watches[:], World(seconds=2), brief, silent) as seen:
         await asyncio.wait_for(seen.world.over.wait(), 10)
         assert (seen.counts, seen.versions, seen.world.sleeps) == (counts, versions, [0.8, 1.6])
         assert list(seen.informer.problems.values()) == [f"nothing came in time: {told}"]
 
 
 async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
-    world = World(seconds=60)
+    world = World(seconds=600)
     async with watching([HERE], [OPEN], world) as seen:
         await seen.until_watching(1)
         await seen.server.__aexit__()
-        await seen.until(lambda: len(world.sleeps) >= 3)
+        await seen.until(lambda: len(world.sleeps) >= 6)
         assert "Cannot connect to host 127.0.0.1" in seen.informer.problems["watch"]
         replies = {"list": [HERE], "watch": [stream(NEWS, end=SILENCE)]}
         async with FakeApiServer(replies, port=seen.server.port):
-            await seen.until(lambda: seen.used() == {"q": "2"})
-        assert seen.informer.problems == {}
+            await seen.until(lambda: seen.used() == {"q": "2"} and seen.informer.problems == {})
 
 
 async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
@@ -273,7 +283,7 @@ async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
             {"limit": "500", "continue": "two"},
             {"limit": "500", "continue": "three"},
         ]
-        assert {request.path for request in seen.server.requests} == {"/api/v1/resourcequotas"}
+        assert {request.path for request in seen.server.requests} == {"/api/v1/resourcequotas", "/api/v1/limitranges"}
         assert seen.used() == {"a": "2", "b": "1", "c": "4"}
         assert list(seen.used()) == ["a", "b", "c"]
         assert (seen.used("other"), seen.used("none")) == ({"c": "3"}, {})
@@ -354,7 +364,8 @@ async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.Captur
     async with watching(lists, watches, World(seconds=60)) as seen:
         await seen.until(lambda: seen.used() == {"q": "2"})
         assert seen.world.sleeps == [0.8, 1.6, 3.2]
-    told = [(line["event"], line.get("read")) for line in map(json.loads, capsys.readouterr().err.splitlines())]
+    lines = map(json.loads, capsys.readouterr().err.splitlines())
+    told = [(line["event"], line.get("read")) for line in lines if line["event"].startswith("quotas")]
     assert told == [
         ("quotas cannot be read", "list"),
         ("quotas can be read again", "list"),
@@ -367,7 +378,7 @@ async def test_what_was_told_to_fail_is_told_to_work_again(capsys: pytest.Captur
 async def test_a_watch_that_stays_open_works_though_nothing_happens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("webhook.cluster.informer.SHORT_WATCH", 0.01)
+    monkeypatch.setattr("webhook.cluster.reflector.SHORT_WATCH", 0.01)
     async with watching([HERE], [status(403), OPEN]) as seen:
         await seen.until_watching(2)
         await seen.until(lambda: seen.informer.problems == {})
@@ -544,12 +555,14 @@ class Unforeseen:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def list_quotas(self, namespace: str = "") -> Page:
-        self.asked.append(f"list {namespace}")
+    async def list(self, kind: Kind[ResourceQuota]) -> Page[ResourceQuota]:
+        self.asked.append(f"list {kind.resource}")
         return Page([], [], "10")
 
     @asynccontextmanager
-    async def watch(self, version: str, _: float) -> AsyncIterator[AsyncIterator[Event]]:
+    async def watch(
+        self, _: Kind[ResourceQuota], version: str, __: float
+    ) -> AsyncIterator[AsyncIterator[Event[ResourceQuota]]]:
         self.asked.append(f"watch {version}")
         raise KeyError(version)
         yield
@@ -557,11 +570,13 @@ class Unforeseen:
 
 async def test_what_nobody_had_thought_of_does_not_keep_a_watch_at_one_version() -> None:
     odd: Any = Unforeseen()
-    informer = Informer(odd, Metrics())
+    failed: list[str] = []
+    reflector = Reflector(odd, QUOTAS, Time(), failed.append)
     for _ in range(3):
         with pytest.raises(KeyError):
-            await informer.run()
-    assert odd.asked == ["list ", "watch 10", "watch 10", "list ", "watch 10"]
+            await reflector.run()
+    assert odd.asked == ["list resourcequotas", "watch 10", "watch 10", "list resourcequotas", "watch 10"]
+    assert failed == []
 
 
 def test_pauses_double_up_to_half_a_minute_and_start_anew_after_two_minutes_without_one() -> None:
@@ -671,3 +686,36 @@ async def test_with_quotas_that_were_read_before_it_stays_ready_and_says_that_th
         assert server.readiness() == ("ok\nquotas: cannot be read, see the log\n", 200)
         server.draining = True
         assert server.readiness() == ("draining\n", 503)
+
+
+def ranges(seen: Watching, namespace: str = "ns") -> dict[str, str]:
+    """The maximum of cpu of each LimitRange."""
+    found = seen.informer.limit_ranges(namespace)
+    return {each.name: str(ranges_of([each]).container.most["cpu"]) for each in found}
+
+
+async def test_limit_ranges_are_followed_as_quotas_are() -> None:
+    changed = {"type": "MODIFIED", "object": limit_range(version="12", most="4")}
+    gone = {"type": "DELETED", "object": limit_range("gone", version="13")}
+    replies = {
+        "ranges": [page(limit_range(), limit_range("gone"), limit_range("r", "other", most="8"))],
+        "ranges-watch": [stream(changed, gone, end=SILENCE)],
+    }
+    async with watching([HERE], [OPEN], ranges=replies) as seen:
+        await seen.until(lambda: ranges(seen) == {"r": "4"})
+        assert (ranges(seen, "other"), ranges(seen, "none")) == ({"r": "8"}, {})
+        assert seen.used() == {"q": "1"}
+
+
+async def test_without_the_right_to_limit_ranges_the_quotas_are_followed_and_that_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with watching([HERE], [OPEN], ranges={"ranges": [status(403, "no")]}) as seen:
+        await asyncio.wait_for(seen.world.over.wait(), 10)
+        assert seen.informer.synced
+        assert [*seen.informer.problems] == ["list of LimitRanges"]
+        assert (seen.used(), ranges(seen)) == ({"q": "1"}, {})
+        assert seen.exposed("flyte_admission_limit_range_read_errors_total") == {'{read="list"}': 3}
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    reasons = [line["reason"] for line in lines if line["event"] == "limit ranges cannot be read"]
+    assert reasons == ["403 Reason: no; needed is a ClusterRole with the verb list on limitranges"]

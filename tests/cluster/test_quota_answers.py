@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.api.test_nesting import JSON
 from tests.fake_apiserver import quota
 from webhook.cluster import quota_answers
+from webhook.cluster.kinds import QUOTAS
 from webhook.cluster.quota_answers import ReadError
 
 TEXT = st.binary() | JSON.map(lambda value: json.dumps(value).encode())
@@ -21,15 +22,15 @@ OBJECT = st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=
 @given(TEXT)
 def test_any_answer_to_a_list_is_a_page_or_a_reason(body: bytes) -> None:
     with suppress(ReadError):
-        assert quota_answers.decode_page(body).more is not None
+        assert quota_answers.decode_page(body, QUOTAS).more is not None
 
 
 @given(st.lists(OBJECT, max_size=4))
 def test_whatever_the_items_are_each_is_read_or_reported(items: list[Any]) -> None:
     answer = {"metadata": {"resourceVersion": "1"}, "items": [quota(), *items, quota("r")]}
-    page = quota_answers.decode_page(json.dumps(answer).encode())
-    assert len(page.quotas) + len(page.unreadable) == len(items) + 2
-    assert (page.quotas[0].name, page.quotas[-1].name) == ("q", "r")
+    page = quota_answers.decode_page(json.dumps(answer).encode(), QUOTAS)
+    assert len(page.items) + len(page.unreadable) == len(items) + 2
+    assert (page.items[0].name, page.items[-1].name) == ("q", "r")
 
 
 @given(TEXT | st.tuples(st.sampled_from(["ADDED", "DELETED", "BOOKMARK", "ERROR", "?"]), OBJECT).map(
@@ -37,7 +38,7 @@ def test_whatever_the_items_are_each_is_read_or_reported(items: list[Any]) -> No
 ))  # fmt: skip
 def test_any_line_of_a_watch_is_an_event_or_a_reason(line: bytes) -> None:
     with suppress(ReadError):
-        assert quota_answers.decode_event(line).quota is not None
+        assert quota_answers.decode_event(line, QUOTAS).metadata is not None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.vectors import Data, amounts, quota_of, texts
 from webhook.api.pod import ObjectMeta
-from webhook.api.resource_quota import Charges, QuotaMeta, ResourceQuota, ScopeRequirement
+from webhook.api.resource_quota import Charges, NamespacedMeta, ResourceQuota, ScopeRequirement
 from webhook.cluster.ledger import MOST_PODS, Ledger
 from webhook.cluster.snapshot import Snapshot
 
@@ -215,7 +215,7 @@ def test_an_event_touches_its_own_namespace_only() -> None:
     snapshot = Snapshot(quota_of(a_quota(name, namespace)) for namespace in names for name in ("b", "a"))
     before = [snapshot.of(namespace) for namespace in names]
     snapshot.put(quota_of(a_quota("c", "ns-7")))
-    snapshot.remove(QuotaMeta("a", "ns-8"))
+    snapshot.remove(NamespacedMeta("a", "ns-8"))
     changed = {name: snapshot.of(name) for name, old in zip(names, before, strict=True) if snapshot.of(name) is not old}
     assert {name: [quota.name for quota in quotas] for name, quotas in changed.items()} == {
         "ns-7": ["a", "b", "c"],

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from webhook.api import bounds, quantity
-from webhook.cluster import client, informer, quota_answers, reservations
+from webhook.cluster import client, quota_answers, reflector, reservations
 from webhook.http import body, connections, listener, protocol
 from webhook.telemetry import logs
 
@@ -40,12 +40,12 @@ BOUNDS = [
     connections.MAX_UNREAD,
     logs.MAX_LINE,
     bounds.QUOTA_NAMES,
-    client.MOST_QUOTAS,
+    client.MOST_OBJECTS,
     client.LARGEST_LINE,
     client.LARGEST_PAGE,
     client.LARGEST_ERROR,
     quota_answers.LONGEST_RETRY_AFTER,
-    informer.ATTEMPTS,
+    reflector.ATTEMPTS,
     reservations.MOST_AMOUNTS,
 ]
 

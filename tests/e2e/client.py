@@ -35,6 +35,8 @@ PATHS = {  # of the kinds that the tests use: prefix, plural, and whether it is 
     "ValidatingWebhookConfiguration": (ADMISSION, "validatingwebhookconfigurations", False),
     "ValidatingAdmissionPolicy": (ADMISSION, "validatingadmissionpolicies", False),
     "ValidatingAdmissionPolicyBinding": (ADMISSION, "validatingadmissionpolicybindings", False),
+    "MutatingAdmissionPolicy": (ADMISSION, "mutatingadmissionpolicies", False),
+    "MutatingAdmissionPolicyBinding": (ADMISSION, "mutatingadmissionpolicybindings", False),
 }
 
 

@@ -39,6 +39,8 @@ class Access(NamedTuple):
     [
         Access(WEBHOOK, "list", "resourcequotas"),
         Access(WEBHOOK, "watch", "resourcequotas"),
+        Access(WEBHOOK, "list", "limitranges"),
+        Access(WEBHOOK, "watch", "limitranges"),
         Access(WEBHOOK, "list", "resourcequotas", namespace="elsewhere"),
         Access(CERTS, "get", "secrets", TLS, NAMESPACE),
         Access(CERTS, "update", "secrets", TLS, NAMESPACE),

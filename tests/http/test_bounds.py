@@ -23,6 +23,7 @@ from tests.process import EXAMPLES, PATIENCE, Threaded, threaded, trusting
 from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied
 from webhook.admission.wire import Request
+from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.reservations import Reservations
@@ -606,6 +607,9 @@ class Live:
 
     def age(self) -> float:
         return 0.0
+
+    def limit_ranges(self, _: str) -> Sequence[LimitRange]:
+        return ()
 
     def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
         return {}

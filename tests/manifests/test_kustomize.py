@@ -40,7 +40,7 @@ def rules(kind: str, name: str) -> Sequence[Json]:
 
 
 def test_the_webhook_may_read_resource_quotas_and_nothing_else() -> None:
-    expected = [{"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["list", "watch"]}]
+    expected = [{"apiGroups": [""], "resources": ["resourcequotas", "limitranges"], "verbs": ["list", "watch"]}]
     assert rules("ClusterRole", "flyte-admission") == expected
 
 

@@ -353,6 +353,34 @@ def test_check_tells_everything_that_is_wrong_at_once_and_exits_with_2(tmp_path:
     ]  # fmt: skip
 
 
+RANGES = """
+{kind: LimitRange, metadata: {name: wide, namespace: flytesnacks-production}, spec: {limits: [
+  {type: Container, min: {cpu: 1}, max: {cpu: 8}, maxLimitRequestRatio: {cpu: 4}}, {type: Pod}]}}
+---
+{kind: LimitRange, metadata: {name: odd, namespace: flytesnacks-development}, spec: {limits: [
+  {type: Container, min: {cpu: 5}, max: {memory: 500Mi}, maxLimitRequestRatio: {cpu: 2}},
+  {type: Pod, min: {memory: 64Gi}}]}}
+"""
+
+
+def test_check_tells_which_limit_ranges_contradict_the_policy(tmp_path: Path) -> None:
+    policy, ranges = tmp_path / "policy.yaml", tmp_path / "ranges.yaml"
+    policy.write_text(
+        "task_resources: {defaults: {cpu: {request: 1, limit: 3}, memory: 1Gi}, limits: {cpu: 4}}\n"
+        "pod_limits: {memory: 32Gi}\n"
+    )
+    ranges.write_text(RANGES)
+    result = run("policy", "check", policy, "--limit-ranges", ranges)
+    odd = "LimitRange odd of namespace flytesnacks-development: warning:"
+    assert result.stderr.splitlines() == [
+        f"{odd} min cpu=5 is over the policy's maximum 4 of a container: none is accepted",
+        f"{odd} min memory=64Gi is over the policy's maximum 32Gi of a Pod: none is accepted",
+        f"{odd} maxLimitRequestRatio cpu=2 is under that of the default, 1 to 3, and lowers its limit",
+        f"{odd} max memory=500Mi is under the default 1Gi, and is what tasks get",
+    ]
+    assert (result.exit_code, result.stdout) == (0, f"{policy}: good, with 4 warnings\n")
+
+
 def test_check_takes_its_file_as_an_argument_or_by_the_option_of_the_other_commands(policy: Path) -> None:
     assert run("policy", "check", "--policy", policy).output == run("policy", "check", policy).output
     wrong: list[list[str | Path]] = [[], [policy, "--policy", policy]]

@@ -20,6 +20,7 @@ from prometheus_client import generate_latest
 from tests.server.test_app import review
 from tests.vectors import quota_of
 from webhook.admission.decide import mutate, validate
+from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.reservations import SETTLE, Reservations
@@ -102,6 +103,9 @@ class ApiServer:
 
     def age(self) -> float:
         return LAG
+
+    def limit_ranges(self, _: str) -> Sequence[LimitRange]:
+        return ()
 
     def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
         return {self.namespace: self.quotas(self.namespace)}

@@ -14,11 +14,10 @@ import jsonpatch
 import pytest
 from click.testing import CliRunner
 
-from tests.golden import Case, cases
+from tests.golden import LIMIT_RANGES, Case, cases
 from tests.process import PATIENCE, Client, serving, trusting
 from webhook.cli.main import main
 from webhook.cluster.ledger import Ledger
-from webhook.offline import manifests
 from webhook.offline.cases import readable
 from webhook.policy.file import load
 from webhook.server import tls
@@ -46,7 +45,7 @@ class Webhook:
     def under(self, case: Case) -> Client:
         """The client, once the policy and quotas of the case hold and nothing is charged."""
         self.state.policy = load(case.text("policy.yaml"), "policy.yaml").policy
-        self.state.ledger = Ledger(manifests.quotas(case.text("quotas.yaml"), "quotas.yaml"))
+        self.state.ledger = case.ledger
         return self.client
 
     def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -115,7 +114,9 @@ def test_a_dry_run_is_answered_alike(webhook: Webhook, case: Case) -> None:
 @MUTATED
 def test_review_and_the_server_agree(case: Case) -> None:
     folder = case.folder
-    arguments = ["review", "--policy", folder / "policy.yaml", "--quotas", folder / "quotas.yaml", "-o", "json", "-f"]
+    ranges = ["--limit-ranges", folder / LIMIT_RANGES] if case.has_limit_ranges else []
+    files = ["--policy", folder / "policy.yaml", "--quotas", folder / "quotas.yaml", *ranges]
+    arguments = ["review", *files, "-o", "json", "-f"]
     result = CliRunner().invoke(main, [*map(str, arguments), str(folder / "review.json")])
     (report,) = json.loads(result.stdout)
     response = case.response["response"]

@@ -12,6 +12,7 @@ from webhook.admission.constraints import Constraints
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly
 from webhook.admission.record import by_name, merged, place
 from webhook.admission.wire import Request
+from webhook.api.limit_range import ranges_of
 from webhook.api.pod import Pod, containers
 from webhook.api.resource_quota import Charges
 from webhook.flyte.task import Identification, Task, identify, primary, task_of_namespace
@@ -119,8 +120,7 @@ def _earlier(part: Part, noted: Sequence[Change], subject: Subject) -> tuple[Cha
     in_pod = [replace(change, path=path) for change in noted if (path := role.in_pod(change.path))]
     pod, claimed = earlier.undone(role.pod, in_pod)
     role = role.before(pod, noted)
-    replayed = workload_of(pod, _task_of(role, subject.task), subject.settings, fixed=role.fixed)
-    replayed = replace(replayed, counted_limits=part.workload.counted_limits)
+    replayed = _workload(role, subject.task, subject.settings, subject.constraints)
     found: tuple[Change, ...] = ()
     for before in without_sums(replayed, after=part.workload):
         made = applied(before)
@@ -207,13 +207,15 @@ def _subject(request: Request, policy: Policy, constraints: Constraints, today: 
     if task is None:
         return None
     settings = policy.settings(task, request.namespace, today)
-    parts = [_part(role, task, settings, constraints, request.old) for role in request.roles]
+    parts = [Part(role, _workload(role, task, settings, constraints, request.old)) for role in request.roles]
     return Subject(request, task, settings, parts, constraints)
 
 
-def _part(role: Role, task: Task, settings: Settings, constraints: Constraints, old: Pod | None) -> Part:
+def _workload(role: Role, task: Task, settings: Settings, constraints: Constraints, old: Pod | None = None) -> Workload:
+    """Return the Workload of the Pods of the role, with what quotas and LimitRanges demand of it."""
     workload = workload_of(role.pod, _task_of(role, task), settings, old, fixed=role.fixed)
-    return Part(role, replace(workload, counted_limits=counted_limits(workload, constraints.quotas)))
+    counted = counted_limits(workload, constraints.quotas)
+    return replace(workload, counted_limits=counted, ranges=ranges_of(constraints.limit_ranges))
 
 
 def _task_of(role: Role, task: Task) -> Task:

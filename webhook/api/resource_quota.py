@@ -25,8 +25,8 @@ class ScopeSelector(Wire, frozen=True):
     match_expressions: list[ScopeRequirement] | None = None
 
 
-class QuotaMeta(Wire, frozen=True):
-    """`metadata` of a ResourceQuota."""
+class NamespacedMeta(Wire, frozen=True):
+    """`metadata` of a ResourceQuota or LimitRange."""
 
     name: str = ""
     namespace: str | None = None
@@ -51,7 +51,7 @@ class QuotaStatus(Wire, frozen=True):
 class ResourceQuota(Wire, frozen=True):
     """A v1 ResourceQuota."""
 
-    metadata: QuotaMeta = QuotaMeta()
+    metadata: NamespacedMeta = NamespacedMeta()
     spec: QuotaSpec | None = None
     status: QuotaStatus | None = None
 

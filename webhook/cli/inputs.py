@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
+from webhook.api.limit_range import LimitRange
 from webhook.cli.output import Progress
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
@@ -36,10 +37,17 @@ def load_policy(file: Path) -> LoadedPolicy:
     return usable(lambda: load(text, str(file)))
 
 
-def read_ledger(files: tuple[Path, ...], namespace: str = "") -> Ledger:
-    """Return the quotas of the manifests, in memory; `namespace` is that of quotas that state none."""
+def read_ledger(quotas: tuple[Path, ...], namespace: str = "", limit_ranges: tuple[Path, ...] = ()) -> Ledger:
+    """Return the quotas and LimitRanges of the manifests, in memory; `namespace` is that of those that state none."""
+    texts = [(read_text(file), str(file), namespace) for file in quotas]
+    found = usable(lambda: [quota for text in texts for quota in manifests.quotas(*text)])
+    return Ledger(found, read_limit_ranges(limit_ranges, namespace))
+
+
+def read_limit_ranges(files: tuple[Path, ...], namespace: str = "") -> list[LimitRange]:
+    """Return the LimitRanges of the manifests; `namespace` is that of those that state none."""
     texts = [(read_text(file), str(file), namespace) for file in files]
-    return Ledger(usable(lambda: [quota for text in texts for quota in manifests.quotas(*text)]))
+    return usable(lambda: [each for text in texts for each in manifests.limit_ranges(*text)])
 
 
 def warn_of_quotas(files: tuple[Path, ...], namespace: str) -> None:

@@ -19,6 +19,10 @@ quotas_option = click.option(
     help="ResourceQuota manifests to check against, in memory: status.hard and status.used where given, "
     "else spec.hard and nothing used. Admitted Pods are charged. May be given several times.",
 )  # fmt: skip
+limit_ranges_option = click.option(
+    "--limit-ranges", type=FILE, multiple=True, metavar="FILE",
+    help="LimitRange manifests that the result is to stay within. May be given several times.",
+)  # fmt: skip
 mode_option = click.option(
     "--mode", type=click.Choice(["enforce", "warn", "audit"]),
     help="Decide in this mode, instead of those of the policy.",

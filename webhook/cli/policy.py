@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from webhook.cli.inputs import read_policy, read_text, usable
+from webhook.cli.inputs import read_limit_ranges, read_policy, read_text, usable
+from webhook.cli.options import limit_ranges_option
 from webhook.cli.output import echo_data
+from webhook.policy.contradictions import contradictions
 from webhook.policy.file import json_schema
 from webhook.policy.imported import as_policy, imported
 from webhook.policy.model import TaskScope
@@ -41,15 +43,19 @@ def policy_file(command: Callable[..., None]) -> Callable[..., None]:
 @policy.command()
 @policy_file
 @click.option("-v", "--verbose", is_flag=True, help="List the keys that are left to Flyte, too.")
-def check(file: Path, *, verbose: bool) -> None:
+@limit_ranges_option
+def check(file: Path, *, verbose: bool, limit_ranges: tuple[Path, ...]) -> None:
     """Report everything that is wrong with FILE as file:line:col, and exit with 2; warnings alone exit with 0.
 
-    Exemptions that have ended are among the warnings.
+    Exemptions that have ended are among the warnings, and LimitRanges that contradict the policy.
     """
     loaded = read_policy(file)
     for line in loaded.left_to_flyte if verbose else ():
         click.echo(line, err=True)
-    count = len(loaded.warnings_on(today()))
+    contradicting = [*contradictions(loaded.policy, read_limit_ranges(limit_ranges), today())]
+    for line in contradicting:
+        click.echo(line, err=True)
+    count = len(loaded.warnings_on(today())) + len(contradicting)
     click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
 
 

@@ -9,6 +9,7 @@ import click
 from webhook.admission.denial import COUNTS
 from webhook.admission.quota_use import NamespaceUse, as_data
 from webhook.api.quantity import ZERO
+from webhook.api.resource_quota import ResourceQuota
 from webhook.cli.inputs import Source, read_policy, read_world, usable
 from webhook.cli.options import output_option, source_option
 from webhook.cli.output import SHORTEST, echo, echo_data, progress, table, width
@@ -45,7 +46,7 @@ def quota(source: Source, policy: Path | None, project: str, domain: str, output
     """
     chosen = read_policy(policy).policy if policy else Policy()
     world = read_world(source, optional="Pod")
-    quotas = usable(lambda: [manifests.quota_of(each) for each in world.quotas])
+    quotas = usable(lambda: [manifests.converted(each, ResourceQuota) for each in world.quotas])
     pods = running(progress(world.pods, "read {} Pods"), chosen.identification)
     for problem in pods.problems:
         click.echo(problem, err=True)

@@ -7,7 +7,14 @@ import click
 import yaml
 
 from webhook.cli.inputs import name_of, read_ledger, read_policy, read_text, usable, warn_of_quotas
-from webhook.cli.options import fail_on_option, mode_option, output_option, policy_option, quotas_option
+from webhook.cli.options import (
+    fail_on_option,
+    limit_ranges_option,
+    mode_option,
+    output_option,
+    policy_option,
+    quotas_option,
+)
 from webhook.cli.output import echo, echo_data, exit_by
 from webhook.offline import review as offline
 from webhook.shared.clock import today
@@ -16,6 +23,7 @@ from webhook.shared.clock import today
 @click.command(short_help="Show what would happen to the Pods of a file.")
 @policy_option
 @quotas_option
+@limit_ranges_option
 @click.option("-f", "--filename", "files", required=True, multiple=True, metavar="FILE",
               type=click.Path(dir_okay=False, allow_dash=True),
               help="A Pod, a List, several YAML documents, or an AdmissionReview; - reads standard input. "
@@ -39,7 +47,7 @@ def review(policy: Path, quotas: tuple[Path, ...], files: tuple[str, ...], outpu
       flyte-admission review --policy examples/policy.yaml -f examples/pods.yaml
       kubectl get pod POD -o yaml | flyte-admission review --policy policy.yaml -f -
     """
-    loaded, ledger = read_policy(policy), read_ledger(quotas, options["namespace"])
+    loaded, ledger = read_policy(policy), read_ledger(quotas, options["namespace"], options["limit_ranges"])
     warn_of_quotas(quotas, options["namespace"])
     texts = [(read_text(file), name_of(file)) for file in files]
     chosen = loaded.policy.in_mode(options["mode"]) if options["mode"] else loaded.policy

@@ -9,6 +9,7 @@ import click
 
 from webhook.admission.decision import Denied
 from webhook.admission.record import in_brief
+from webhook.api.resource_quota import ResourceQuota
 from webhook.cli.inputs import WORLD, Source, read_policy, read_world, usable
 from webhook.cli.options import fail_on_option, output_option, policy_option, source_option
 from webhook.cli.output import echo, echo_data, exit_by, progress, table
@@ -46,7 +47,7 @@ def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **
     """
     loaded = read_policy(policy)
     world = read_world(source, ["Pod"] if flags["no_quotas"] else WORLD)
-    quotas = usable(lambda: [manifests.quota_of(each) for each in world.quotas])
+    quotas = usable(lambda: [manifests.converted(each, ResourceQuota) for each in world.quotas])
     found = scans.scan(progress(world.pods, "decided about {} Pods and jobs"), Ledger(quotas), loaded.policy, today())
     for problem in found.problems:
         click.echo(problem, err=True)

@@ -86,7 +86,7 @@ def _cases(file: Path) -> Iterator[Case]:
     if file.name == "case.yaml" or file.name.endswith(".case.yaml"):
         yield from cases.of_file(file, _read)
     elif file.name == "response.json" and all((file.parent / name).is_file() for name in GOLDEN):
-        yield cases.of_folder(file.parent, _read, quotas=(file.parent / "quotas.yaml").is_file())
+        yield cases.of_folder(file.parent, _read, [each.name for each in file.parent.iterdir()])
 
 
 def _read(file: PurePath) -> str:

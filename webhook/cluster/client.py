@@ -1,11 +1,12 @@
-"""The client of the API server: it lists ResourceQuotas page by page, and watches them line by line."""
+"""The client of the API server: it lists the objects of a Kind page by page, and watches them line by line."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout
@@ -14,19 +15,21 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
 from webhook.cluster import quota_answers
-from webhook.cluster.quota_answers import Event, Objects, Page, ReadError, Verb
+from webhook.cluster.kinds import Kind, T
+from webhook.cluster.quota_answers import Event, Objects, Page, ReadError, Verb, decode_page
 from webhook.shared.kubeconfig import ConfigError, api_client
 
 PAGE_LIMIT: Final = 500  # objects in one page of a LIST, as in client-go
 # Bytes. The largest object that etcd takes has some 1.5 MB; as JSON it can be six times as large.
-MOST_QUOTAS: Final = 100_000  # in a cluster
+MOST_OBJECTS: Final = 100_000  # of a kind, in a cluster
 LARGEST_LINE: Final = 10 * 2**20  # of a watch; it has one object
 LONG_LINE: Final = 64 * 2**10  # longer lines are decoded in a thread
 LARGEST_PAGE: Final = 32 * 2**20  # of a LIST; where a page is larger, the client asks for smaller ones
 LARGEST_ERROR: Final = 64 * 2**10  # the body of an HTTP error
 NO_CLUSTER: Final = "none of --kubeconfig, --quotas, --no-quotas is given, and this is not a Pod with a service account"
 CORE: Final = "/api/v1"
-P = TypeVar("P", Page, Objects)
+Query: TypeAlias = Sequence[tuple[str, str]]
+P = TypeVar("P", bound=Page[Any] | Objects)
 
 
 def path_of(resource: str, namespace: str = "", api: str = CORE) -> str:
@@ -47,8 +50,8 @@ class Timeouts:
 TIMEOUTS: Final = Timeouts()
 
 
-class QuotaClient:
-    """A client that lists and watches the ResourceQuotas of a cluster."""
+class ClusterClient:
+    """A client that lists and watches the objects of a cluster."""
 
     def __init__(self, client: ApiClient, timeouts: Timeouts = TIMEOUTS) -> None:
         """Take a `client` that is configured with the address and the credentials."""
@@ -56,15 +59,15 @@ class QuotaClient:
         self._timeouts = timeouts
         client.user_agent = "flyte-admission"
 
-    async def list_quotas(self, namespace: str = "") -> Page:
+    async def list(self, kind: Kind[T], namespace: str = "") -> Page[T]:
         """Return all pages of the list as one, for one namespace or for all of them; ReadError if that fails."""
-        found = Page([], [], "")
-        async for page in self._pages(path_of("resourcequotas", namespace), [], quota_answers.decode_page):
-            found = Page(found.quotas + page.quotas, found.unreadable + page.unreadable, found.version or page.version)
+        found: Page[T] = Page([], [], "")
+        async for page in self._pages(path_of(kind.resource, namespace), [], partial(decode_page, kind=kind)):
+            found = Page(found.items + page.items, found.unreadable + page.unreadable, found.version or page.version)
             if not found.version:
-                raise ReadError("the answer is not a ResourceQuotaList: it has no metadata.resourceVersion")
-            if page.more and len(found.quotas) + len(found.unreadable) > MOST_QUOTAS:
-                raise ReadError(f"more than {MOST_QUOTAS} ResourceQuotas")
+                raise ReadError(f"the answer is not a {kind.name}List: it has no metadata.resourceVersion")
+            if page.more and len(found.items) + len(found.unreadable) > MOST_OBJECTS:
+                raise ReadError(f"more than {MOST_OBJECTS} {kind.name}s")
         return found
 
     async def list_objects(
@@ -82,7 +85,7 @@ class QuotaClient:
         async with self._get("get", "/metrics", [], limits) as response:
             return (await _read(response, LARGEST_PAGE)).decode(errors="replace")
 
-    async def _pages(self, path: str, query: list[tuple[str, str]], decode: Callable[[bytes], P]) -> AsyncIterator[P]:
+    async def _pages(self, path: str, query: Query, decode: Callable[[bytes], P]) -> AsyncIterator[P]:
         """Yield the pages of a list, each decoded in a thread."""
         token: str = ""
         size = PAGE_LIMIT
@@ -101,7 +104,7 @@ class QuotaClient:
                 raise ReadError("a page of the list leads to itself")
             token = found.more
 
-    async def _page(self, path: str, query: list[tuple[str, str]]) -> bytes | None:
+    async def _page(self, path: str, query: Query) -> bytes | None:
         """Return one page; None if it has too many bytes and must be smaller."""
         limits = ClientTimeout(total=self._timeouts.page, sock_connect=self._timeouts.connect)
         async with self._get("list", path, query, limits) as response:
@@ -109,23 +112,21 @@ class QuotaClient:
         return body if len(body) <= LARGEST_PAGE else None
 
     @asynccontextmanager
-    async def watch(self, version: str, seconds: float) -> AsyncIterator[AsyncIterator[Event]]:
+    async def watch(self, kind: Kind[T], version: str, seconds: float) -> AsyncIterator[AsyncIterator[Event[T]]]:
         """Yield the events of all namespaces since that resourceVersion, for so many seconds."""
         query = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version),
                  ("timeoutSeconds", str(int(seconds)))]  # fmt: skip
         timeouts = self._timeouts
         limits = ClientTimeout(total=seconds + timeouts.grace, sock_connect=timeouts.connect, sock_read=timeouts.idle)
-        async with self._get("watch", path_of("resourcequotas"), query, limits) as response:
-            yield _events(response)
+        async with self._get("watch", path_of(kind.resource), query, limits) as response:
+            yield _events(response, kind)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
     @asynccontextmanager
-    async def _get(
-        self, verb: Verb, path: str, query: list[tuple[str, str]], limits: ClientTimeout
-    ) -> AsyncIterator[ClientResponse]:
+    async def _get(self, verb: Verb, path: str, query: Query, limits: ClientTimeout) -> AsyncIterator[ClientResponse]:
         """Yield a response with status 200; ReadError if there is none, or if it breaks off."""
         accept = {"Accept": "application/json"}
         try:
@@ -158,19 +159,19 @@ async def _read(response: ClientResponse, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _events(response: ClientResponse) -> AsyncIterator[Event]:
+async def _events(response: ClientResponse, kind: Kind[T]) -> AsyncIterator[Event[T]]:
     """Yield the events of a watch, and let other tasks run after each."""
     while line := await response.content.readuntil(max_size=LARGEST_LINE):
         if len(line) > LONG_LINE:
-            yield await asyncio.to_thread(quota_answers.decode_event, line)
+            yield await asyncio.to_thread(quota_answers.decode_event, line, kind)
         else:
-            yield quota_answers.decode_event(line)
+            yield quota_answers.decode_event(line, kind)
             await asyncio.sleep(0)
 
 
-def connect(kubeconfig: Path | None) -> QuotaClient:
+def connect(kubeconfig: Path | None) -> ClusterClient:
     """Return a client for the kubeconfig's current context, else for the cluster of this Pod; ConfigError if neither.
 
     Nothing is sent yet.
     """
-    return QuotaClient(asyncio.run(api_client(kubeconfig, NO_CLUSTER)))
+    return ClusterClient(asyncio.run(api_client(kubeconfig, NO_CLUSTER)))

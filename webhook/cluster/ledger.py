@@ -1,4 +1,4 @@
-"""The ResourceQuotas of the local mode, kept in memory."""
+"""The ResourceQuotas and LimitRanges of the local mode, kept in memory."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -6,11 +6,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from webhook.api import resource_list
+from webhook.api.limit_range import LimitRange
 from webhook.api.pod import ObjectMeta
 from webhook.api.quantity import ZERO
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.resource_quota import Charges, QuotaStatus, ResourceQuota
-from webhook.cluster.snapshot import by_name
+from webhook.cluster.snapshot import Snapshot, by_name
 
 MOST_PODS: Final = 10_000  # that the ledger remembers; the oldest are forgotten, and stay charged
 
@@ -22,11 +23,15 @@ class Ledger:
     has a name, its key is its generateName, and the first named Pod with that generateName takes its place.
     """
 
-    def __init__(self, quotas: Iterable[ResourceQuota]) -> None:
+    def __init__(self, quotas: Iterable[ResourceQuota], limit_ranges: Iterable[LimitRange] = ()) -> None:
         """Start with `status.hard` and `status.used` where given, else with `spec.hard` and nothing used."""
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
         for quota in by_name(quotas):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)
+        self._limit_ranges = Snapshot(
+            replace(each, metadata=replace(each.metadata, namespace=each.metadata.namespace or "default"))
+            for each in limit_ranges
+        )
         self._pods: dict[tuple[str, str], list[Charges]] = {}  # by namespace and name, the oldest first
         self._count = 0  # of all charges in _pods
 
@@ -38,6 +43,10 @@ class Ledger:
             return tuple(quotas.values())
         own = self._pods[known][0]
         return tuple(_charged(quota, own.get(name, EMPTY), EMPTY) for name, quota in quotas.items())
+
+    def limit_ranges(self, namespace: str) -> Sequence[LimitRange]:
+        """Return the namespace's LimitRanges by name."""
+        return self._limit_ranges.of(namespace)
 
     def by_namespace(self) -> dict[str, Sequence[ResourceQuota]]:
         """Return the quotas of all namespaces, with what is charged so far."""

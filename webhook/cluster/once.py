@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from webhook.cluster.client import CORE, QuotaClient, connect
+from webhook.cluster.client import CORE, ClusterClient, connect
 from webhook.cluster.quota_answers import ReadError
 from webhook.shared.kubeconfig import ConfigError
 
@@ -51,7 +51,7 @@ def _selections(kind: str, name: str) -> list[dict[str, str]]:
     return [{"labelSelector": labels, "fieldSelector": RUNNING} for labels in SELECTORS] if kind == "Pod" else [{}]
 
 
-async def _read(client: QuotaClient, listings: list[Listing], seen: Callable[[], None]) -> list[dict[str, Any]]:
+async def _read(client: ClusterClient, listings: list[Listing], seen: Callable[[], None]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     try:
         for listing in listings:

@@ -1,18 +1,18 @@
-"""The API server's answers about ResourceQuotas, decoded one object at a time.
+"""The API server's answers about the objects of a Kind, decoded one object at a time.
 
 An object that cannot be read does not hide the others.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from webhook.api.nesting import prune
-from webhook.api.resource_quota import QuotaMeta, ResourceQuota
-from webhook.api.resources import decode_hook
+from webhook.api.resource_quota import NamespacedMeta
 from webhook.api.wire import Wire
+from webhook.cluster.kinds import Kind, T
 
 GONE: Final = 410  # the resourceVersion is too old
 LONGEST_RETRY_AFTER: Final = 60.0  # seconds; longer ones are cut to this
@@ -20,7 +20,7 @@ LONGEST_MESSAGE: Final = 1000  # characters of a foreign text in our messages
 DEPTH: Final = 32  # of JSON; a list of ResourceQuotas is read down to level 8, only managedFields go deeper
 DECODE_ERRORS: Final = (ValueError, ArithmeticError, RecursionError)  # with msgspec's, and those of quantities
 Verb: TypeAlias = Literal["list", "watch", "get"]
-T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ReadError(Exception):
@@ -34,16 +34,16 @@ class ReadError(Exception):
 
 
 class Unreadable(Struct, frozen=True, gc=False):
-    """A ResourceQuota that cannot be read, and why; its metadata has what can be read."""
+    """An object that cannot be read, and why; its metadata has what can be read."""
 
-    metadata: QuotaMeta
+    metadata: NamespacedMeta
     why: str
 
 
-class Page(Struct, frozen=True):
-    """A list of ResourceQuotas, or one page of it."""
+class Page(Struct, Generic[T], frozen=True):
+    """A list of objects, or one page of it."""
 
-    quotas: list[ResourceQuota]
+    items: list[T]
     unreadable: list[Unreadable]
     version: str  # the resourceVersion of the list
     more: str = ""  # the token of the next page
@@ -56,11 +56,12 @@ class Objects(Struct, frozen=True):
     more: str = ""  # the token of the next page
 
 
-class Event(Struct, frozen=True, gc=False):
-    """One event of a watch; the quota of a BOOKMARK has only the resourceVersion to resume from."""
+class Event(Struct, Generic[T], frozen=True, gc=False):
+    """One event of a watch. A BOOKMARK has only the resourceVersion to resume from, and DELETED no object."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
-    quota: ResourceQuota | Unreadable
+    metadata: NamespacedMeta
+    object: T | Unreadable | None = None
 
 
 class _ListMeta(Wire, frozen=True):
@@ -103,18 +104,17 @@ class _Status(Wire, frozen=True):
 _decode_list: Final = msgspec.json.Decoder(_List).decode
 _decode_objects: Final = msgspec.json.Decoder(_ObjectList).decode
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
-_decode_quota: Final = msgspec.json.Decoder(ResourceQuota, dec_hook=decode_hook).decode
 _decode_loose: Final = msgspec.json.Decoder(_Loose).decode
 _decode_status: Final = msgspec.json.Decoder(_Status).decode
 
 
-def decode_page(body: bytes) -> Page:
+def decode_page(body: bytes, kind: Kind[T]) -> Page[T]:
     """Decode one page of a LIST; ReadError if it is not one."""
     read = _decoded(_decode_list, body)
-    found = [_quota(item) for item in read.items or ()]
+    found = [_object(item, kind) for item in read.items or ()]
     return Page(
-        [quota for quota in found if isinstance(quota, ResourceQuota)],
-        [quota for quota in found if isinstance(quota, Unreadable)],
+        [each for each in found if not isinstance(each, Unreadable)],
+        [each for each in found if isinstance(each, Unreadable)],
         read.metadata.resource_version or "",
         read.metadata.next or "",
     )
@@ -126,7 +126,7 @@ def decode_objects(body: bytes) -> Objects:
     return Objects(read.items or [], read.metadata.next or "")
 
 
-def decode_event(line: bytes) -> Event:
+def decode_event(line: bytes, kind: Kind[T]) -> Event[T]:
     """Decode one line of a watch; ReadError for an ERROR, which ends the watch, and for what is not an event."""
     read = _decoded(_decode_line, line)
     if read.type == "ERROR":
@@ -136,8 +136,9 @@ def decode_event(line: bytes) -> Event:
         message = f"{_short(status.code)} {_short(status.reason)}: {_short(status.message)}"
         raise ReadError(message, code, details.get("retryAfterSeconds"))
     if read.type in ("ADDED", "MODIFIED"):
-        return Event(read.type, _quota(read.object))
-    return Event(read.type, ResourceQuota(_metadata(read.object)))  # nothing else of it counts
+        found = _object(read.object, kind)
+        return Event(read.type, found.metadata, found)
+    return Event(read.type, _metadata(read.object))  # nothing else of it counts
 
 
 def status_error(right: str, status: int, reason: str | None, retry_after: str | None, body: bytes) -> ReadError:
@@ -146,9 +147,9 @@ def status_error(right: str, status: int, reason: str | None, retry_after: str |
     return ReadError(f"{status} {reason}: {_short(_status(body).message)}{hint}", status, retry_after)
 
 
-def _quota(item: Raw) -> ResourceQuota | Unreadable:
+def _object(item: Raw, kind: Kind[T]) -> T | Unreadable:
     try:
-        found = _decode_quota(item)
+        found = kind.decode(item)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are read
         return Unreadable(_metadata(item), _short(error))
     if found.name and found.metadata.namespace:
@@ -156,19 +157,19 @@ def _quota(item: Raw) -> ResourceQuota | Unreadable:
     return Unreadable(found.metadata, "metadata.name or metadata.namespace is missing")
 
 
-def _metadata(item: Raw) -> QuotaMeta:
+def _metadata(item: Raw) -> NamespacedMeta:
     """Return name, namespace and resourceVersion, as far as they are texts."""
     try:
         found = _decode_loose(item).metadata or _LooseMeta()
     except DECODE_ERRORS:
-        return QuotaMeta()
+        return NamespacedMeta()
     name, namespace, version = (
         text if isinstance(text, str) else None for text in (found.name, found.namespace, found.resource_version)
     )
-    return QuotaMeta(name or "", namespace, version)
+    return NamespacedMeta(name or "", namespace, version)
 
 
-def _decoded(decode: Callable[[bytes], T], text: bytes) -> T:
+def _decoded(decode: Callable[[bytes], R], text: bytes) -> R:
     try:
         try:
             return decode(text)

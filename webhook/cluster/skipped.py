@@ -1,19 +1,20 @@
-"""The ResourceQuotas that cannot be read, and are left out of decisions."""
+"""The objects of one kind that cannot be read, and are left out of decisions."""
 
 from collections.abc import Iterable
 from typing import Final
 
-from webhook.api.resource_quota import QuotaMeta
+from webhook.api.resource_quota import NamespacedMeta
 from webhook.cluster.quota_answers import Unreadable
 from webhook.telemetry import logs
 
 MOST_NAMED: Final = 100  # of one list; the metric counts all
 
 
-class SkippedQuotas:
-    """The quotas that are skipped at present; the log names each once for each reason."""
+class Skipped:
+    """The objects that are skipped at present; the log names each once for each reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_quotas: bool) -> None:
+        self._of_quotas = of_quotas
         self._why: dict[tuple[str, str], str] = {}
 
     def __len__(self) -> int:
@@ -29,7 +30,7 @@ class SkippedQuotas:
         """Add one, or replace it."""
         self._note(found, self._why, log=True)
 
-    def remove(self, meta: QuotaMeta) -> None:
+    def remove(self, meta: NamespacedMeta) -> None:
         """Remove one: it can be read, or is deleted."""
         self._why.pop(_key(meta), None)
 
@@ -37,9 +38,16 @@ class SkippedQuotas:
         key = _key(found.metadata)
         if log and before.get(key) != found.why:
             namespace, name = key
-            logs.warning("ResourceQuota left out, it cannot be read", namespace=namespace, name=name, reason=found.why)
+            logs.warning(
+                "ResourceQuota left out, it cannot be read"
+                if self._of_quotas
+                else "LimitRange left out, it cannot be read",
+                namespace=namespace,
+                name=name,
+                reason=found.why,
+            )
         self._why[key] = found.why
 
 
-def _key(meta: QuotaMeta) -> tuple[str, str]:
+def _key(meta: NamespacedMeta) -> tuple[str, str]:
     return meta.namespace or "", meta.name

@@ -16,6 +16,7 @@ from webhook.admission.answer import encode
 from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
+from webhook.api.limit_range import LimitRange
 from webhook.api.quantity import QuantityError, parse
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
@@ -33,6 +34,8 @@ from webhook.rules.findings import Change
 Endpoint: TypeAlias = Literal["mutate", "validate"]
 Read: TypeAlias = Callable[[PurePath], str]  # ProblemsError if there is no such file
 GOLDEN: Final = ("policy.yaml", "review.json", "response.json")  # the files of a case that is a folder
+QUOTAS: Final = "quotas.yaml"
+LIMIT_RANGES: Final = "limit-ranges.yaml"
 DECIDE: Final = {"mutate": mutate, "validate": validate}
 Word: TypeAlias = Literal["unchanged", "changed", "refused", "ignored", "would be changed", "would be refused"]
 
@@ -59,12 +62,13 @@ class Expected(Section):
 
 
 class CaseFile(Section):
-    """One document of a case file; policy, object and quotas are given in place, or as the name of a file."""
+    """One document of a case file; policy and manifests are given in place, or as the name of a file."""
 
     name: str = ""
     policy: JsonValue = Field(examples=["policy.yaml"])
     object: JsonValue = Field(examples=["pod.yaml"])
     quotas: JsonValue = None
+    limit_ranges: JsonValue = None
     endpoint: Endpoint = "mutate"
     mode: Mode | None = None
     today: Day | None = None
@@ -78,7 +82,7 @@ class Case:
     name: str
     loaded: LoadedPolicy
     manifest: Manifest
-    quotas: list[ResourceQuota]
+    ledger: Ledger
     expected: Expected | dict[str, Any] | None  # of the decision, or the whole answer
     endpoint: Endpoint = "mutate"
     mode: Mode | None = None
@@ -97,11 +101,15 @@ def of_file(file: PurePath, read: Read) -> Iterator[Case]:
             what = f"{len(found)} objects where one {manifests.any_of(REVIEWED)} is expected"
             raise ProblemsError(str(file), [document.problem(("object",), what)])
         quotas = _objects(document, "quotas", read, ("ResourceQuota",)) if stated.quotas else []
+        ranges = _objects(document, "limit_ranges", read, ("LimitRange",)) if stated.limit_ranges else []
         yield Case(
             name=f"{file}: {stated.name or number}",
             loaded=_policy(document, read),
             manifest=found[0],
-            quotas=[manifests.quota_of(quota) for quota in quotas],
+            ledger=Ledger(
+                [manifests.converted(each, ResourceQuota) for each in quotas],
+                [manifests.converted(each, LimitRange) for each in ranges],
+            ),
             expected=stated.expect,
             endpoint=stated.endpoint,
             mode=stated.mode,
@@ -130,19 +138,24 @@ def _beside(document: Document, file: str) -> PurePath:
     return PurePath(document.file).parent / file
 
 
-def of_folder(folder: PurePath, read: Read, *, quotas: bool) -> Case:
-    """Return the case of a folder with policy.yaml, review.json, response.json, and perhaps quotas.yaml.
+def of_folder(folder: PurePath, read: Read, others: Collection[str]) -> Case:
+    """Return the case of a folder with policy.yaml, review.json, response.json, and those of the `others` that it has.
+
+    These are quotas.yaml and limit-ranges.yaml.
 
     In response.json the patch and the record are JSON, not the texts that the wire has. A folder whose name begins with
     `validate-` is a case of /validate.
     """
-    policy, review, response, limits = (folder / name for name in (*GOLDEN, "quotas.yaml"))
+    policy, review, response, quotas, ranges = (folder / name for name in (*GOLDEN, QUOTAS, LIMIT_RANGES))
     (manifest,) = manifests.read(read(review), str(review), REVIEWED)
     return Case(
         name=str(folder),
         loaded=load(read(policy), str(policy)),
         manifest=manifest,
-        quotas=manifests.quotas(read(limits), str(limits)) if quotas else [],
+        ledger=Ledger(
+            manifests.quotas(read(quotas), str(quotas)) if QUOTAS in others else (),
+            manifests.limit_ranges(read(ranges), str(ranges)) if LIMIT_RANGES in others else (),
+        ),
         expected=json.loads(read(response)),
         endpoint="validate" if folder.name.startswith("validate-") else "mutate",
     )
@@ -171,7 +184,7 @@ def _decide(case: Case, today: str, mode: Mode | None) -> tuple[Request, Decisio
     except BadReviewError as error:
         raise case.manifest.problem(str(error)) from error
     policy = case.loaded.policy.in_mode(mode) if mode else case.loaded.policy
-    return request, decide(request, policy, Ledger(case.quotas), case.today or today, DECIDE[case.endpoint])
+    return request, decide(request, policy, case.ledger, case.today or today, DECIDE[case.endpoint])
 
 
 def readable(answer: bytes) -> dict[str, Any]:

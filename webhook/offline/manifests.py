@@ -1,13 +1,14 @@
-"""Kubernetes manifests from YAML or JSON text: Pods, ResourceQuotas, Lists of them, AdmissionReviews."""
+"""Kubernetes manifests from YAML or JSON text: Pods, ResourceQuotas, LimitRanges, Lists of them, AdmissionReviews."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from webhook.api.limit_range import LimitRange
 from webhook.api.pod import PodStatus
 from webhook.api.resource_list import is_extended
 from webhook.api.resource_quota import ResourceQuota
@@ -16,6 +17,7 @@ from webhook.api.wire import plainly
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, load_all
 
 QUOTAS: Final = ("ResourceQuota",)
+T = TypeVar("T", ResourceQuota, LimitRange)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,24 @@ def quotas(text: str, file: str, namespace: str = "") -> list[ResourceQuota]:
 
     Objects of other kinds are passed over beside them. `namespace` is that of quotas that state none.
     """
-    found = [quota_of(manifest, namespace) for manifest in read(text, file, QUOTAS, pass_over=True)]
-    return found or [quota_of(manifest) for manifest in read(text, file, QUOTAS)]
+    return _of_kind(text, file, ResourceQuota, namespace)
+
+
+def limit_ranges(text: str, file: str, namespace: str = "") -> list[LimitRange]:
+    """Return the LimitRanges of the file, likewise."""
+    return _of_kind(text, file, LimitRange, namespace)
+
+
+def _of_kind(text: str, file: str, kind: type[T], namespace: str) -> list[T]:
+    kinds = (kind.__name__,)
+    found = [converted(manifest, kind, namespace) for manifest in read(text, file, kinds, pass_over=True)]
+    return found or [converted(manifest, kind) for manifest in read(text, file, kinds)]
 
 
 def quota_warnings(text: str, file: str, namespace: str = "") -> Iterator[str]:
     """Yield what the quotas of the file probably do not mean: names that count nothing, and no namespace."""
     for manifest in read(text, file, QUOTAS, pass_over=True):
-        quota = quota_of(manifest)
+        quota = converted(manifest, ResourceQuota)
         if not (namespace or quota.metadata.namespace):
             what = "warning: no namespace, so it is a quota of default; write metadata.namespace, or give --namespace"
             yield str(manifest.problem(what))
@@ -135,13 +147,13 @@ def that_counts(name: str) -> str:
     return f"requests.{device}" if is_extended(device) and not of_others else ""
 
 
-def quota_of(manifest: Manifest, namespace: str = "") -> ResourceQuota:
-    """Return the ResourceQuota, of that namespace if it states none; ProblemsError if it cannot be read or named."""
+def converted(manifest: Manifest, kind: type[T], namespace: str = "") -> T:
+    """Return the object, of that namespace if it states none; ProblemsError if it cannot be read or named."""
     try:
-        quota = msgspec.convert(manifest.data, ResourceQuota, dec_hook=decode_hook)
+        found = msgspec.convert(manifest.data, kind, dec_hook=decode_hook)
     except msgspec.ValidationError as error:
         raise manifest.problem(plainly(str(error))) from error
-    if not quota.name:
+    if not found.name:
         raise manifest.problem("no metadata.name; write one")
-    meta = quota.metadata
-    return quota if meta.namespace or not namespace else replace(quota, metadata=replace(meta, namespace=namespace))
+    meta = found.metadata
+    return found if meta.namespace or not namespace else replace(found, metadata=replace(meta, namespace=namespace))

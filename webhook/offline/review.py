@@ -109,7 +109,7 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
 def decide(request: Request, policy: Policy, ledger: Ledger, today: str, endpoint: Decide = mutate) -> Decision:
     """Return the decision under the quotas of the ledger, which are not charged yet."""
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
-    return endpoint(request, policy, Constraints(quotas), today)
+    return endpoint(request, policy, Constraints(quotas, ledger.limit_ranges(request.namespace)), today)
 
 
 def counted(request: Request, in_audit: Policy, ledger: Ledger, today: str) -> Charges:

@@ -3,23 +3,29 @@
 This is one half of AdjustOrDefaultResource in Flyte's flytek8s/container_helper.go, applied to every container.
 """
 
-from webhook.api.resources import Resources
-from webhook.policy.settings import Settings
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.findings import Change
-from webhook.rules.workload import Workload
+from webhook.rules.workload import Block, Workload
 
 
 def clamp(workload: Workload) -> tuple[Workload, list[Change]]:
     """Lower all containers so that none is over a maximum and no request is over its limit."""
-    clamped = (_clamp(block.pointer, block.resources, workload.settings) for block in workload.blocks)
-    return apply_edits(workload, clamped)
+    clamped, changes = apply_edits(workload, (_clamp(block, workload) for block in workload.blocks))
+    for name, least in sorted(workload.ranges.container.least.items()):
+        most = workload.maximum(name)
+        if most and most < least and any(name in block.requests or name in block.limits for block in workload.blocks):
+            clamped = clamped.noting(
+                f"a LimitRange wants at least {name}={least} in a container, the maximum is {most}"
+            )
+    return clamped, changes
 
 
-def _clamp(pointer: str, resources: Resources | None, settings: Settings) -> EditedBlock:
-    edit = Edit(pointer, resources, "clamp")
+def _clamp(block: Block, workload: Workload) -> EditedBlock:
+    edit, of_ranges = Edit(block.pointer, block.resources, "clamp"), workload.ranges.container.most
     if edit.is_negative:
         return edit.result()
     for name in edit.names:
-        edit.lower(name, settings.limits.get(name))
+        edit.lower(name, workload.settings.limits.get(name))
+        if name in of_ranges:
+            edit.lower(name, of_ranges[name], "over the maximum of a LimitRange,")
     return edit.result()

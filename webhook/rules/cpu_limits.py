@@ -48,6 +48,8 @@ def _held_back(workload: Workload) -> str:
         return "spec.resources states cpu for the Pod as a whole"
     if CPU in workload.counted_limits:
         return "a ResourceQuota counts limits.cpu"
+    if workload.demands_limit(CPU):
+        return "a LimitRange bounds or demands them"
     if workload.settings.keeps_exclusive_cpus and _has_exclusive_cpus(workload):
         return "the Pod is Guaranteed with whole cpus"
     return ""

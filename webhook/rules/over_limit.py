@@ -32,9 +32,9 @@ def deny_over_limit(workload: Workload) -> str:
 
 
 def _over_of_containers(workload: Workload) -> Iterator[tuple[str, Quantity, str, Quantity]]:
-    settings, before = workload.settings, dict(workload.old.all_blocks()) if workload.old else {}
+    before = dict(workload.old.all_blocks()) if workload.old else {}
     for pointer, block in workload.all_blocks():
-        of = settings.pod_maximum if pointer == POD_LEVEL else settings.limits.get
+        of = workload.pod_maximum if pointer == POD_LEVEL else workload.maximum
         had = _stated(before.get(pointer))
         for name, amount in sorted(_stated(block).items()):
             most = of(name)
@@ -45,7 +45,7 @@ def _over_of_containers(workload: Workload) -> Iterator[tuple[str, Quantity, str
 def _over_of_pod(workload: Workload) -> Iterator[tuple[str, Quantity, str, Quantity]]:
     stated, had = _stated(workload.pod_level), _of_all(workload.old) if workload.old else EMPTY
     for name, amount in sorted(_of_all(workload).items()):
-        most = workload.settings.pod_limits.get(name)
+        most = workload.total_maximum(name)
         if name not in stated and most and amount > max(most, had.get(name, ZERO)):
             yield name, amount, " in all containers together", most
 

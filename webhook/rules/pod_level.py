@@ -12,7 +12,7 @@ from webhook.api.pod import POD_LEVEL
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.api.resources import Resources
-from webhook.policy.settings import Defaults, Settings
+from webhook.policy.settings import Defaults
 from webhook.rules.edit import Edit, EditedBlock, apply_edits, has_negative
 from webhook.rules.effective import COMPUTE, aggregate, limits_of
 from webhook.rules.findings import Change
@@ -104,7 +104,7 @@ def clamp_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
     if not _states(workload):
         return workload, []
     before, totals = workload.pod_resources, _totals(workload)
-    workload, level = apply_edits(workload, [_clamped(workload, workload.settings, totals)])
+    workload, level = apply_edits(workload, [_clamped(workload, totals)])
     if not level:
         return workload, []
     bounds = _bounds(before, workload.pod_resources)
@@ -112,28 +112,28 @@ def clamp_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
     return workload, [*level, *within]
 
 
-def _clamped(workload: Workload, settings: Settings, totals: Totals) -> EditedBlock:
+def _clamped(workload: Workload, totals: Totals) -> EditedBlock:
     edit = Edit(POD_LEVEL, workload.pod_level, "clamp")
     for name in COMPUTE:
-        most = settings.pod_maximum(name)
+        most = workload.pod_maximum(name)
         if most is not None and _is_unlimited(edit, workload, name, totals):
             used = max(edit.requests.get(name, ZERO), totals.requests.get(name, ZERO), _largest_limit(workload, name))
             limit = min(used or most, most) if name in edit.names else most
             edit.set_limit(name, limit, f"unlimited; the maximum is {most}")
     for name in edit.names:
-        edit.lower(name, settings.pod_maximum(name))
-    _anticipate(edit, workload, settings, totals)
+        edit.lower(name, workload.pod_maximum(name))
+    _anticipate(edit, workload, totals)
     return edit.result()
 
 
-def _anticipate(edit: Edit, workload: Workload, settings: Settings, totals: Totals) -> None:
+def _anticipate(edit: Edit, workload: Workload, totals: Totals) -> None:
     """Set maxima where the sums that the API server fills into `spec.resources` would be over them.
 
     It fills in requests, hugepages, and limits that all containers have (DefaultPodLevelResources in kubernetes
     `pkg/api/pod`).
     """
     for name, total in sorted(totals.limits.items()):
-        most = settings.pod_maximum(name)
+        most = workload.pod_maximum(name)
         if most is None or name in edit.limits or total <= most:
             continue
         why = f"not set; the limits of its containers are {total} together, over the maximum {most}"
@@ -142,7 +142,7 @@ def _anticipate(edit: Edit, workload: Workload, settings: Settings, totals: Tota
         elif name.startswith(HUGEPAGES) and name not in edit.requests:
             edit.set_request(name, edit.set_limit(name, most, why), "same as the limit")
     for name in COMPUTE:
-        most, total = settings.pod_maximum(name), totals.requests.get(name, ZERO)
+        most, total = workload.pod_maximum(name), totals.requests.get(name, ZERO)
         if most is not None and name not in edit.requests and total > most:
             edit.set_request(name, most, f"not set; its containers request {total}, over the maximum {most}")
             edit.lower(name, None)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from webhook.api import resource_list
-from webhook.api.quantity import Quantity
+from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, HUGEPAGES, NATIVE, ResourceList, round_down, unit
 from webhook.rules.edit import Edit, Side, apply_edits, has_negative
 from webhook.rules.effective import COMPUTE, Selector, aggregate, limits_of, requests_of
@@ -30,7 +30,7 @@ class Part:
 
 def clamp_pod(workload: Workload) -> tuple[Workload, list[Change]]:
     """Lower the containers to the maxima of the Pod, except for resources that `spec.resources` states."""
-    if not workload.settings.pod_limits or has_negative(workload):
+    if not (workload.settings.pod_limits or workload.ranges.pod.most) or has_negative(workload):
         return workload, []
     workload, limits = _clamp_side(workload, "limits", limits_of)
     workload, requests = _clamp_side(workload, "requests", requests_of)
@@ -47,7 +47,8 @@ def _clamp_side(workload: Workload, side: Side, of: Selector) -> tuple[Workload,
     for block in _in_order(workload):
         for name, amount in resource_list.only(of(block), over).items():
             before = None if had is None else had.get(block.pointer, EMPTY)
-            kept = amount.nano if block.is_fixed else _kept(name, amount.nano, side, before)
+            least = workload.ranges.container.least.get(name, ZERO).nano
+            kept = amount.nano if block.is_fixed else _kept(name, amount.nano, side, before, least)
             is_init = block.is_init and not block.is_sidecar
             parts[name].append(Part(edits[block.pointer], is_init, block.is_sidecar, amount.nano, kept))
     for name, holders in parts.items():
@@ -64,7 +65,7 @@ def _over(workload: Workload, side: Side, of: Selector) -> ResourceList:
     had = aggregate(workload.old, of) if workload.old else EMPTY
     over = {}
     for name, total in aggregate(workload, of).items():
-        most = workload.settings.pod_limits.get(name)
+        most = workload.total_maximum(name)
         if most is None or stated.get(name) or (workload.old and name not in COMPUTE):
             continue
         most = max(most, had.get(name, most))
@@ -78,9 +79,12 @@ def _in_order(workload: Workload) -> list[Block]:
     return sorted(workload.blocks, key=lambda block: block.pointer != workload.primary)
 
 
-def _kept(name: str, amount: int, side: Side, had: ResourceList | None) -> int:
-    """Return the amount that a container keeps: what it had, and at least one unit, as zero would mean no limit."""
-    least = unit(name) if name in NATIVE else 0
+def _kept(name: str, amount: int, side: Side, had: ResourceList | None, least: int) -> int:
+    """Return the amount that a container keeps: what it had, the minimum of a LimitRange, and at least one unit.
+
+    Zero would mean no limit.
+    """
+    least = max(least, unit(name) if name in NATIVE else 0)
     if had is None:
         return min(amount, least)
     before = had.get(name)

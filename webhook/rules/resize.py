@@ -4,11 +4,12 @@ A resize changes only cpu and memory, of any container that has not ended (Valid
 `pkg/apis/core/validation`). The rules bound growth only: a running container never loses what it has.
 """
 
+from collections.abc import Callable
+
 from webhook.api.pod import POD_LEVEL
-from webhook.api.quantity import ZERO
+from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, only
 from webhook.api.resources import Resources
-from webhook.policy.settings import Settings
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.effective import COMPUTE, aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
@@ -21,18 +22,20 @@ def clamp_growth(workload: Workload) -> tuple[Workload, list[Change]]:
     return apply_edits(
         workload,
         (
-            _clamp(block.pointer, block.resources, before.get(block.pointer, block).resources, workload.settings)
+            _clamp(block.pointer, block.resources, before.get(block.pointer, block).resources, workload.growth_maximum)
             for block in workload.blocks
         ),
     )
 
 
-def _clamp(pointer: str, resources: Resources | None, old: Resources | None, settings: Settings) -> EditedBlock:
+def _clamp(
+    pointer: str, resources: Resources | None, old: Resources | None, maximum: Callable[[str], Quantity | None]
+) -> EditedBlock:
     edit, had = Edit(pointer, resources, "clamp"), Edit(pointer, old, "clamp")
     if edit.is_negative:
         return edit.result()
     for name in COMPUTE:
-        most = settings.pod_maximum(name)
+        most = maximum(name)
         if most is None:
             continue
         limit, limit_before = edit.limits.get(name), had.limits.get(name)
@@ -55,5 +58,5 @@ def unclampable(workload: Workload) -> tuple[Change, ...]:
     stated = old.pod_resources
     requests = {**aggregate(old, requests_of), **(stated.requests or EMPTY)}
     limits = {**only(aggregate(old, limits_of), level.limits or EMPTY), **(stated.limits or EMPTY)}
-    _, _, over = _clamp(POD_LEVEL, level, Resources(requests, limits), workload.settings)
+    _, _, over = _clamp(POD_LEVEL, level, Resources(requests, limits), workload.pod_maximum)
     return over

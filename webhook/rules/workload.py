@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from webhook.api.limit_range import NO_RANGES, Ranges
 from webhook.api.pod import POD_LEVEL, Affinity, Container, ContainerStatus, Pod, PodAffinity, PodStatus, Toleration
+from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.flyte.task import Task
@@ -61,6 +63,7 @@ class Workload(Struct, frozen=True, gc=False):
     has_status: bool = False
     qos_class: str = ""
     is_stored: bool = False
+    ranges: Ranges = NO_RANGES  # of the namespace's LimitRanges
     old: "Workload | None" = None
     notes: tuple[str, ...] = ()  # what rules have left undone, and why
 
@@ -68,6 +71,27 @@ class Workload(Struct, frozen=True, gc=False):
     def pod_resources(self) -> Resources:
         """`spec.resources`, empty when absent."""
         return self.pod_level or NO_RESOURCES
+
+    def maximum(self, name: str) -> Quantity | None:
+        """Return the most that a container may have: by the policy, and by the LimitRanges of the namespace."""
+        return _lower(self.settings.limits.get(name), self.ranges.container.most.get(name))
+
+    def total_maximum(self, name: str) -> Quantity | None:
+        """Return the most that all containers may have together."""
+        return _lower(self.settings.pod_limits.get(name), self.ranges.pod.most.get(name))
+
+    def pod_maximum(self, name: str) -> Quantity | None:
+        """Return the most that `spec.resources` may have: the policy's maximum for a container counts there too."""
+        return _lower(self.settings.pod_maximum(name), self.ranges.pod.most.get(name))
+
+    def growth_maximum(self, name: str) -> Quantity | None:
+        """Return the most that a container may grow to: what the Pod may have at most, too."""
+        return _lower(self.maximum(name), self.total_maximum(name))
+
+    def demands_limit(self, name: str) -> bool:
+        """Return whether a ResourceQuota counts the limits of the resource, or a LimitRange demands them."""
+        bounds = self.ranges.container, self.ranges.pod
+        return name in self.counted_limits or any(name in each.most or name in each.ratio for each in bounds)
 
     def defaults_of(self, block: Block) -> Defaults:
         """Return what that container gets where it states nothing."""
@@ -105,6 +129,10 @@ class Workload(Struct, frozen=True, gc=False):
             for block in self.blocks
         )
         return replace(self, blocks=blocks, pod_level=changed.get(POD_LEVEL, self.pod_level))
+
+
+def _lower(one: Quantity | None, other: Quantity | None) -> Quantity | None:
+    return min((most for most in (one, other) if most is not None), default=None)
 
 
 def workload_of(

@@ -74,6 +74,10 @@ class Reviewer:
     def _decided_by(self, request: Request, constraints: Constraints) -> Decision:
         return self._decide(request, self._state.policy, constraints, today())
 
+    def _constraints(self, request: Request, quotas: Sequence[ResourceQuota], *, may_deny: bool = True) -> Constraints:
+        source = self._state.cluster or self._state.ledger
+        return Constraints(quotas, source.limit_ranges(request.namespace), may_deny)
+
     async def _decided(self, request: Request) -> Decision:
         """Decide, and charge what is let through; without an await between the last decision and the charge."""
         if cluster := self._state.cluster:
@@ -82,7 +86,8 @@ class Reviewer:
                 cluster.reservations.reserve(_reservation(request, decision), quotas)
             return decision
         ledger, meta, resize = self._state.ledger, request.meta, request.resize
-        decision = self._decided_by(request, Constraints(ledger.quotas(request.namespace, meta, resize=resize)))
+        quotas = ledger.quotas(request.namespace, meta, resize=resize)
+        decision = self._decided_by(request, self._constraints(request, quotas))
         if _is_charged(decision, request):
             ledger.charge(request.namespace, meta, decision.charges, resize=resize)
         return decision
@@ -94,7 +99,7 @@ class Reviewer:
         quota check comes after us.
         """
         quotas = cluster.quotas(request.namespace)
-        decision = self._decided_by(request, Constraints(quotas))
+        decision = self._decided_by(request, self._constraints(request, quotas))
         if isinstance(decision, Denied) and decision.outlook:
             if live := await self._decided_live(cluster, request):
                 self._state.metrics.denial_rechecked("confirmed" if isinstance(live[0], Denied) else "overturned")
@@ -103,7 +108,7 @@ class Reviewer:
             logs.warning("refusal not confirmed, the request is let pass", uid=request.uid, namespace=request.namespace,
                          kind=request.kind, name=request.object_name, refusal=decision.message)  # fmt: skip
             quotas = cluster.quotas(request.namespace)
-            return self._decided_by(request, Constraints(quotas, may_deny=False)), quotas
+            return self._decided_by(request, self._constraints(request, quotas, may_deny=False)), quotas
         if self._has_room(cluster, request, decision, quotas, live=False):
             return decision, quotas
         return await self._decided_live(cluster, request) or (decision, quotas)
@@ -118,7 +123,7 @@ class Reviewer:
             quotas = await cluster.live(request.namespace, wait)
             if quotas is None:
                 break
-            decision = self._decided_by(request, Constraints(quotas))
+            decision = self._decided_by(request, self._constraints(request, quotas))
             decided = decision, quotas
             is_settled = self._has_room(cluster, request, decision, quotas, live=True)
             if is_settled:

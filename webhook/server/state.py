@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.reservations import Reservations
@@ -16,7 +17,7 @@ from webhook.telemetry.metrics import Metrics
 
 
 class Cluster(Protocol):
-    """The informer of a cluster's quotas; its cache may be stale."""
+    """The informer of a cluster's quotas and LimitRanges; its cache may be stale."""
 
     @property
     def synced(self) -> bool:
@@ -31,6 +32,9 @@ class Cluster(Protocol):
 
     def quotas(self, namespace: str) -> Sequence[ResourceQuota]:
         """Return the cached quotas of the namespace, by name."""
+
+    def limit_ranges(self, namespace: str) -> Sequence[LimitRange]:
+        """Return the cached LimitRanges of the namespace, by name."""
 
     def by_namespace(self) -> Mapping[str, Sequence[ResourceQuota]]:
         """Return the cached quotas of all namespaces."""

@@ -100,6 +100,12 @@ class Metrics:
             ["read"],
             registry=self.registry,
         )
+        self._unread_ranges = Counter(
+            "flyte_admission_limit_range_read_errors",
+            "Reads of the cluster's LimitRanges that failed, by kind: list, watch.",
+            ["read"],
+            registry=self.registry,
+        )
         self._confirmations = Counter(
             "flyte_admission_quota_confirmations",
             "Refusals on cached quotas that were decided once more on live ones, by result: confirmed; overturned, for "
@@ -198,6 +204,10 @@ class Metrics:
     def quota_read_failed(self, read: str) -> None:
         """Count a read of the cluster's ResourceQuotas that failed."""
         self._unread.labels(read).inc()
+
+    def limit_range_read_failed(self, read: str) -> None:
+        """Count a read of the cluster's LimitRanges that failed."""
+        self._unread_ranges.labels(read).inc()
 
     def denial_rechecked(self, result: str) -> None:
         """Count an unconfirmed denial, by the result of its live read: confirmed, overturned, failed."""
