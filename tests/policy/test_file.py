@@ -23,7 +23,7 @@ TASK = Task(1, "flytesnacks", "development", name="t")
 def settings(text: str) -> Data:
     """The parts of the policy that are not empty."""
     loaded = load(text, "p.yaml")
-    assert [warning for warning in loaded.warnings if not re.search("no default|read as", warning)] == []
+    assert [warning for warning in loaded.warnings if not re.search("no default|cores|read as", warning)] == []
     found = loaded.policy.settings(TASK, "flytesnacks-development", "2026-11-25")
     data = {
         "defaults": texts(found.defaults.requests),
@@ -438,6 +438,25 @@ BOTH = "give a request and a limit above 0, or one amount for both"
 )
 def test_a_request_and_a_limit_that_no_container_can_have_are_errors(section: str, expect: list[str]) -> None:
     assert problems(f"task_resources: {{defaults: {section}}}") == [f"p.yaml:{line}" for line in expect]
+
+
+def test_amounts_with_which_nothing_runs_are_warned_of_by_what_they_mean() -> None:
+    text = """\
+task_resources:
+  defaults: {cpu: 500, memory: 8, ephemeralStorage: {request: 128m, limit: 20Gi}}
+  limits: {cpu: 600, memory: 1.5Gi, gpu: 2}
+secondary_defaults: {memory: 64Ki, cpu: 256, ephemeralStorage: 0}
+pod_limits: {memory: 2000000.5}
+"""
+    suffix = "write an amount with a suffix such as Mi or Gi"
+    assert [line for line in load(text, "p.yaml").warnings if "; write " in line] == [
+        "p.yaml:2:19: task_resources.defaults.cpu: warning: 500 is 500 cores; write 500m for thousandths of a core",
+        f"p.yaml:2:32: task_resources.defaults.memory: warning: 8 is 8 bytes; {suffix}",
+        f"p.yaml:2:53: task_resources.defaults.ephemeralStorage: warning: 128m is 0.128 bytes; {suffix}",
+        "p.yaml:3:17: task_resources.limits.cpu: warning: 600 is 600 cores; write 600m for thousandths of a core",
+        f"p.yaml:4:30: secondary_defaults.memory: warning: 64Ki is 65536 bytes; {suffix}",
+        f"p.yaml:5:22: pod_limits.memory: warning: 2000000500m is 2000000.5 bytes; {suffix}",
+    ]
 
 
 CPU_LIMITS = "is not accepted; write keep, remove, or {ratio: 2} with a number from 1 up"

@@ -231,6 +231,27 @@ def test_a_task_that_states_requests_alone_gets_them_as_limits_whatever_the_defa
     ]
 
 
+def test_what_is_written_is_whole_bytes_rounded_up() -> None:
+    policy = """
+task_resources: {defaults: {memory: 1073741824.5, cpu: 1}, limits: {ephemeralStorage: 2147483648.5}}
+"""
+    pod = task_pod(
+        spec(
+            container({"cpu": "1"}, {"cpu": "1", "ephemeral-storage": "3Gi"}),
+            container({"memory": "2147483648500m", "cpu": "0.5m"}, {"cpu": "1"}),
+        )
+    )
+    assert filled(pod, policy) == [
+        "/spec/containers/0/resources/requests/ephemeral-storage: unset -> 3Gi (not set; same as the limit)",
+        "/spec/containers/0/resources/requests/memory: unset -> 1073741825 (not set; the default)",
+        "/spec/containers/0/resources/limits/memory: unset -> 1073741825 (not set; same as the request)",
+        "/spec/containers/1/resources/limits/memory: unset -> 2147483649 (not set; same as the request)",
+    ]
+    assert clamped(pod, policy)[0] == (
+        "/spec/containers/0/resources/limits/ephemeral-storage: 3Gi -> 2147483649 (over the maximum 2147483649)"
+    )
+
+
 def test_a_device_by_default_goes_to_the_task() -> None:
     pod = task_pod(spec({}, {}, initContainers=[{}]))
     assert filled(pod, "task_resources: {defaults: {gpu: 1}}") == both("/spec/containers/0", "nvidia.com~1gpu", "1")

@@ -80,6 +80,11 @@ def round_down(name: str, nano: int) -> int:
     return nano // unit(name) * unit(name)
 
 
+def whole(name: str, amount: Quantity) -> Quantity:
+    """Return the amount in whole units of the resource, rounded up: no container has half a byte."""
+    return amount if name == "cpu" else amount.round_up(0)
+
+
 def add(left: ResourceList, right: ResourceList) -> ResourceList:
     """Return the sum by name; a name that only one operand has keeps its value."""
     if not left or not right:

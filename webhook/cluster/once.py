@@ -63,7 +63,7 @@ async def _read(client: ClusterClient, listings: list[Listing], seen: Callable[[
     return [*found.values()]
 
 
-async def _metrics(client: QuotaClient) -> str:
+async def _metrics(client: ClusterClient) -> str:
     try:
         return await client.metrics()
     finally:

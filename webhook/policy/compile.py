@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from webhook.api import pod
 from webhook.api.quantity import ZERO, Quantity, parse
-from webhook.api.resource_list import DEVICE_CLASS
+from webhook.api.resource_list import DEVICE_CLASS, whole
 from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import Identification
 from webhook.policy.model import GPU, Amount, DefaultAmount, Devices, Exemption, Layer, OverrideKey, Policy, TaskScope
@@ -196,7 +196,9 @@ def _defaults(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, DefaultAm
     """Return the stated defaults by Kubernetes' names."""
     stated: DefaultsField = getattr(block.content, key) or {}
     return {
-        kubernetes_name(name, gpu): DefaultAmount(*value, block.origin(key, name))
+        kubernetes_name(name, gpu): DefaultAmount(
+            _whole(name, value.request), _whole(name, value.limit), block.origin(key, name)
+        )
         for name, value in stated.items()
         if value is not None and not is_too_small(name, value.limit)
     }
@@ -206,12 +208,16 @@ def _maxima(block: PolicyBlock, key: str, gpu: Devices) -> dict[str, Amount]:
     """Return the stated maxima by Kubernetes' names; that of every GPU is there by its key too."""
     stated: MaximaField = getattr(block.content, key) or {}
     amounts = {
-        name: Amount(value, block.origin(key, name))
+        name: Amount(_whole(name, value), block.origin(key, name))
         for name, value in stated.items()
         if value is not None and not is_too_small(name, value)
     }
     of_gpu = {gpu.name: amounts[GPU], GPU: amounts[GPU]} if GPU in amounts else {}
     return of_gpu | {SPELLINGS.get(name, name): amount for name, amount in amounts.items()}
+
+
+def _whole(key: str, amount: Quantity) -> Quantity:
+    return whole(SPELLINGS.get(key, key), amount)
 
 
 def _over_limit(block: PolicyBlock, gpu: Devices) -> dict[str, tuple[OverLimit, str]]:

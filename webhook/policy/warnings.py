@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from webhook.api.quantity import Quantity
+from webhook.api.quantity import NANO, Quantity
 from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
 from webhook.policy.compile import STORAGE, PolicyBlock, is_too_small, kubernetes_name
 from webhook.policy.model import Policy
@@ -12,6 +12,9 @@ from webhook.policy.spelling import closest
 from webhook.policy.values import SPELLINGS, Default, can_be_used
 from webhook.policy.yaml_text import Document, Path, Problem
 
+# Hardly a machine has more cores, and no program runs in fewer bytes.
+MOST_CORES: Final = 256
+LEAST_BYTES: Final = 2**20
 # What Flyte makes of codes that do not suit the outlook; docs/flyte.md says more.
 FINAL: Final = "fails the task at once, although it would fit later"
 BLOCKS: Final = "blocks a worker of propeller for up to 30 seconds a try"
@@ -50,6 +53,7 @@ def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Pro
         yield from _limits_under_defaults(block, policy, settings)
         yield from _without_default(block, policy, settings)
         yield from _nothing_to_refuse(block, policy, settings)
+        yield from _cannot_run(block, policy)
         yield from _misspelled(block)
     yield from _unknown_resources(blocks, policy)
     yield from _unknown_domains(blocks[1:], policy)
@@ -75,6 +79,26 @@ def _limits_under_defaults(block: PolicyBlock, policy: Policy, settings: Setting
         if name not in own and default and most and default > most:
             what = f"warning: the default {default} is over this limit {most}, which is what tasks get"
             yield block.document.problem(path, what)
+
+
+def _cannot_run(block: PolicyBlock, policy: Policy) -> Iterator[Problem]:
+    """Warn of amounts that parse, and with which nothing runs: a suffix is missing, or the wrong one."""
+    defaults = [(key, name, {*value}) for key, of in block.defaults() for name, value in of.items() if value]
+    maxima = [(key, name, {value}) for key, of in block.maxima() for name, value in of.items() if value]
+    for key, name, amounts in (*defaults, *maxima):
+        for amount in sorted(amounts):
+            if what := _meaning(kubernetes_name(name, policy.devices), amount):
+                yield block.document.problem((*block.paths[key], name), f"warning: {what}")
+
+
+def _meaning(name: str, amount: Quantity) -> str:
+    """Return what the amount means, if that is not what anybody wants."""
+    number = f"{amount.nano // NANO}.{amount.nano % NANO:09d}".rstrip("0").rstrip(".")
+    if name == "cpu" and amount.nano > MOST_CORES * NANO:
+        return f"{amount} is {number} cores; write {number}m for thousandths of a core"
+    if amount and name in ("memory", "ephemeral-storage") and (amount.nano < LEAST_BYTES * NANO or amount.nano % NANO):
+        return f"{amount} is {number} bytes; write an amount with a suffix such as Mi or Gi"
+    return ""
 
 
 def _without_default(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ checks the Pod after the webhook.
 """
 
 from webhook.api.quantity import NANO, ZERO, Quantity
-from webhook.api.resource_list import EMPTY, is_device, round_down
+from webhook.api.resource_list import EMPTY, is_device, round_down, whole
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
 from webhook.rules.effective import aggregate, requests_of
 from webhook.rules.findings import Change
@@ -62,7 +62,7 @@ def _limit(edit: Edit, name: str, block: Block, workload: Workload) -> None:
 
     A secondary container gets none where no default says how much, unless a ResourceQuota or LimitRange demands it.
     """
-    request, defaults = edit.requests[name], workload.defaults_of(block)
+    request, defaults = whole(name, edit.requests[name]), workload.defaults_of(block)
     default, bound = defaults.limits.get(name), defaults.bounds.get(name)
     if block.pointer == workload.primary or is_device(name):
         edit.set_limit(name, request, SAME)

@@ -40,7 +40,7 @@ def fill_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
         if request and _is_unlimited(edit, workload, name, totals):
             is_largest = largest > request
             why = "not set; the largest limit of its containers" if is_largest else "not set; same as the request"
-            edit.set_limit(name, largest if is_largest else request, why)
+            edit.set_limit(name, resource_list.whole(name, largest if is_largest else request), why)
     return apply_edits(workload, [edit.result()])
 
 
@@ -55,7 +55,7 @@ def _complete_request(edit: Edit, name: str, defaults: Defaults, total: Quantity
     if edit.requests.get(name):
         return
     if total:
-        edit.set_request(name, total, "not set; what its containers request together")
+        edit.set_request(name, resource_list.whole(name, total), "not set; what its containers request together")
     elif limit := edit.limits.get(name):
         edit.set_request(name, limit, "not set; same as the limit")
     elif default := defaults.requests.get(name):
