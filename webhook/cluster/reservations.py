@@ -11,7 +11,7 @@ from webhook.api.resource_quota import Charges, ResourceQuota
 
 # Seconds from our last answer until the API server has charged the Pod, or never will: other validating webhooks, its
 # own quota check, and a write come between.
-SETTLE: Final = 0.5
+SETTLE: Final = 0.8
 REPLICAS: Final = 2  # that are reckoned with: what others let through is unknown
 MOST_AMOUNTS: Final = 10_000  # that are held; the oldest are given back
 
