@@ -126,6 +126,21 @@ def test_risky_changes_are_named(policy: Path, made: Json, risks: list[str]) -> 
     assert (data["found"][0]["risks"], [*data["risks"]]) == (risks, risks)
 
 
+def test_what_is_lowered_stays_within_the_limit_ranges(policy: Path) -> None:
+    limits = [{"type": "Container", "max": {"cpu": "2"}}]
+    limit_range = {"kind": "LimitRange", "metadata": {"name": "l", "namespace": NAMESPACE}, "spec": {"limits": limits}}
+    (found,) = scanned(policy, pod("a", "6"), limit_range)["found"]
+    assert {change["to"] for change in found["changes"] if change["path"].endswith("/cpu")} == {"2"}
+
+
+def test_without_the_right_to_list_limit_ranges_they_are_left_out(policy: Path, tmp_path: Path) -> None:
+    replies = {"list": [page(pod("a")), page()], "ranges": [status(403, "no")]}
+    with in_thread(FakeApiServer(replies)) as server:
+        result = run("scan", "--policy", policy, "--kubeconfig", kubeconfig(tmp_path, server.url), "-o", "json")
+    assert (result.exit_code, outcomes(json.loads(result.stdout))) == (0, {"a": "unchanged"})
+    assert result.stderr == "left out: 403 Reason: no; needed is a ClusterRole with the verb list on limitranges\n"
+
+
 def test_jobs_of_a_dump_are_decided_as_a_whole(policy: Path) -> None:
     (fits, large) = yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text())
     ended = fits | {"status": {"jobDeploymentStatus": "Complete"}}
@@ -260,7 +275,11 @@ def test_a_cluster_is_read_by_the_labels_of_flyte_and_what_ended_stays_there(pol
     assert outcomes(json.loads(result.stdout)) == {"a": "unchanged", "b": "unchanged"}
     asked = [(request.path, request.query.get("labelSelector")) for request in server.requests]
     selectors = ["execution-id", "execution-id", "flyte.org/run", "flyte.org/managed=true"]
-    assert asked == [*(("/api/v1/pods", selector) for selector in selectors), ("/api/v1/resourcequotas", None)]
+    assert asked == [
+        *(("/api/v1/pods", selector) for selector in selectors),
+        ("/api/v1/resourcequotas", None),
+        ("/api/v1/limitranges", None),
+    ]
     assert server.requests[0].query["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -270,7 +289,9 @@ def test_one_namespace_of_a_cluster_takes_rights_in_it_alone(policy: Path, tmp_p
         options = ["-n", NAMESPACE, "--no-quotas", "-o", "json"]
         result = run("scan", "--policy", policy, "--kubeconfig", config, *options)
     assert outcomes(json.loads(result.stdout)) == {"a": "unchanged"}
-    assert {request.path for request in server.requests} == {f"/api/v1/namespaces/{NAMESPACE}/pods"}
+    paths = {request.path.rpartition("/")[2] for request in server.requests}
+    assert paths == {"pods", "limitranges"}
+    assert all(request.path.startswith(f"/api/v1/namespaces/{NAMESPACE}/") for request in server.requests)
 
 
 def test_a_right_that_is_missing_is_named(policy: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from webhook.policy.yaml_text import Document, ProblemsError
 from webhook.shared.clock import today
 
 T = TypeVar("T")
-WORLD: Final = ("Pod", "ResourceQuota")  # the kinds that are read of a cluster
+WORLD: Final = ("Pod", "ResourceQuota", "LimitRange")  # the kinds that are read of a cluster
 IN_FILES: Final = (*WORLD, *JOBS)
 USAGE_ERROR: Final = 2  # exit code: usage, or input that cannot be read
 
@@ -66,10 +66,11 @@ class Source(NamedTuple):
 
 
 class World(NamedTuple):
-    """The Pods with the jobs, and the ResourceQuotas of a cluster, as objects of files are."""
+    """The Pods with the jobs, the ResourceQuotas and the LimitRanges of a cluster, as objects of files are."""
 
     pods: list[Manifest]
     quotas: list[Manifest]
+    limit_ranges: list[Manifest]
 
 
 def read_world(source: Source, kinds: Iterable[str] = WORLD, optional: str = "") -> World:
@@ -79,8 +80,8 @@ def read_world(source: Source, kinds: Iterable[str] = WORLD, optional: str = "")
     else:
         found = [it for it in of_files(source.files, IN_FILES) if it.kind in (*kinds, *JOBS)]
     wanted = [each for each in found if source.namespace in ("", each.namespace)]
-    quotas = [each for each in wanted if each.kind == "ResourceQuota"]
-    return World([each for each in wanted if each.kind != "ResourceQuota"], quotas)
+    quotas, limit_ranges = ([each for each in wanted if each.kind == kind] for kind in WORLD[1:])
+    return World([each for each in wanted if each.kind not in WORLD[1:]], quotas, limit_ranges)
 
 
 def of_files(files: Iterable[str], kinds: tuple[str, ...]) -> list[Manifest]:

@@ -45,7 +45,7 @@ def quota(source: Source, policy: Path | None, project: str, domain: str, output
       flyte-admission quota --kubeconfig ~/.kube/config -n flytesnacks-development
     """
     chosen = read_policy(policy).policy if policy else Policy()
-    world = read_world(source, optional="Pod")
+    world = read_world(source, ("Pod", "ResourceQuota"), optional="Pod")
     quotas = usable(lambda: [manifests.converted(each, ResourceQuota) for each in world.quotas])
     pods = running(progress(world.pods, "read {} Pods"), chosen.identification)
     for problem in pods.problems:

@@ -9,6 +9,7 @@ import click
 
 from webhook.admission.decision import Denied
 from webhook.admission.record import in_brief
+from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cli.inputs import WORLD, Source, read_policy, read_world, usable
 from webhook.cli.options import fail_on_option, output_option, policy_option, source_option
@@ -34,21 +35,24 @@ COLUMNS: Final = ("count", "unchanged", "changed", "refused", "over max", "risky
 def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **flags: bool) -> None:
     """Show what would become of the Pods and jobs of Flyte that run, if they were created now.
 
-    They come from a dump, or from the cluster of a kubeconfig; quotas in the dump count too. Pods that have ended are
-    left out, and what the quotas count for those that run is taken back first. Everything is decided as in the mode
+    They come from a dump, or from the cluster of a kubeconfig, with its quotas and LimitRanges. Those that have ended
+    are left out, and what the quotas count for those that run is taken back first. Everything is decided as in the mode
     enforce; the summary says where the policy only reports. What a Pod uses at present is not known here.
 
     Exit code: 0, or 1 if --fail-on says so, 2 usage or unreadable input.
 
     \b
     Try it:
-      kubectl get pods,resourcequotas -A -o json | flyte-admission scan --policy policy.yaml -f -
+      kubectl get pods,resourcequotas,limitranges -A -o json | flyte-admission scan --policy policy.yaml -f -
       flyte-admission scan --policy policy.yaml --kubeconfig ~/.kube/config
     """
     loaded = read_policy(policy)
-    world = read_world(source, ["Pod"] if flags["no_quotas"] else WORLD)
+    kinds = [kind for kind in WORLD if kind != "ResourceQuota" or not flags["no_quotas"]]
+    world = read_world(source, kinds, optional="LimitRange")
     quotas = usable(lambda: [manifests.converted(each, ResourceQuota) for each in world.quotas])
-    found = scans.scan(progress(world.pods, "decided about {} Pods and jobs"), Ledger(quotas), loaded.policy, today())
+    ranges = usable(lambda: [manifests.converted(each, LimitRange) for each in world.limit_ranges])
+    running = progress(world.pods, "decided about {} Pods and jobs")
+    found = scans.scan(running, Ledger(quotas, ranges), loaded.policy, today())
     for problem in found.problems:
         click.echo(problem, err=True)
     if output == "text":

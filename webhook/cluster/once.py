@@ -1,4 +1,4 @@
-"""What the command line reads of a cluster, once: the Pods of Flyte that run, ResourceQuotas, any other list."""
+"""What the command line reads of a cluster, once: the Pods of Flyte that run, or any other list."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ ERRORS: Final = (ConfigError, ReadError)
 # Each finds some of the Pods that webhook.flyte.task takes for Flyte's; a selector cannot say "or".
 SELECTORS: Final = ("execution-id", "flyte.org/run", "flyte.org/managed=true")
 RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed"
-RESOURCES: Final = {"Pod": "pods", "ResourceQuota": "resourcequotas"}
+RESOURCES: Final = {"Pod": "pods", "ResourceQuota": "resourcequotas", "LimitRange": "limitranges"}
 
 
 class Listing(NamedTuple):
@@ -29,7 +29,7 @@ class Listing(NamedTuple):
 def read(kubeconfig: Path, namespace: str, kind: str, name: str, seen: Callable[[], None]) -> list[dict[str, Any]]:
     """Return objects of one namespace, or of all, as plain data, and call `seen` for each; one of ERRORS if that fails.
 
-    They are the ResourceQuotas, the Pods of Flyte that run, or the Pod of that name.
+    They are the ResourceQuotas, the LimitRanges, the Pods of Flyte that run, or the Pod of that name.
     """
     listings = [Listing(RESOURCES[kind], namespace, **selection) for selection in _selections(kind, name)]
     return asyncio.run(_read(connect(kubeconfig), listings, seen))
