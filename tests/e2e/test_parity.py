@@ -243,9 +243,16 @@ def test_mutate_says_beforehand_what_the_plugin_says_of_the_mutated_pod(
 ) -> None:
     numbers, tally = random("mutated"), Tally(quotas)
     # Through one webhook, which is told of no quota, to the plugin; the other one knows the quotas, and is asked by us.
+    # With a default for each resource, both fill in the same limits: no quota has to demand them.
+    folder = tmp_path_factory.mktemp("mutating")
+    (folder / "policy.yaml").write_text(
+        POLICY.read_text().replace("secondary_defaults:\n", "secondary_defaults:\n  ephemeralStorage: 64Mi\n")
+    )
     with (
-        installed(admin, tmp_path_factory.mktemp("mutating"), "--no-quotas") as mutating,
-        serving(tmp_path_factory.mktemp("asked"), POLICY.read_text(), accounts("flyte-admission")) as client,
+        installed(admin, folder, "--no-quotas", policy=folder / "policy.yaml") as mutating,
+        serving(
+            tmp_path_factory.mktemp("asked"), (folder / "policy.yaml").read_text(), accounts("flyte-admission")
+        ) as client,
     ):
         before = mutating.requests()["/mutate"]
         for index in range(MUTATED):
