@@ -18,7 +18,7 @@ from webhook.cli.main import main
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 (ROLE,) = (
     role for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    if (role := yaml.safe_load(text)).get("kind") == "ClusterRole"
+    if (role := yaml.safe_load(text)).get("metadata") == {"name": "flyte-admission-viewer"}
 )  # fmt: skip
 SMALL = {side: {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"} for side in ("requests", "limits")}
 LARGE = {side: {"cpu": "6", "memory": "1Gi", "ephemeral-storage": "1Gi"} for side in ("requests", "limits")}
