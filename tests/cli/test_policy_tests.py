@@ -158,7 +158,7 @@ def test_warnings_of_the_policy_may_fail_a_case(folder: Path) -> None:
         (
             "policy: {}\nobject: []\n",
             "2:9: ",
-            "0 objects where one Pod, RayJob, PyTorchJob, TFJob, MPIJob or AdmissionReview is expected",
+            "0 objects where one Pod, RayJob, PyTorchJob, TFJob, MPIJob, JobSet or AdmissionReview is expected",
         ),
         ("policy: {}\nobject: {kind: AdmissionReview}\n", "2:9: ", "AdmissionReview"),
         ("policy: {}\nobject: {kind: Pod}\nquotas: [{kind: ResourceQuota}]\n", "3:10: ", "no metadata.name"),

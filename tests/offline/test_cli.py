@@ -33,7 +33,7 @@ BOMB = "a: &a [x]\n" + "".join(
 )
 
 
-KINDS = "Pod, RayJob, PyTorchJob, TFJob, MPIJob or AdmissionReview"
+KINDS = "Pod, RayJob, PyTorchJob, TFJob, MPIJob, JobSet or AdmissionReview"
 NOT_FLYTE = "not of a Flyte task: it has no label execution-id, flyte.org/run, or flyte.org/managed: true"
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw
 
-from webhook.jobs import kubeflow, ray
+from webhook.jobs import jobset, kubeflow, ray
 from webhook.jobs.role import Job
 
 
@@ -26,4 +26,5 @@ KINDS: Final[Mapping[tuple[str, str], Kind]] = {
     ("kubeflow.org", "pytorchjobs"): Kind("PyTorchJob", kubeflow.pytorch),
     ("kubeflow.org", "tfjobs"): Kind("TFJob", kubeflow.tensorflow),
     ("kubeflow.org", "mpijobs"): Kind("MPIJob", kubeflow.mpi),
+    ("jobset.x-k8s.io", "jobsets"): Kind("JobSet", jobset.decode),
 }

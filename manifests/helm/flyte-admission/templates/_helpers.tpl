@@ -153,6 +153,11 @@ tolerations: {{- toYaml . | nindent 2 }}
   operations: [CREATE]
   resources: [pytorchjobs, tfjobs, mpijobs]
   scope: Namespaced
+- apiGroups: [jobset.x-k8s.io]
+  apiVersions: [v1alpha2]
+  operations: [CREATE]
+  resources: [jobsets]
+  scope: Namespaced
 {{- end }}
 
 {{/* An entry for each generation of Flyte. */}}
