@@ -424,6 +424,15 @@ def test_without_rights_it_lists_each_that_is_missing(tmp_path: Path) -> None:
     assert unseen[11].endswith("needed is a ClusterRole with the verb get on metrics")
 
 
+def test_one_answer_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    replies = {"list": [page(MUTATING), body("nothing"), page()], "live": [page(secret(LEAF))]}
+    with in_thread(FakeApiServer(replies)) as server:
+        result = run("doctor", "--kubeconfig", kubeconfig(tmp_path, server.url), "-o", "json")
+    unseen = json.loads(result.stdout)["not_looked_at"]
+    assert unseen[0].startswith("validatingwebhookconfigurations: the answer cannot be read: ")
+    assert len(unseen) == 2
+
+
 def test_where_no_api_server_answers_it_ends(tmp_path: Path) -> None:
     with in_thread(FakeApiServer()) as server:
         file = kubeconfig(tmp_path, server.url)

@@ -106,8 +106,9 @@ def _read_cluster(
 
 
 def _left_out(world: World, what: str, error: Exception) -> None:
-    """Note what could not be read; end the program where the API server does not answer at all."""
-    if not getattr(error, "status", 0):
+    """Note what could not be read; end the program where the API server has not answered yet."""
+    has_answered = getattr(error, "status", 0) or world.unseen or world.has(MUTATING)  # which is read first
+    if not has_answered:
         fail(str(error))
     world.unseen.append(f"{what}: {error}")
 
