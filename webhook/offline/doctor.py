@@ -17,10 +17,9 @@ import yaml
 from cryptography.x509 import Certificate
 
 from webhook.admission.decision import Allowed, Denied, outcome
-from webhook.api import quantity
-from webhook.api.patch import unescape
+from webhook.api.limit_range import LimitRange
 from webhook.api.pod import Pod, Toleration
-from webhook.api.quantity import ZERO, Quantity
+from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY
 from webhook.api.resource_quota import QuotaSpec, ResourceQuota
 from webhook.cluster.ledger import Ledger
@@ -33,16 +32,14 @@ from webhook.offline.world import (
     Configuration,
     Data,
     Deployment,
-    LimitRange,
     Named,
     Node,
-    Range,
     Taint,
     Webhook,
     World,
 )
+from webhook.policy.contradictions import contradictions
 from webhook.policy.model import Policy
-from webhook.policy.settings import Settings
 from webhook.policy.yaml_text import Document
 from webhook.shared import pem
 
@@ -115,18 +112,9 @@ QUOTA_COUNTS_NOTHING: Final = Kind(
 QUOTA_BELOW_DEFAULT: Final = Kind(
     "quota-below-default", "error", "Raise the quota, or lower the default.", "docs/semantics.md#when-it-is-refused"
 )
-RANGE_REFUSES: Final = Kind(
-    "limit-range-refuses-default", "error", "Change the LimitRange, or the default.",
-    "docs/policy.md#what-happens-to-a-pod",
-)  # fmt: skip
-RANGE_BELOW_MAXIMUM: Final = Kind(
-    "limit-range-below-maximum", "warning", "Lower the maximum of the policy to that of the LimitRange.",
-    "docs/policy.md#what-happens-to-a-pod",
-)  # fmt: skip
-RANGE_SETS_DEFAULTS: Final = Kind(
-    "limit-range-sets-defaults", "warning", "Take the default and the max out of the LimitRange.",
-    "docs/policy.md#what-happens-to-a-pod",
-)  # fmt: skip
+RANGE_CONTRADICTS: Final = Kind(
+    "limit-range-contradicts", "warning", "Change the LimitRange, or the policy.", "docs/semantics.md#limitranges"
+)
 TAINT_UNTOLERATED: Final = Kind(
     "taint-untolerated", "warning", "Name the taint in plugins.k8s.resource-tolerations.",
     "docs/policy.md#what-happens-to-a-pod",
@@ -327,46 +315,10 @@ def _day(world: World) -> str:
 def _limit_ranges(world: World) -> Iterator[Finding]:
     ranges: dict[str, list[LimitRange]] = defaultdict(list)
     for each in world.all("LimitRange", LimitRange):
-        ranges[each.metadata.namespace].append(each)
+        ranges[each.metadata.namespace or "default"].append(each)
     for namespace, policy in _flytes(world, ranges):
-        settings = policy.settings(task_of_namespace(namespace, policy.identification), namespace, _day(world))
-        default = _filled(_decided(policy, namespace, world, {}))
-        for each in ranges[namespace]:
-            where = f"{namespace}/{each.metadata.name}"
-            for limit in each.spec.limits or ():
-                yield from (Finding(kind, f"{where}: {why}") for kind, why in _conflicts(limit, default, settings))
-
-
-def _filled(decided: Allowed | Denied) -> Mapping[str, Mapping[str, Quantity]]:
-    """Return the requests and limits that a container has got which states nothing."""
-    found: dict[str, dict[str, Quantity]] = {"requests": {}, "limits": {}}
-    for change in decided.changes:
-        side, _, name = change.path.partition("/resources/")[2].partition("/")
-        if side in found:
-            found[side][unescape(name)] = quantity.from_json(change.after)
-    return found
-
-
-def _conflicts(
-    limit: Range, default: Mapping[str, Mapping[str, Quantity]], settings: Settings
-) -> Iterator[tuple[Kind, str]]:
-    if limit.type not in ("Container", "Pod"):
-        return
-    maxima = settings.limits if limit.type == "Container" else settings.pod_limits
-    for name, most in (limit.max or {}).items():
-        own, highest = default["limits"].get(name, ZERO), maxima.get(name)
-        if own > most:
-            yield RANGE_REFUSES, f"max {name}={most} per {limit.type}, and the default of the policy is {own}"
-        elif highest and highest > most:
-            yield RANGE_BELOW_MAXIMUM, f"max {name}={most} per {limit.type}, and the maximum of the policy is {highest}"
-    for name, least in (limit.min or {}).items():
-        own = default["requests"].get(name, least)
-        if own < least:
-            yield RANGE_REFUSES, f"min {name}={least} per {limit.type}, and the default of the policy is {own}"
-    for name, filled in (limit.default or {}).items():
-        own = default["limits"].get(name, filled)
-        if own != filled:
-            yield RANGE_SETS_DEFAULTS, f"it gives containers {name}={filled} before the policy gives its default {own}"
+        for line in contradictions(policy, ranges[namespace], _day(world)):
+            yield Finding(RANGE_CONTRADICTS, line.replace(" warning:", ""))
 
 
 def _taints(world: World) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from webhook.api.limit_range import LimitRange
 from webhook.api.pod import Pod
 from webhook.api.quantity import Quantity
 from webhook.api.resource_quota import ResourceQuota
@@ -105,28 +106,6 @@ class Data(Wire, frozen=True):
 
     metadata: Meta
     data: dict[str, str] | None = None
-
-
-class Range(Wire, frozen=True):
-    """One item of `spec.limits` of a LimitRange."""
-
-    type: str
-    min: Amounts | None = None
-    max: Amounts | None = None
-    default: Amounts | None = None
-
-
-class Ranges(Wire, frozen=True):
-    """`spec` of a LimitRange."""
-
-    limits: list[Range] | None = None
-
-
-class LimitRange(Wire, frozen=True):
-    """A LimitRange."""
-
-    metadata: Meta
-    spec: Ranges = Ranges()
 
 
 class Taint(Wire, frozen=True):
