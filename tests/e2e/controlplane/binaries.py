@@ -75,9 +75,14 @@ def from_modules(environment: Mapping[str, str], pin: Path) -> Path:
 
     Read are XDG_CACHE_HOME, HOME and PATH.
     """
-    cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment["HOME"]) / ".cache") / "flyte-admission"
-    built = cache / _key(pin)
+    built = folder(environment, pin)
     return built if built.is_dir() else _build(environment, pin, built)
+
+
+def folder(environment: Mapping[str, str], pin: Path) -> Path:
+    """The folder that the tools of the pin are in once they are built."""
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment["HOME"]) / ".cache") / "flyte-admission"
+    return cache / _key(pin)
 
 
 def module(environment: Mapping[str, str], pin: Path, name: str) -> Path:

@@ -44,6 +44,11 @@ def find(environment: Mapping[str, str]) -> Programs:
     return Programs(flyte1, flyte2, crds, built_once(flyte1.with_name(f"flytekit-{locked}"), _install) / "bin/python")
 
 
+def are_built(environment: Mapping[str, str]) -> bool:
+    """Whether `find` builds nothing but a virtual environment."""
+    return all(binaries.folder(environment, HERE / pin).is_dir() for pin in ("flyte1", "flyte2"))
+
+
 def _copy_crds(environment: Mapping[str, str], part: Path) -> None:
     """Copy KubeRay's CRDs out of its module."""
     command = [binaries.go(environment), "mod", "download", "-json", KUBERAY]
@@ -62,6 +67,8 @@ def _install(part: Path) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--built"]:
+        sys.exit(0 if are_built(os.environ) else "Flyte is not built here; `make flyte` builds it")
     try:
         print(find(os.environ).flyte1)
     except MissingError as error:
