@@ -143,3 +143,10 @@ def test_what_the_rules_change_the_plugin_does_not_refuse(pod: Json, policy: Jso
         is_left_alone = amounts_of(result, changed, name) == amounts_of(pod, changed, name)
         assert is_left_alone or is_its_authors(pod, who, bound, name, value), (who, bound, name)
     assert defaulted(mutated(defaulted(result), policy, items)) == defaulted(result)
+
+
+def test_a_default_is_raised_to_the_minimum_of_the_pod_and_its_limit_stays_where_it_is_above() -> None:
+    policy = {"task_resources": {"defaults": {"cpu": {"request": "100m", "limit": "2"}}}}
+    pod = {"metadata": {"labels": {"execution-id": "x"}}, "spec": {"containers": [{"name": "main"}]}}
+    (main,) = containers(mutated(pod, policy, [{"type": "Pod", "min": {"cpu": "500m"}}]))
+    assert main["resources"] == {"requests": {"cpu": "500m"}, "limits": {"cpu": "2"}}

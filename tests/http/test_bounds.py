@@ -511,6 +511,29 @@ async def test_a_slow_body_makes_room_for_one_that_waits(monkeypatch: pytest.Mon
     assert await slow.status == 503, "the answer comes after the whole body, else its client might not see it"
 
 
+async def test_many_bodies_at_once_are_read_as_long_as_none_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "MAX_SLOW", 1)
+    one = endpoint(4 * len(PADDED))
+    senders = [Sender(one), Sender(one)]
+    for sender in senders:
+        sender.give(PADDED, more=True)
+        await sender.taken()
+    for sender in senders:
+        sender.give(b" ")
+    assert [await sender.status for sender in senders] == [200, 200]
+
+
+async def test_a_body_whose_time_is_over_may_be_evicted_all_the_same() -> None:
+    share = body.Share(body.Budget())
+    with suppress(TimeoutError):
+        async with share.limit:
+            share.limit.reschedule(0)
+            await asyncio.Event().wait()
+    assert share.limit.expired()
+    share.evict()
+    assert share.is_evicted
+
+
 async def test_a_slow_body_that_does_not_come_after_all_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "BUDGET_SECONDS", 0.01)
     sender = Sender(endpoint(0))

@@ -5,9 +5,10 @@ import pytest
 from tests import workloads as effective
 from tests.rules import text
 from tests.vectors import Data, cases, params, pod_of, texts
-from tests.workloads import default
+from tests.workloads import default, workload
 from webhook.api import pod as pods
 from webhook.api.resources import Resources
+from webhook.rules import defaulting
 
 CASES = cases("quota.json", "defaultingAndValidation")
 
@@ -86,3 +87,14 @@ def test_each_default_is_told(spec: Data, changes: list[str]) -> None:
 def test_a_pod_with_defaults_gets_no_more(given: Data, expect: Data) -> None:
     pod, _ = default(pod_of(given["pod"]))
     assert default(pod) == (pod, []), expect
+
+
+def test_what_the_api_server_may_have_summed_up_is_left_out_in_each_combination() -> None:
+    containers = [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]
+    sums = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2"}}
+    before = workload(pod_of({"spec": {"containers": containers, "resources": sums}}))
+    kept = [
+        sorted((each.pod_level.requests or {}) if each.pod_level else {})
+        for each in defaulting.without_sums(before, after=before)
+    ]
+    assert kept == [["cpu", "memory"], ["memory"], ["cpu"], []]

@@ -15,12 +15,17 @@ CPU = "cpu"
 
 
 def loosen(workload: Workload) -> tuple[Workload, list[Change]]:
-    """Remove the cpu limits of all containers, or raise them to the ratio of their requests."""
-    how = workload.settings.cpu_limits
+    """Remove the cpu limits of all containers, or raise them to the ratio of their requests.
+
+    Where `spec.resources` has cpu, they stay without a note: an earlier review may have filled it in.
+    """
+    how, level = workload.settings.cpu_limits, workload.pod_resources
     if how == "keep" or not any(block.limits.get(CPU) for block in workload.blocks):
         return workload, []
     if why := _held_back(workload):
         return workload.noting(f"cpu limits are kept: {why}"), []
+    if CPU in (level.requests or ()) or CPU in (level.limits or ()):
+        return workload, []
     return apply_edits(workload, (_loosen(block, how) for block in workload.blocks))
 
 
@@ -39,13 +44,12 @@ def _loosen(block: Block, how: CpuLimits) -> EditedBlock:
 
 def _held_back(workload: Workload) -> str:
     """Return why the limits stay as they are; empty where they need not."""
-    level = workload.pod_resources
     if workload.old is not None:
         return "this is a resize"
     if workload.is_operated:
         return "an operator made the Pod, and may have made a command line from them"
-    if CPU in (level.requests or ()) or CPU in (level.limits or ()):
-        return "spec.resources states cpu for the Pod as a whole"
+    if workload.settings.pod_limits.get(CPU):
+        return "pod_limits bounds the cpu of all containers together"
     if CPU in workload.counted_limits:
         return "a ResourceQuota counts limits.cpu"
     if workload.demands_limit(CPU):
