@@ -194,6 +194,21 @@ def test_an_audit_event_has_what_was_changed_and_what_flyte_got(policy: Path, tm
     ]
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"stage": "RequestReceived"},
+        {"verb": "get", "responseStatus": {"code": 404, "reason": "NotFound", "message": "gone"}},
+        {"verb": "patch", "objectRef": {"resource": "pods", "subresource": "status", "namespace": "n", "name": "a"}},
+        {"objectRef": {"resource": "secrets", "namespace": "kube-system", "name": "a"}, "responseStatus": REFUSED},
+    ],
+)
+def test_events_that_are_no_reviews_of_ours_are_passed_over(tmp_path: Path, parts: Json) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text(json.dumps(event(**parts)) + "\n")
+    assert run("explain", "a", "--log", log).exit_code == 1
+
+
 def test_an_event_in_a_mode_that_only_reports_says_that_nothing_was_done() -> None:
     notes = {"flyte2.flyte-admission.io/mode": "audit", "flyte2.flyte-admission.io/refusal": "413 Too large: no"}
     shown = run("explain", "-f", "-", stdin=json.dumps(event(annotations=notes))).stdout

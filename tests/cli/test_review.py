@@ -61,7 +61,7 @@ def test_several_files_are_reviewed_in_turn_and_charged_together(tmp_path: Path)
         ([], 1, "would be refused"),
         (["--mode", "enforce"], 1, "refused"),
         (["--mode", "audit"], 1, "would be refused"),
-        (["--mode", "enforce", "--fail-on", "changed"], 0, "refused"),
+        (["--mode", "enforce", "--fail-on", "changed"], 1, "refused"),
     ],
 )
 def test_a_file_that_only_reports_does_not_make_ci_green(

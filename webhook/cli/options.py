@@ -61,6 +61,7 @@ def fail_on_option(*default: str) -> Callable[[Callable[..., None]], Callable[..
     """Take what the exit code is 1 for."""
     return click.option(
         "--fail-on", type=click.Choice(["changed", "refused", "warning"]), multiple=True, default=default,
-        show_default=True, help="Exit with 1 for a Pod that would be changed or refused, in whatever mode, or for a "
-        "warning about the policy. May be repeated.",
+        callback=lambda _ctx, _param, given: {*given, "refused"} if given else given,
+        show_default=True, help="Exit with 1 for a Pod that would be changed, in whatever mode, or for a "
+        "warning about the policy, beside one that would be refused. May be repeated.",
     )  # fmt: skip

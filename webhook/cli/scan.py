@@ -97,7 +97,8 @@ def _by_namespace(findings: Iterable[Finding]) -> Iterator[str]:
 
 def _notes(found: Scan) -> Iterator[str]:
     """Yield what to know about the figures."""
-    unseen = sum(finding.outcome == "changed" and not finding.has_record for finding in found.findings)
+    changed = [finding for finding in found.findings if finding.outcome == "changed" and finding.mode == "enforce"]
+    unseen = sum(not finding.has_record for finding in changed)
     if unseen:
         yield f"Changed, but without a record (created while the webhook was away): {unseen}."
     reported = sum(finding.mode != "enforce" and finding.outcome != "unchanged" for finding in found.findings)

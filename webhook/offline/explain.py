@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from webhook import jobs
 from webhook.admission import earlier
 from webhook.admission.record import PREFIX, Record, in_brief, names
 from webhook.api import pod as pods
@@ -65,8 +66,17 @@ def of_line(line: str, policy: Policy) -> Explanation | None:
     if not isinstance(data, dict):
         return None
     if data.get("kind") == "Event":
-        return _of_event(data, policy)
+        return _of_event(data, policy) if is_review(data) else None
     return _of_log(data, policy) if data.get("event") == "review" else None
+
+
+def is_review(event: dict[str, Any]) -> bool:
+    """Return whether the event of the audit log ends what the webhook is asked about: a creation, or a resize."""
+    about = _map(event.get("objectRef"))
+    kind, part = (_text(about.get("apiGroup")), _text(about.get("resource"))), _text(about.get("subresource"))
+    is_ours = kind in {("", "pods"), ("", "")} or kind in jobs.KINDS
+    is_handled = part == "resize" or (part == "" and event.get("verb", "create") == "create")
+    return is_ours and is_handled and event.get("stage") != "RequestReceived"
 
 
 def _of_event(event: dict[str, Any], policy: Policy) -> Explanation:

@@ -30,12 +30,18 @@ table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
 th, td { text-align: left; padding: 0.25rem 0.5rem 0.25rem 0; border-top: 1px solid var(--line); vertical-align: top; }
 th, td, dd, h3, li { overflow-wrap: anywhere; }
+td:first-child, th:first-child { min-width: 7rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 .namespace { border: 1px solid var(--line); border-radius: 6px; padding: 0.75rem; margin: 0.75rem 0; }
 .problem { border-left: 4px solid #c33; padding-left: 0.5rem; }
 meter { width: 100%; height: 1rem; }
 dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: 0.2rem 1rem; margin: 0; }
 dd { margin: 0; }
+@media (max-width: 40rem) {
+  .namespace tr { display: grid; grid-template-columns: repeat(3, 1fr); }
+  .namespace tr > :first-child { grid-column: 1 / -1; }
+  .number { overflow-wrap: anywhere; }
+}
 """
 
 
