@@ -78,6 +78,8 @@ def test_the_page_shows_what_the_json_has(server: Server) -> None:
     assert shown["policy"]["digest"] in page.text
     assert shown["last_hour"] == [{"outcome": "changed", "reason": "clamp, fill", "count": 1}]
     assert "clamp, fill" in page.text
+    assert "Projects and domains by use" in page.text
+    assert shown["certificate"]["valid_from"] in page.text
 
 
 def test_the_page_can_be_left_out() -> None:

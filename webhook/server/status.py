@@ -35,6 +35,7 @@ class CacheStatus(Struct, frozen=True):
 class CertificateStatus(Struct, frozen=True):
     """The certificate that is served; times in RFC 3339."""
 
+    valid_from: str
     expires: str
     ca_expires: str | None
     untrusted: str
@@ -71,6 +72,7 @@ def status(state: State, serving: ServingCertificate) -> Status:
         if cluster is None
         else CacheStatus("cluster", cluster.synced, round(cluster.age(), 1), dict(cluster.problems)),
         certificate=CertificateStatus(
+            current.leaf.not_valid_before_utc.isoformat(),
             current.leaf.not_valid_after_utc.isoformat(),
             current.ca.not_valid_after_utc.isoformat() if current.ca else None,
             current.untrusted,

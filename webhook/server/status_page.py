@@ -60,7 +60,7 @@ def status_routes(state: State, serving: ServingCertificate) -> list[Route]:
 
 def page(shown: Status) -> str:
     """Return the page; every name in it is escaped."""
-    sections = (_decisions(shown), _refusals(shown), _namespaces(shown), _policy(shown), _health(shown))
+    sections = (_decisions(shown), _refusals(shown), _by_use(shown), _namespaces(shown), _policy(shown), _health(shown))
     body = "\n".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections)
     return f"""<!doctype html>
 <html lang="en">
@@ -90,6 +90,14 @@ def _decisions(shown: Status) -> Section:
 def _refusals(shown: Status) -> Section:
     rows = [(each.time, f"{each.namespace}/{each.pod}", f"{each.outcome}: {each.message}") for each in shown.refusals]
     return "Latest refusals", _table(("time", "Pod", "message"), rows)
+
+
+def _by_use(shown: Status) -> Section:
+    rows = [
+        (it.project or it.namespace, it.domain or "-", it.fullest.name, _Number(f"{it.fullest.percent} %"))
+        for it in shown.namespaces
+    ]
+    return "Projects and domains by use", _table(("project", "domain", "fullest resource", _Number("used")), rows)
 
 
 def _namespaces(shown: Status) -> Section:
@@ -145,6 +153,7 @@ def _health(shown: Status) -> Section:
         ("quotas from", cache.source + ("" if cache.synced else ", not read yet")),
         ("last heard from the API server", "-" if cache.age_seconds is None else f"{cache.age_seconds:g} s ago"),
         *((f"{read} fails", why) for read, why in cache.problems.items()),
+        ("certificate valid from", certificate.valid_from),
         ("certificate expires", certificate.expires),
         ("its CA expires", certificate.ca_expires or "not known"),
         *([("not trusted", certificate.untrusted)] if certificate.untrusted else []),
