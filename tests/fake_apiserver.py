@@ -72,6 +72,8 @@ class FakeApiServer:
             await (replies.pop(0) if len(replies) > 1 else replies[0])(writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has gone
+        except asyncio.CancelledError:
+            pass  # the server ends; asyncio of Python 3.11 would print it
         finally:
             self._connections.discard(writer)
             writer.close()

@@ -282,10 +282,10 @@ def decoded(pod: Json) -> Request:
     return wire.decode(json.dumps(review_of(pod)).encode())
 
 
-def mutated(pod: Json, policy: Policy) -> tuple[Json, Decision]:
+def mutated(pod: Json, policy: Policy, constraints: Constraints = Constraints()) -> tuple[Json, Decision]:  # noqa: B008
     """The Pod after /mutate, patched by the independent library from the bytes of the answer, and the decision."""
     request = decoded(pod)
-    decision = mutate(request, policy, Constraints(), TODAY)
+    decision = mutate(request, policy, constraints, TODAY)
     return patched(pod, encode(request, decision)), decision
 
 
@@ -602,10 +602,11 @@ def test_pods_are_admitted_as_long_as_they_fit_into_the_quota(found: list[Json],
     for index, pod in enumerate(found):
         pod["metadata"]["name"] = f"pod-{index}"
         request = decoded(pod)
-        decision = mutate(request, policy, Constraints(ledger.quotas("n", request.meta)), TODAY)
+        quotas = ledger.quotas("n", request.meta)
+        decision = mutate(request, policy, Constraints(quotas), TODAY)
         if isinstance(decision, Denied) and "must specify" in decision.message:
             continue
-        stored = defaulted(mutated(pod, policy)[0])
+        stored = defaulted(mutated(pod, policy, Constraints(quotas, may_deny=False))[0])
         asked = {name: charged(stored, name) for name in hard}
         fits = all(used[name] + value <= amount(hard[name]) for name, value in asked.items() if value)
         assert isinstance(decision, Allowed) == fits

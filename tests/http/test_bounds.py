@@ -30,7 +30,7 @@ from webhook.cluster.reservations import Reservations
 from webhook.http import body, connections
 from webhook.http import listener as http_server
 from webhook.http import protocol as bounded_http
-from webhook.http.turns import Turns
+from webhook.http.turns import ORDINARY, Turns
 from webhook.policy.model import Policy
 from webhook.server import app
 from webhook.server.reviewer import Decide, Reviewer
@@ -589,19 +589,19 @@ async def test_of_a_body_without_an_end_only_so_much_is_read(
     assert await sender.status == 413
 
 
-async def test_turns_go_to_the_smallest_that_still_waits() -> None:
+async def test_turns_go_to_ordinary_work_in_its_order_and_then_to_large_work() -> None:
     turns, taken = Turns(), list[int]()
 
     async def work(size: int) -> None:
         await turns.wait(size)
         taken.append(size)
 
-    tasks = [asyncio.create_task(work(size)) for size in (5, 4, 1, 3, 2)]
+    tasks = [asyncio.create_task(work(size)) for size in (5, 3 * ORDINARY, 1, 2 * ORDINARY, 4, 2)]
     await asyncio.sleep(0)
     tasks[2].cancel()
     await asyncio.wait(tasks)
     await work(6)
-    assert taken == [5, 2, 3, 4, 6]
+    assert taken == [5, 4, 2, 2 * ORDINARY, 3 * ORDINARY, 6]
 
 
 async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_that(

@@ -138,7 +138,7 @@ def _parse(text: str) -> Quantity:
     if match is None or text == "":
         raise QuantityError(text)
     whole, fraction = match["whole"] or "0", match["fraction"] or ""
-    exponent = _exponent(match)
+    exponent = _exponent(match, len(fraction))
     if not (whole + fraction).strip("0"):
         if not (match["zeros"] or match["fraction"]) and not _reads_no_digits(match, exponent):
             raise QuantityError(text)
@@ -180,11 +180,26 @@ def _format(match: re.Match[str]) -> Format:
     return Format.DECIMAL_EXPONENT if match["exponent"] else Format.DECIMAL_SI
 
 
-def _exponent(match: re.Match[str]) -> int:
-    """Return the power of ten that the suffix stands for, or of two for a binary suffix."""
+def _exponent(match: re.Match[str], fraction: int) -> int:
+    """Return the power of ten that the suffix stands for, or of two for a binary suffix.
+
+    apimachinery reads an exponent as an int64 and keeps 32 bits of it, so that 64e-4294967296 is 64. The power of the
+    last digit of a fraction overflows too; where its two ways of computing that differ, the larger counts here.
+    """
     if match["binary"]:
         return _BINARY[match["binary"]]
-    return int(match["exponent"]) if match["exponent"] else _DECIMAL[match["decimal"]]
+    if not match["exponent"]:
+        return _DECIMAL[match["decimal"]]
+    exponent = int(match["exponent"])
+    if not -MAX_INT64 - 1 <= exponent <= MAX_INT64:
+        raise QuantityError(match[0])
+    kept = _int32(exponent)
+    return max(_int32(kept - fraction), -_int32(fraction - kept)) + fraction
+
+
+def _int32(number: int) -> int:
+    """Return what Go's int32() makes of the number."""
+    return (number + 2**31) % 2**32 - 2**31
 
 
 def _decimal(whole: str, fraction: str, exponent: int) -> tuple[int, Format | None, int | None]:

@@ -1,12 +1,18 @@
-"""Turns of work that takes time, so that no client has the event loop for itself."""
+"""Turns of work that takes time, so that no client has the event loop for itself.
+
+Large bodies wait for ordinary ones. Those come in their order, so that a flood of tiny ones keeps nobody waiting.
+"""
 
 import asyncio
 from heapq import heappop, heappush
 from itertools import count
+from typing import Final
+
+ORDINARY: Final = 64 * 1024  # bytes; bodies up to this size have equal turns
 
 
 class Turns:
-    """One turn in each iteration of the event loop, the smallest first; between two, all other clients are served."""
+    """One turn in each iteration of the event loop, large work last; between two, all other clients are served."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -20,7 +26,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._pass_on)
             return
         turn = asyncio.get_running_loop().create_future()
-        heappush(self._waiting, (size, next(self._numbers), turn))
+        heappush(self._waiting, (max(size, ORDINARY), next(self._numbers), turn))
         await turn
 
     def _pass_on(self) -> None:

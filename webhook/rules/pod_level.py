@@ -32,7 +32,7 @@ def fill_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
         return workload, []
     edit, totals = Edit(POD_LEVEL, workload.pod_level, "fill"), _totals(workload)
     for name in COMPUTE:
-        if not _is_stated(edit, name, totals):
+        if not _is_stated(edit, name, totals, workload.pod_resources):
             continue
         if name in edit.requests or _is_unlimited(edit, workload, name, totals):
             _complete_request(edit, name, workload.settings.defaults, totals.requests.get(name))
@@ -44,10 +44,13 @@ def fill_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
     return apply_edits(workload, [edit.result()])
 
 
-def _is_stated(edit: Edit, name: str, totals: Totals) -> bool:
-    """Return whether the author states it; a request equal to the sum of the containers' may be the API server's."""
+def _is_stated(edit: Edit, name: str, totals: Totals, level: Resources) -> bool:
+    """Return whether the author states it.
+
+    A request equal to the sum of the containers' may be the API server's, which sums up only beside a limit.
+    """
     request = edit.requests.get(name)
-    is_sum = bool(request) and request == totals.requests.get(name)
+    is_sum = bool(level.limits) and bool(request) and request == totals.requests.get(name)
     return name in edit.limits or (request is not None and not is_sum)
 
 
