@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -665,3 +666,21 @@ async def test_a_refusal_is_decided_on_the_cache_and_once_more_on_live_quotas() 
     sender.give(REVIEW)
     assert await sender.status == 200
     assert len(decided) == 2
+
+
+async def test_what_lost_connections_leave_unanswered_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "COLLECT_SECONDS", 0)
+    limited, left = connections.Connections(2), connections.Connection()
+    left.abort = left.answer_done  # a reference cycle
+    freed = weakref.ref(left)
+    gc.disable()
+    try:
+        for connection in (left, connections.Connection()):
+            connection.begun = 1
+            limited.lost(connection)
+        del connection, left
+        async with asyncio.timeout(10):
+            while freed():  # noqa: ASYNC110 - what is waited for is the state itself
+                await asyncio.sleep(0)
+    finally:
+        gc.enable()

@@ -5,6 +5,7 @@ not by leaving answers unread. A complete request is answered before its connect
 """
 
 import asyncio
+import gc
 import select
 from collections.abc import Callable
 from typing import Final
@@ -15,6 +16,7 @@ MAX_UNREAD: Final = 16  # connections with an unread answer at the same time
 ACCEPT_SECONDS: Final = 0.1  # at shutdown, for connections that are just being accepted; uvicorn waits as long
 IDLE_SECONDS: Final = 0.3  # at shutdown, for requests that are on their way
 CLOSE_SECONDS: Final = 0.25  # at shutdown, for a connection to close
+COLLECT_SECONDS: Final = 1.0  # from the loss of a connection with unanswered requests to a garbage collection
 TICK: Final = 0.02  # seconds between two checks at shutdown
 
 
@@ -91,6 +93,7 @@ class Connections:
         self._limit = limit
         self._draining = draining
         self._ending = False
+        self._collecting = False  # whether garbage is collected soon
         self._patient_until = 0.0  # at shutdown, for requests that have arrived and are not read yet
         self._open: dict[Connection, None] = {}  # ordered by their last answer, else by their start
         self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the oldest first
@@ -122,6 +125,14 @@ class Connections:
         connection.stop_timer()
         self.read_again(connection)
         self._open.pop(connection, None)
+        if connection.begun > connection.answered and not self._collecting:
+            self._collecting = True
+            asyncio.get_running_loop().call_later(COLLECT_SECONDS, self._collect)
+
+    def _collect(self) -> None:
+        """Free the requests that lost connections have left: they are in reference cycles of uvicorn's."""
+        self._collecting = False
+        gc.collect()
 
     def unread(self, connection: Connection) -> None:
         """Give a client that does not read WRITE_SECONDS; where there are too many, abort the oldest of them."""
