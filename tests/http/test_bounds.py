@@ -16,9 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 import uvloop
 from prometheus_client import generate_latest
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from tests.process import EXAMPLES, PATIENCE, Threaded, threaded, trusting
 from webhook.admission.constraints import Constraints
@@ -31,6 +33,7 @@ from webhook.cluster.reservations import Reservations
 from webhook.http import body, connections
 from webhook.http import listener as http_server
 from webhook.http import protocol as bounded_http
+from webhook.http.protocol import Bounded
 from webhook.http.turns import ORDINARY, Turns
 from webhook.policy.model import Policy
 from webhook.server import app
@@ -684,3 +687,18 @@ async def test_what_lost_connections_leave_unanswered_is_freed(monkeypatch: pyte
                 await asyncio.sleep(0)
     finally:
         gc.enable()
+
+
+async def test_nothing_is_parsed_behind_what_is_refused() -> None:
+    config = uvicorn.Config(Bounded(echo, found := connections.Connections(1)), http="httptools", lifespan="off")
+    config.load()
+    theirs, ours = socket.socketpair()
+    http = bounded_http.BoundedHttp(found, config, ServerState(), {})
+    transport, _ = await asyncio.get_running_loop().create_connection(lambda: http, sock=ours)
+    with theirs:
+        http.data_received(b"nonsense\r\n\r\n" + b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 1000)
+        await asyncio.sleep(0)
+        assert transport.is_closing()
+        answers = await asyncio.to_thread(theirs.recv, 4096)
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1") == 1
