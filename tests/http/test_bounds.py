@@ -690,7 +690,8 @@ async def test_what_lost_connections_leave_unanswered_is_freed(monkeypatch: pyte
 
 
 async def test_nothing_is_parsed_behind_what_is_refused() -> None:
-    config = uvicorn.Config(Bounded(echo, found := connections.Connections(1)), http="httptools", lifespan="off")
+    found = connections.Connections(1)
+    config = uvicorn.Config(Bounded(echo, found), http="httptools", lifespan="off", log_config=None)
     config.load()
     theirs, ours = socket.socketpair()
     http = bounded_http.BoundedHttp(found, config, ServerState(), {})
