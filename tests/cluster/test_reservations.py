@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.vectors import Data, amounts, quota_of
 from webhook.api.resource_quota import Charges, ResourceQuota
 from webhook.cluster import reservations
-from webhook.cluster.reservations import SETTLE, Reservation, Reservations
+from webhook.cluster.reservations import HELD, SETTLE, Reservation, Reservations
 
 HARD = 20
 
@@ -64,12 +64,12 @@ def charges(quota: str = "q", **taken: str) -> Charges:
 def test_what_is_held_leaves_as_much_less_room_until_it_has_settled() -> None:
     held = Held()
     held.reserve("a", 3)
-    held.now = SETTLE / 2
+    held.now = HELD / 2
     held.reserve("b", 4)
     assert (held.room(), held.room(live=False), held.room(namespace="other")) == (13, 6, 20)
-    held.now = SETTLE
+    held.now = HELD
     assert held.room() == 16
-    held.now = SETTLE * 2
+    held.now = HELD * 2
     assert held.room() == 20
 
 
@@ -101,16 +101,16 @@ def test_where_the_figures_grow_by_more_another_replica_lets_through_as_much() -
     assert held.room() == 20 - 4 - 2
     held.reserve("b", 2)
     assert (held.room(), held.room(name="b")) == (20 - 4 - 6, 20 - 4 - 2)
-    held.now = SETTLE
+    held.now = HELD
     assert held.room() == 16
 
 
 def test_what_is_charged_late_is_not_taken_for_what_came_after_it() -> None:
     held = Held()
     held.reserve("a", 3)
-    held.now = SETTLE / 2
+    held.now = HELD / 2
     held.reserve("b", 4)
-    held.now = SETTLE
+    held.now = HELD
     assert held.room() == 16
     held.grow(3)
     assert held.room() == 13

@@ -12,6 +12,8 @@ from webhook.api.resource_quota import Charges, ResourceQuota
 # Seconds from our last answer until the API server has charged the Pod, or never will: other validating webhooks, its
 # own quota check, and a write come between.
 SETTLE: Final = 0.8
+BEHIND: Final = 0.1  # seconds by which the cached figures may be behind
+HELD: Final = SETTLE + BEHIND  # seconds that a reservation lasts at most
 REPLICAS: Final = 2  # that are reckoned with: what others let through is unknown
 MOST_AMOUNTS: Final = 10_000  # that are held; the oldest are given back
 
@@ -32,7 +34,7 @@ class _UnderWay:
     """What is under way to one quota, in nanos by resource."""
 
     seen: ResourceQuota  # with the newest figures
-    held: Counter[str] = field(default_factory=Counter)  # let through here in the last SETTLE seconds
+    held: Counter[str] = field(default_factory=Counter)  # let through here in the last HELD seconds
     uncounted: Counter[str] = field(default_factory=Counter)  # let through anywhere, and not in the figures
     late: Counter[str] = field(default_factory=Counter)  # given back by time, and not in the figures either
     replicas: int = 1  # that let through as much as this one
@@ -74,7 +76,7 @@ class Reservations:
     """What was let through in the last moments, by namespace and quota.
 
     Nobody tells the webhook when the API server has charged a Pod. A reservation ends when `status.used` of the quota
-    has grown by as much, and after SETTLE seconds in any case. Where `status.used` grows by more than was let through
+    has grown by as much, and after HELD seconds in any case. Where `status.used` grows by more than was let through
     here, somebody else creates Pods too: then a second replica is reckoned with, which lets through as much.
     """
 
@@ -102,7 +104,7 @@ class Reservations:
                 held[quota.name] = amounts
         if held:
             reserved = Reservation(made.namespace, made.name, held)
-            self._held[made.namespace, made.name] = self._clock() + SETTLE, reserved
+            self._held[made.namespace, made.name] = self._clock() + HELD, reserved
         while self._amounts > MOST_AMOUNTS:
             self._release(next(iter(self._held)))
 

@@ -21,7 +21,7 @@ from webhook.shared.clock import today
 from webhook.telemetry import logs
 from webhook.telemetry.metrics import Reviewed
 
-WAITS: Final = (0.0, 0.02, 0.04, 0.08, 0.16, 0.3, 0.3)  # seconds before each live read; in all more than SETTLE
+WAITS: Final = (0.0, 0.02, 0.04, 0.08, 0.16, 0.3, 0.35)  # seconds before each live read; in all more than HELD
 LONGEST_WAIT: Final = 0.65  # seconds after which no wait begins: the API server has its answer within two
 # The last argument is the date in UTC, YYYY-MM-DD.
 Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
