@@ -159,8 +159,8 @@ class Plugins(Section):
 class TaskResources(Section):
     """flyteadmin's `task_resources`: defaults for tasks that state nothing, and maxima."""
 
-    defaults: DefaultsField | None = Field(default=None, description="What a container gets that states nothing.")
-    limits: MaximaField | None = Field(default=None, description="The most that a container may have.")
+    defaults: DefaultsField | None = None
+    limits: MaximaField | None = None
 
 
 class TaskResourceDefaults(TaskResources):
@@ -235,11 +235,9 @@ class Override(TaskResources):
     secondary_defaults: DefaultsField | None = Field(
         None, description="Defaults of containers other than the primary one."
     )
-    pod_limits: PodMaximaField | None = Field(None, description="The most that all containers may have together.")
+    pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
-    cpu_limits: CpuLimitsField | None = Field(
-        None, description="keep cpu limits, remove them, or make each so many times the request: {ratio: 2}."
-    )
+    cpu_limits: CpuLimitsField | None = None
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
@@ -325,11 +323,9 @@ class PolicyFile(Section):
         description="Defaults of containers other than the primary one; {} fills nothing there. "
         "Absent, they get the platform's defaults but for devices.",
     )
-    pod_limits: PodMaximaField | None = Field(None, description="The most that all containers may have together.")
+    pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
-    cpu_limits: CpuLimitsField | None = Field(
-        None, description="keep cpu limits, remove them, or make each so many times the request: {ratio: 2}."
-    )
+    cpu_limits: CpuLimitsField | None = None
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     overrides: list[Override] | None = Field(

@@ -217,8 +217,11 @@ _WHOLE_AMOUNT: Final[list[JsonValue]] = [
 ]
 
 
-def _amounts_schema(others: str, devices: str, *, defaults: bool = False) -> WithJsonSchema:
-    """Return the JSON Schema of amounts by resource; the patterns are those of names other than the spellings."""
+def _amounts_schema(others: str, devices: str, description: str, *, defaults: bool = False) -> WithJsonSchema:
+    """Return the JSON Schema of amounts by resource; the patterns are those of names other than the spellings.
+
+    The description is part of it: pydantic drops that of a Field beside a WithJsonSchema.
+    """
 
     def amount(texts: list[JsonValue]) -> JsonValue:
         sides: JsonValue = {side: {"anyOf": texts} for side in Default._fields}
@@ -235,6 +238,7 @@ def _amounts_schema(others: str, devices: str, *, defaults: bool = False) -> Wit
     return WithJsonSchema(
         {
             "type": "object",
+            "description": description,
             "patternProperties": {f"^({names})$": amount(_AMOUNT), f"^(gpu|{devices})$": amount(_WHOLE_AMOUNT)},
             "additionalProperties": False,
             **({"propertyNames": only_devices} if defaults else {}),
@@ -280,20 +284,26 @@ AmountField = Annotated[Quantity | None, PlainValidator(_amount)]
 DefaultsField = Annotated[
     dict[str, Annotated[Default | None, PlainValidator(_default)]],
     with_check(_defaults_problems),
-    _amounts_schema("", f"{_PREFIX}{SIMPLE_NAME}", defaults=True),
-    Field(
-        description="cpu, memory, ephemeralStorage, gpu, or an extended resource or device class by its full name; "
-        "0 is none. An amount is request and limit; {request: 500m, limit: 2} has them differ. "
-        "Nobody gets hugepages by default."
+    _amounts_schema(
+        "",
+        f"{_PREFIX}{SIMPLE_NAME}",
+        "What a container gets that states nothing: cpu, memory, ephemeralStorage, gpu, or an extended resource or "
+        "device class by its full name; 0 is none. An amount is request and limit; {request: 500m, limit: 2} "
+        "has them differ. There are no defaults for hugepages.",
+        defaults=True,
     ),
 ]
-_MAXIMA_SCHEMA: Final = _amounts_schema("hugepages-.+", rf"{_PREFIX}({SIMPLE_NAME}|[-A-Za-z0-9_.]*\*)")
+
+
+def _maxima_schema(description: str) -> WithJsonSchema:
+    return _amounts_schema("hugepages-.+", rf"{_PREFIX}({SIMPLE_NAME}|[-A-Za-z0-9_.]*\*)", description)
+
+
 MaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
-    _MAXIMA_SCHEMA,
-    Field(
-        description="What a container may have at most. As defaults; also hugepages-SIZE in bytes, names with "
+    _maxima_schema(
+        "What a container may have at most. As defaults; also hugepages-SIZE in bytes, names with "
         "kubernetes.io/, and the beginnings of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* "
         "or hugepages-*. gpu is the maximum of each kind of GPU by itself."
     ),
@@ -301,9 +311,8 @@ MaximaField = Annotated[
 PodMaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
-    _MAXIMA_SCHEMA,
-    Field(
-        description="What a Pod may have at most in all its containers together, or in one init container; keys as in "
+    _maxima_schema(
+        "What a Pod may have at most in all its containers together, or in one init container; keys as in "
         "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
     ),
 ]
@@ -331,12 +340,10 @@ CpuLimitsField = Annotated[
                     "required": ["ratio"],
                     "additionalProperties": False,
                 },
-            ]
+            ],
+            "description": "What becomes of cpu limits: {ratio: 2} raises those under twice the request. A limit that "
+            "is counted or demanded stays.",
         }
-    ),
-    Field(
-        description="What becomes of cpu limits: {ratio: 2} raises those under twice the request. A limit that is "
-        "counted or demanded stays."
     ),
 ]
 

@@ -32,7 +32,7 @@ UNSUITABLE: Final[Mapping[tuple[str, Creator, Answer], str]] = {
     ("fits_later", "job", 429): "fails the task after some system retries, as neither Flyte waits with a job",
     ("never_fits", "job", 403): RETRIES,
     ("never_fits", "job", 429): "fails the task only after some system retries",
-    ("never_fits", "flyte1", 403): "lets the task wait for ever, unless cpu or memory is what is short",
+    ("never_fits", "flyte1", 403): "lets the task wait forever, unless cpu or memory is what is short",
     ("never_fits", "flyte1", 422): "makes Flyte before 1.16.7 loop",
     ("never_fits", "flyte1", 429): BLOCKS,
     ("never_fits", "flyte2", 403): RETRIES,
