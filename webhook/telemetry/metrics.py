@@ -1,9 +1,9 @@
 """The metrics of the webhook. Labels are bounded: never a Pod, a user, or a name that a task author chose."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -15,6 +15,9 @@ from webhook.rules.findings import Change
 # A review takes about 0.1 ms; the timeout of the API server is some seconds.
 MOST_NAMESPACES = 1000  # with a label of their own
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
+
+
+M = TypeVar("M", Counter, Gauge, Histogram, Info)
 
 
 class Reviewed(NamedTuple):
@@ -33,121 +36,129 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._namespaces: set[str] = set()  # that have a label
-        # Each Pod changes these: cache() keeps the child for the values of the labels.
+        self._add_reviews()
+        self._add_followers()
+
+    def _new(self, kind: type[M], name: str, text: str, labels: Sequence[str] = (), **options: Any) -> M:
+        return kind(name, text, labels, registry=self.registry, **options)
+
+    def _add_reviews(self) -> None:
+        """Add what each Pod changes: cache() keeps the child for the values of the labels."""
         self._requests = cache(
-            Counter(
+            self._new(
+                Counter,
                 "flyte_admission_requests",
                 "Requests answered, by endpoint and decision: allowed, changed, denied, bad_request, overloaded, and "
                 "would_be_changed and would_be_denied in the modes warn and audit; by the domain of the task, other if "
                 "the policy does not name it; and by mode.",
                 ["endpoint", "decision", "domain", "mode"],
-                registry=self.registry,
             ).labels
         )
         self._durations = cache(
-            Histogram(
+            self._new(
+                Histogram,
                 "flyte_admission_duration_seconds",
                 "Time from the body's last byte to the answer.",
                 ["endpoint"],
                 buckets=BUCKETS,
-                registry=self.registry,
             ).labels
         )
         self._changes = cache(
-            Counter(
+            self._new(
+                Counter,
                 "flyte_admission_changes",
                 "Values changed in Pods and jobs, by rule: fill, cpu-limits, clamp, tolerate.",
                 ["rule"],
-                registry=self.registry,
             ).labels
         )
         self._lowered = cache(
-            Counter(
+            self._new(
+                Counter,
                 "flyte_admission_lowered",
                 "Amounts lowered to a maximum, by resource: other if the policy has no maximum by that name.",
                 ["resource"],
-                registry=self.registry,
             ).labels
         )
         self._denials = cache(
-            Counter(
+            self._new(
+                Counter,
                 "flyte_admission_quota_denials",
                 "Pods and jobs refused for a ResourceQuota, by outlook, fits-later or never-fits, and by namespace.",
                 ["outlook", "namespace"],
-                registry=self.registry,
             ).labels
         )
         self._jobs = cache(
-            Counter(
+            self._new(
+                Counter,
                 "flyte_admission_jobs",
                 "Distributed jobs reviewed, by kind and by what came out; flyte_admission_requests has them too.",
                 ["kind", "decision"],
-                registry=self.registry,
             ).labels
         )
-        self._policies = Counter(
+
+    def _add_followers(self) -> None:
+        """Add what quotas, policy and certificate change."""
+        self._policies = self._new(
+            Counter,
             "flyte_admission_policy_reloads",
             "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
             ["result"],
-            registry=self.registry,
         )
-        self._policy = Info(
-            "flyte_admission_policy", "The policy in use, by the digest of its file.", registry=self.registry
-        )
-        self._unread = Counter(
+        self._policy = self._new(Info, "flyte_admission_policy", "The policy in use, by the digest of its file.")
+        self._unread = self._new(
+            Counter,
             "flyte_admission_quota_read_errors",
             "Reads of the cluster's ResourceQuotas that failed, by kind: list, watch, live.",
             ["read"],
-            registry=self.registry,
         )
-        self._unread_ranges = Counter(
+        self._unread_ranges = self._new(
+            Counter,
             "flyte_admission_limit_range_read_errors",
             "Reads of the cluster's LimitRanges that failed, by kind: list, watch.",
             ["read"],
-            registry=self.registry,
         )
-        self._confirmations = Counter(
+        self._confirmations = self._new(
+            Counter,
             "flyte_admission_quota_confirmations",
             "Refusals on cached quotas that were decided once more on live ones, by result: confirmed; overturned, for "
             "the cache was behind; failed, which refuses nothing.",
             ["result"],
-            registry=self.registry,
         )
-        self._waits = Counter(
+        self._waits = self._new(
+            Counter,
             "flyte_admission_quota_waits",
             "Reviews that waited for a nearly full quota to count the Pods let through before, by result: settled; "
             "unsettled, which leaves the Pod to the API server's own check.",
             ["result"],
-            registry=self.registry,
         )
-        self._certificates = Counter(
+        self._certificates = self._new(
+            Counter,
             "flyte_admission_certificate_reloads",
             "Contents of the certificate's files that were read, by result: good, or bad, which changes nothing.",
             ["result"],
-            registry=self.registry,
         )
-        self._clients = Counter(
+        self._clients = self._new(
+            Counter,
             "flyte_admission_client_ca_reloads",
             "Contents of --client-ca-file that were read, by result: good, or bad, which changes nothing.",
             ["result"],
-            registry=self.registry,
         )
-        self._failures = Counter(
+        self._failures = self._new(
+            Counter,
             "flyte_admission_follower_errors",
             "Unexpected errors of what keeps up with files and cluster, by follower: policy, certificate, quotas.",
             ["follower"],
-            registry=self.registry,
         )
-        self._expiry = Gauge(
+        self._expiry = self._new(
+            Gauge,
             "flyte_admission_certificate_expiry_seconds",
             "When what is served expires, as a Unix time, by certificate: leaf, and ca where ca.crt has its CA.",
             ["certificate"],
-            registry=self.registry,
         )
-        self._trusted = Gauge(
+        self._trusted = self._new(
+            Gauge,
             "flyte_admission_certificate_trusted",
             "0 if there is a ca.crt and it does not verify the certificate that is served, else 1.",
-            registry=self.registry,
         )
 
     def rejected(self, endpoint: str, word: str) -> None:
