@@ -12,7 +12,7 @@ from tests.cli.running import NAMESPACE, Json, pod, quota, run
 from tests.fake_apiserver import FakeApiServer, body, in_thread, kubeconfig, page, status
 from tests.manifests import BASE, documents
 from tests.x509 import DAY, NOW, Pair, root
-from webhook.offline.doctor import KINDS
+from webhook.offline.findings import KINDS
 from webhook.offline.world import KINDS as READ
 
 POLICY = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook.offline.doctor import KINDS, Kind
+from webhook.offline.findings import KINDS, Kind
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([\w-]+)` \| (error|warning) \| .+ \|$", re.MULTILINE)

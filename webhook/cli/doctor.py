@@ -11,7 +11,8 @@ from webhook.cli.inputs import Source, fail, of_files, read_policy
 from webhook.cli.options import output_option, source_option
 from webhook.cli.output import echo, echo_data, width
 from webhook.offline import doctor as doctors
-from webhook.offline.doctor import TLS, Finding
+from webhook.offline.doctor import TLS
+from webhook.offline.findings import Finding
 from webhook.offline.manifests import Manifest
 from webhook.offline.world import KINDS, MUTATING, VALIDATING, Data, World
 from webhook.policy.file import load

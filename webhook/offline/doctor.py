@@ -7,10 +7,9 @@ import re
 from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -24,6 +23,25 @@ from webhook.api.resource_list import EMPTY
 from webhook.api.resource_quota import QuotaSpec, ResourceQuota
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import OWNERS, is_flytes, task_of_namespace
+from webhook.offline.findings import (
+    BACKOFF_OFF,
+    FAILING_OPEN,
+    FLYTE_TOO_OLD,
+    GPU_NAME_UNKNOWN,
+    IMPATIENT,
+    NAMESPACES_DIFFER,
+    PODS_MISSED,
+    QUOTA_BELOW_DEFAULT,
+    QUOTA_COUNTS_NOTHING,
+    RANGE_CONTRADICTS,
+    SELECTOR_MISSES,
+    SELECTOR_OF_AKS,
+    SELECTOR_TWICE,
+    TAINT_UNTOLERATED,
+    UNTRUSTED,
+    WEBHOOK_MISSING,
+    Finding,
+)
 from webhook.offline.manifests import Manifest, that_counts
 from webhook.offline.review import decide, request_of
 from webhook.offline.world import (
@@ -43,7 +61,6 @@ from webhook.policy.model import Policy
 from webhook.policy.yaml_text import Document
 from webhook.shared import pem
 
-Severity: TypeAlias = Literal["error", "warning"]
 OURS: Final = ".flyte-admission.io"  # how the names of our webhooks end
 TLS: Final = "flyte-admission-tls"  # the Secret of the certificate
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"  # the label that each namespace has
@@ -61,79 +78,6 @@ FAIL_OPEN: Final = re.compile(
 TIMEOUT: Final = 30.0  # seconds; the default of Flyte 2's actions.kubernetes.timeout
 PAUSES: Final = 10  # that Flyte 2's client makes within that timeout
 SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of finding: its id and severity, what to do, and the page that says more."""
-
-    id: str
-    severity: Severity
-    do: str
-    page: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong."""
-
-    kind: Kind
-    what: str
-
-
-WEBHOOK_MISSING: Final = Kind(
-    "webhook-missing", "error", "Apply the manifests or the chart again.", "docs/install.md#install"
-)
-FAILING_OPEN: Final = Kind(
-    "webhook-failing-open", "warning", "Look into the log of the API server for the reason; scan finds the Pods.",
-    "docs/runbooks.md#flyteadmissionbypassed",
-)  # fmt: skip
-UNTRUSTED: Final = Kind(
-    "ca-bundle-untrusted", "error", "Restart certs or cert-manager, whichever you use, and look into its log.",
-    "docs/runbooks.md#flyteadmissioncertsuntrusted",
-)  # fmt: skip
-SELECTOR_MISSES: Final = Kind(
-    "selector-misses", "warning", "Restore the selectors of the manifests.", "docs/flyte.md#whose-pod-it-is"
-)
-SELECTOR_TWICE: Final = Kind(
-    "selector-twice", "warning", "Restore the selectors of the manifests.", "docs/flyte.md#whose-pod-it-is"
-)
-SELECTOR_OF_AKS: Final = Kind(
-    "selector-of-aks", "warning", 'Annotate both configurations with admissions.enforcer/disabled: "true".',
-    "docs/platforms.md#aks",
-)  # fmt: skip
-FLYTE_TOO_OLD: Final = Kind("flyte-too-old", "error", "Upgrade it.", "docs/flyte.md#whose-pod-it-is")
-PODS_MISSED: Final = Kind(
-    "pods-missed", "error", "Upgrade what creates them, or correct the selectors.", "docs/flyte.md#whose-pod-it-is"
-)
-QUOTA_COUNTS_NOTHING: Final = Kind(
-    "quota-counts-nothing", "warning", "Write the name that counts.", "docs/semantics.md#what-a-pod-costs"
-)
-QUOTA_BELOW_DEFAULT: Final = Kind(
-    "quota-below-default", "error", "Raise the quota, or lower the default.", "docs/semantics.md#when-it-is-refused"
-)
-RANGE_CONTRADICTS: Final = Kind(
-    "limit-range-contradicts", "warning", "Change the LimitRange, or the policy.", "docs/semantics.md#limitranges"
-)
-TAINT_UNTOLERATED: Final = Kind(
-    "taint-untolerated", "warning", "Name the taint in plugins.k8s.resource-tolerations.",
-    "docs/policy.md#what-happens-to-a-pod",
-)  # fmt: skip
-NAMESPACES_DIFFER: Final = Kind(
-    "flyte-namespaces-differ", "error", "Copy namespace_mapping into the policy.", "docs/flyte.md#whose-pod-it-is"
-)
-GPU_NAME_UNKNOWN: Final = Kind(
-    "flyte-gpu-name-unknown", "warning", "Copy gpu-resource-name into plugins.k8s of the policy.",
-    "docs/flyte.md#where-it-goes-further-and-why",
-)  # fmt: skip
-BACKOFF_OFF: Final = Kind(
-    "flyte-backoff-off", "error", "Set tasks.backoff.base-second of propeller to 2, its default.",
-    "docs/flyte.md#what-flyte-makes-of-a-refusal",
-)  # fmt: skip
-IMPATIENT: Final = Kind(
-    "retry-after-too-long", "warning", "Lower verdicts.retry_after_seconds, or raise actions.kubernetes.timeout.",
-    "docs/flyte.md#what-flyte-makes-of-a-refusal",
-)  # fmt: skip
 
 
 def examine(world: World) -> list[Finding]:
@@ -410,4 +354,3 @@ CHECKS: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
     _webhook_missing, _failing_open, _untrusted, _selectors, _flyte_too_old, _pods_missed, _quota_counts_nothing,
     _quota_below_default, _limit_ranges, _taints, _flyte_options, _impatient,
 )  # fmt: skip
-KINDS: Final = tuple(it for it in vars().copy().values() if isinstance(it, Kind))
