@@ -84,7 +84,7 @@ def show(listening: dict[str, str]) -> int:
     outcomes = Counter[str]()
     examples = [made for file in ("pods.yaml", "jobs.yaml") for made in yaml.safe_load_all((HERE / file).read_text())]
     for made in examples:
-        outcome, *lines = told(made, answer(connection, made))
+        outcome, *lines = described(made, answer(connection, made))
         outcomes[outcome] += 1
         print("\n  ".join([f"{made['metadata']['name']}: {outcome}", *lines]))
     connection.close()
@@ -114,7 +114,7 @@ def answer(connection: http.client.HTTPSConnection, made: Json) -> Json:
     return response
 
 
-def told(made: Json, response: Json) -> Iterator[str]:
+def described(made: Json, response: Json) -> Iterator[str]:
     """Yield the outcome, then what changes in each container, and what is tolerated, or why it is refused."""
     if not response["allowed"]:
         status = response["status"]

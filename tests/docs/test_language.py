@@ -14,6 +14,7 @@ from tests.manifests import MANIFESTS, ROOT
 from webhook.cli.main import main
 
 INSTEAD = {
+    r"\bfor ever\b": "forever, or keeps retrying",
     r"\bis no (?:quantity|number|JSON|YAML|object|list|map|date|name|certificate|key)\b": "is not a valid …",
     r"\b(?:is|are|was|were|be|been) told\b|\btells? (?:it|the reason|the domain|of it)\b": "report, say, show",
     r"(?:^|[.;:] )Who (?:may|can|is|has|does)\b": "Anyone who …, or name the reader: you",

@@ -152,7 +152,7 @@ class _Node(Role, frozen=True):
         return f"{self.at.removesuffix('/template')}/resources/{escape(name)}"
 
     def consequences(self, after: Workload, changes: Sequence[Change]) -> Iterator[Change]:
-        """Yield what Ray is told of the resources, where it is above a limit that has changed."""
+        """Yield the resources that Ray gets as parameters, where they are above a limit that has changed."""
         first = "/spec/containers/0"
         changed = {change.path for change in changes}
         limits = next((block.limits for block in after.blocks if block.pointer == first), {})
