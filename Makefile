@@ -5,8 +5,8 @@ SETUP := .venv/.complete
 RELEASE := .venv-release
 CONTAINER ?= buildah
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-CODE := webhook certs examples tests benchmarks
-BENCHMARKS := request_path throughput through_api_server scale quota hostile stalls start
+CODE := webhook webhook/cli/scripts/flyte-admission certs examples tests benchmarks
+BENCHMARKS := request_path throughput through_api_server scale quota jobs hostile stalls start views
 
 .PHONY: help setup run serve demo-cluster test e2e flyte check lint workflows audit format schema lock version wheel sbom image bench clean
 

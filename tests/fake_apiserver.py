@@ -20,11 +20,12 @@ Json = dict[str, Any]
 RESET = "reset"  # the ends of a stream, besides the good one
 CUT = "cut"
 SILENCE = "silence"
+JOBS = ("rayjobs", "sparkapplications", "daskjobs", "pytorchjobs", "tfjobs", "mpijobs", "jobsets")
 
 
 @dataclass(frozen=True)
 class Request:
-    verb: str  # list, watch, or live: a list of one namespace; of limit ranges, ranges and ranges-watch
+    verb: str  # list, watch, or live: a list of one namespace; of limit ranges, ranges and ranges-watch; jobs; version
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -68,7 +69,7 @@ class FakeApiServer:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             request = _request(head)
             self.requests.append(request)
-            replies = self.replies.get(request.verb) or NO_RANGES[request.verb]
+            replies = self.replies.get(request.verb) or OTHERS[request.verb]
             await (replies.pop(0) if len(replies) > 1 else replies[0])(writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has gone
@@ -86,6 +87,10 @@ def _request(head: str) -> Request:
     verb = "watch" if "watch" in query else "live" if "/namespaces/" in url.path else "list"
     if url.path.endswith("/limitranges"):
         verb = "ranges-watch" if verb == "watch" else "ranges"
+    if url.path.rpartition("/")[2] in JOBS:
+        verb = "jobs"
+    if url.path == "/version":
+        verb = "version"
     headers = dict(line.split(": ", 1) for line in lines if line)
     return Request(verb, unquote(url.path), query, {name.lower(): value for name, value in headers.items()})
 
@@ -212,5 +217,10 @@ def kubeconfig(folder: Path, url: str, cluster: Json | None = None, user: Json |
     return file
 
 
-# A cluster without LimitRanges, for tests that say nothing of them.
-NO_RANGES: Mapping[str, list[Reply]] = {"ranges": [page()], "ranges-watch": [stream(end=SILENCE)]}
+# A cluster of that version without LimitRanges, for tests that say nothing of them.
+OTHERS: Mapping[str, list[Reply]] = {
+    "ranges": [page()],
+    "ranges-watch": [stream(end=SILENCE)],
+    "jobs": [status(404)],
+    "version": [body({"major": "1", "minor": "37"})],
+}

@@ -121,6 +121,11 @@ ORDINARY: Mapping[str, Callable[[], Data]] = {
 }  # fmt: skip
 
 
+def text(data: Data) -> str:
+    """The object as JSON, with its deeply nested parts."""
+    return json.dumps(data, separators=(",", ":")).replace(json.dumps(DEEP), '{"f:a":' * LEVELS + "{}" + "}" * LEVELS)
+
+
 def review(subject: Data, **request: Any) -> bytes:
     """The AdmissionReview as Go writes it: in its order, with `<`, `>` and `&` as six bytes each."""
     body = {
@@ -138,8 +143,7 @@ def review(subject: Data, **request: Any) -> bytes:
             **request,
         },
     }
-    text = json.dumps(body, separators=(",", ":"))
-    text = text.replace(json.dumps(DEEP), '{"f:a":' * LEVELS + "{}" + "}" * LEVELS)
+    found = text(body)
     for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text.encode()
+        found = found.replace(sign, f"\\u{ord(sign):04x}")
+    return found.encode()

@@ -8,11 +8,14 @@ from msgspec.structs import replace
 from webhook.api.pod import POD_LEVEL, Pod, with_resources
 from webhook.api.resource_list import ResourceList
 from webhook.api.resource_quota import ResourceQuota, ScopeRequirement
+from webhook.api.version import NEWEST, Version
 from webhook.flyte.task import Task
 from webhook.policy.settings import Settings, SkippableRule
 from webhook.rules import MutatingRule, apply_rules, defaulting, effective, quota, quota_scopes, resize
 from webhook.rules.findings import Change, Verdict
 from webhook.rules.workload import Workload, workload_of
+
+BEFORE_FIX = Version(1, 36)  # of the vectors, too
 
 
 class Context(NamedTuple):
@@ -22,11 +25,12 @@ class Context(NamedTuple):
     settings: Settings = Settings()
     old: Pod | None = None
     counted: frozenset[str] = frozenset()  # the resources whose limits a quota counts
+    kubernetes: Version = NEWEST
 
 
 def workload(pod: Pod, context: Context = Context()) -> Workload:  # noqa: B008 - it is immutable
     found = workload_of(pod, context.task, context.settings, context.old)
-    return replace(found, counted_limits=context.counted)
+    return replace(found, counted_limits=context.counted).on(context.kubernetes)
 
 
 def with_changes(pod: Pod, after: Workload) -> Pod:
@@ -52,8 +56,8 @@ fill, clamp, tolerate = on_pods(_rules_named("fill")), on_pods(_rules_named("cla
 RULES = {"fill": fill, "clamp": clamp, "tolerate": tolerate}
 
 
-def default(pod: Pod) -> tuple[Pod, list[Change]]:
-    return on_pods(defaulting.default)(pod, Context())
+def default(pod: Pod, kubernetes: Version = BEFORE_FIX) -> tuple[Pod, list[Change]]:
+    return on_pods(defaulting.default)(pod, Context(kubernetes=kubernetes))
 
 
 def unclampable(pod: Pod, context: Context) -> tuple[Change, ...]:
@@ -76,8 +80,8 @@ def has_pod_level_resources(pod: Pod) -> bool:
     return effective.has_pod_level_resources(workload(pod))
 
 
-def qos(pod: Pod) -> str:
-    return effective.qos(workload(pod))
+def qos(pod: Pod, kubernetes: Version = BEFORE_FIX) -> str:
+    return effective.qos(workload(pod, Context(kubernetes=kubernetes)))
 
 
 def usage(pod: Pod) -> ResourceList:

@@ -10,10 +10,11 @@ from typing import Any
 
 import jsonpatch
 import msgspec
-from hypothesis import assume, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.apiserver import Json, aggregate, amount, amounts, containers, defaulted
+from tests.apiserver import Json, amount, amounts, containers, defaulted, effective
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
@@ -73,7 +74,7 @@ def pods(draw: st.DrawFn) -> Json:
 
 def complaints(pod: Json, items: list[Json]) -> Iterator[tuple[str, str, str, Fraction]]:
     """What the plugin refuses: of which container, or Pod, which bound of which resource, and its value."""
-    whole = {side: aggregate(pod, side) for side in ("requests", "limits")}
+    whole = {side: effective(pod, side) for side in ("requests", "limits")}
     for item in items:
         subjects = {"": whole} if item["type"] == "Pod" else {
             each["name"]: {side: amounts(each.get("resources"), side) for side in ("requests", "limits")}
@@ -135,8 +136,6 @@ def is_its_authors(pod: Json, who: str, bound: str, name: str, value: Fraction) 
 @settings(max_examples=300)
 @given(pods(), st.sampled_from(POLICIES), st.lists(ITEMS, min_size=1, max_size=2))
 def test_what_the_rules_change_the_plugin_does_not_refuse(pod: Json, policy: Json, items: list[Json]) -> None:
-    of_pods = [bound for item in items if item["type"] == "Pod" for bound in item]
-    assume(not {"min", "max"} <= {*of_pods})
     result = mutated(pod, policy, items)
     for who, bound, name, value in complaints(defaulted(result), items):
         changed = who or ("main" if bound == "min" else "")  # only what is filled into the task's container is raised
@@ -150,3 +149,123 @@ def test_a_default_is_raised_to_the_minimum_of_the_pod_and_its_limit_stays_where
     pod = {"metadata": {"labels": {"execution-id": "x"}}, "spec": {"containers": [{"name": "main"}]}}
     (main,) = containers(mutated(pod, policy, [{"type": "Pod", "min": {"cpu": "500m"}}]))
     assert main["resources"] == {"requests": {"cpu": "500m"}, "limits": {"cpu": "2"}}
+
+
+def made(spec: Json, policy: Json, *items: Json) -> Json:
+    """Return the resources of each container, and under "" of the Pod, after the rules; the plugin must accept them."""
+    pod = defaulted({"metadata": {"labels": {"execution-id": "x"}}, "spec": spec})
+    result = defaulted(mutated(pod, policy, [*items]))
+    assert [*complaints(result, [*items])] == []
+    assert defaulted(mutated(result, policy, [*items])) == result
+    found = {each["name"]: each.get("resources") or {} for each in containers(result)}
+    return {**found, "": result["spec"].get("resources") or {}}
+
+
+def cpu(name: str, request: str = "", limit: str = "") -> Json:
+    sides = {"requests": {"cpu": request} if request else {}, "limits": {"cpu": limit} if limit else {}}
+    return {"name": name, "resources": sides}
+
+
+HALF = {"task_resources": {"defaults": {"cpu": "500m"}}, "secondary_defaults": {}}
+SECONDARY = {"secondary_defaults": {"cpu": {"request": "100m", "limit": "2"}}}
+POD_MIN, POD_RATIO = ({"type": "Pod", bound: {"cpu": "1"}} for bound in ("min", "maxLimitRequestRatio"))
+FEW = {"task_resources": {"limits": {"cpu": "1"}}, "secondary_defaults": {}}
+
+
+def test_limits_that_are_filled_are_raised_to_the_minimum_of_the_pod_which_is_of_limits_too() -> None:
+    both = [cpu("main"), cpu("proxy", "900m")]
+    assert made({"containers": both}, HALF, POD_MIN)["main"] == {"requests": {"cpu": "500m"}, "limits": {"cpu": "1"}}
+
+
+def test_what_is_raised_to_the_minimum_of_the_pod_does_not_take_it_over_its_maximum() -> None:
+    sidecar = {**cpu("proxy", "10m", "2"), "restartPolicy": "Always"}
+    bounds = {"type": "Pod", "min": {"cpu": "600m"}, "max": {"cpu": "2"}}
+    found = made({"containers": [cpu("main")], "initContainers": [sidecar]}, HALF, bounds)
+    assert found["main"] == {"requests": {"cpu": "590m"}, "limits": {"cpu": "590m"}}
+    assert found["proxy"] == {"requests": {"cpu": "10m"}, "limits": {"cpu": "1410m"}}
+
+
+def test_limits_are_not_raised_where_the_requests_of_the_author_are_under_the_minimum_of_the_pod() -> None:
+    pod = {"metadata": {"labels": {"execution-id": "x"}}, "spec": {"containers": [cpu("main", "10m")]}}
+    (main,) = containers(mutated(pod, HALF, [{"type": "Container", "maxLimitRequestRatio": {"cpu": "1"}}, POD_MIN]))
+    assert main["resources"] == {"requests": {"cpu": "10m"}, "limits": {"cpu": "10m"}}
+
+
+def test_a_pod_keeps_its_ratio_where_a_sidecar_would_get_a_limit() -> None:
+    ratio = {"type": "Pod", "maxLimitRequestRatio": {"cpu": "1500m"}}
+    lowered = made({"containers": [cpu("main", "100m", "200m"), cpu("proxy", "900m")]}, SECONDARY, ratio)
+    assert lowered["proxy"]["limits"] == {"cpu": "1300m"}
+    gone = made({"containers": [cpu("main", "100m", "1"), cpu("proxy", "900m")]}, SECONDARY, ratio)
+    assert (gone["main"]["limits"], gone["proxy"].get("limits") or {}) == ({"cpu": "1"}, {})
+
+
+def test_what_is_lowered_does_not_take_the_pod_over_its_ratio() -> None:
+    ratio = {"type": "Pod", "maxLimitRequestRatio": {"cpu": "1500m"}}
+    spec = {"containers": [cpu("main", "10", "10"), cpu("other", "1", "5")]}
+    found = made(spec, {"task_resources": {"limits": {"cpu": "5"}}}, ratio)
+    assert [found[name]["limits"]["cpu"] for name in ("main", "other")] == ["5", "4"]
+
+
+def test_shares_of_a_maximum_of_the_pod_that_is_its_minimum_too_add_up_to_it() -> None:
+    thirds = {"containers": [cpu(name, "1", "1") for name in ("main", "two", "three")]}
+    found = made(thirds, {"pod_limits": {"cpu": "1"}}, POD_MIN)
+    assert [found[name]["limits"]["cpu"] for name in ("main", "two", "three")] == ["334m", "333m", "333m"]
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"max": {"memory": "1500Mi"}}, {"min": {"memory": "500Mi"}, "max": {"memory": "1500Mi"}}]
+)
+def test_limits_that_are_filled_give_way_before_what_the_author_of_the_pod_asked_for(bounds: Json) -> None:
+    whole = {"memory": "500Mi"}
+    main = {"name": "main", "resources": {"requests": whole, "limits": whole}}
+    policy = {"task_resources": {"defaults": {"memory": {"request": "32Mi", "limit": "2Gi"}}}}
+    found = made({"containers": [main, {"name": "a"}, {"name": "b"}]}, policy, {"type": "Pod", **bounds})
+    assert found["main"] == main["resources"]
+    assert found["a"] == found["b"] == {"requests": {"memory": "32Mi"}, "limits": whole}
+
+
+def test_containers_keep_their_minimum_where_the_pod_as_a_whole_is_lowered() -> None:
+    spec = {"containers": [cpu("main", "6"), cpu("other", "500m")], "resources": {"requests": {"cpu": "8"}}}
+    found = made(spec, FEW, {"type": "Container", "min": {"cpu": "400m"}})
+    assert [found[name]["requests"]["cpu"] for name in ("main", "other")] == ["571m", "428m"]
+
+
+def test_where_the_minima_do_not_fit_into_what_the_pod_may_have_containers_are_lowered_in_proportion() -> None:
+    spec = {"containers": [cpu("main", "6"), cpu("other", "500m")], "resources": {"requests": {"cpu": "8"}}}
+    pod = {"metadata": {"labels": {"execution-id": "x"}}, "spec": spec}
+    found = containers(mutated(pod, FEW, [{"type": "Container", "min": {"cpu": "600m"}}]))
+    assert [each["resources"]["requests"]["cpu"] for each in found] == ["666m", "333m"]
+
+
+@pytest.mark.parametrize(
+    ("item", "policy", "note"),
+    [
+        (POD_MIN, {"pod_limits": {"cpu": "500m"}}, "at least cpu=1 in a Pod, the maximum is 500m"),
+        (
+            {"type": "Container", "min": {"cpu": "400m"}},
+            {"pod_limits": {"cpu": "500m"}},
+            "at least cpu=400m in each container, the maximum of the Pod is 500m",
+        ),
+        (
+            {"type": "Container", "min": {"cpu": "2"}},
+            {"task_resources": {"limits": {"cpu": "1"}}},
+            "at least cpu=2 in a container, the maximum is 1",
+        ),
+    ],
+)
+def test_what_policy_and_limit_range_want_against_each_other_is_noted(item: Json, policy: Json, note: str) -> None:
+    pod = {"metadata": {"labels": {"execution-id": "x"}}, "spec": {"containers": [cpu("a", "2"), cpu("b", "2")]}}
+    record = json.loads(mutated(pod, policy, [item])["metadata"]["annotations"]["flyte-admission.io/changes"])
+    assert record["notes"] == [f"a LimitRange wants {note}"]
+
+
+def test_what_is_negative_is_left_to_the_api_server() -> None:
+    pod = {"metadata": {"labels": {"execution-id": "x"}}, "spec": {"containers": [cpu("main", "-1")]}}
+    assert mutated(pod, HALF, [POD_MIN, POD_RATIO])["spec"] == pod["spec"]
+
+
+def test_the_pod_as_a_whole_gets_a_limit_within_the_ratio() -> None:
+    policy = {"task_resources": {"defaults": {"cpu": {"request": "500m", "limit": "2"}}}}
+    spec = {"containers": [{"name": "main"}], "resources": {"requests": {"cpu": "0"}}}
+    whole = made(spec, policy, {"type": "Pod", "maxLimitRequestRatio": {"cpu": "2"}})[""]
+    assert whole == {"requests": {"cpu": "500m"}, "limits": {"cpu": "1"}}

@@ -33,7 +33,7 @@ from tests.apiserver import (
 from tests.golden import cases
 from tests.rules import numbers
 from tests.vectors import quota_of
-from tests.workloads import RULES, Context
+from tests.workloads import Context, with_changes, workload
 from webhook.admission import record as trace
 from webhook.admission import wire
 from webhook.admission.answer import encode
@@ -42,6 +42,7 @@ from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Allowed, Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api import pod as pods
+from webhook.api.version import NEWEST, Version
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import identify
 from webhook.offline import manifests, review
@@ -49,6 +50,7 @@ from webhook.policy.file import load
 from webhook.policy.model import Policy, TaskScope
 from webhook.policy.show import render
 from webhook.policy.yaml_text import ProblemsError
+from webhook.rules import MUTATING_RULES
 
 TODAY = "2026-11-25"
 thorough = settings(max_examples=100)
@@ -289,8 +291,8 @@ def mutated(pod: Json, policy: Policy, constraints: Constraints = Constraints())
     return patched(pod, encode(request, decision)), decision
 
 
-def unchanged(pod: Json, policy: Policy) -> bool:
-    result, decision = mutated(pod, policy)
+def unchanged(pod: Json, policy: Policy, constraints: Constraints = Constraints()) -> bool:  # noqa: B008
+    result, decision = mutated(pod, policy, constraints)
     return result == pod and isinstance(decision, Allowed) and not decision.changes
 
 
@@ -308,10 +310,11 @@ def test_the_patched_pod_is_exactly_the_pod_that_the_rules_decided(pod: Json, po
     assert decided is not None
     task = identify(decided, "n", policy.identification)
     assert task is not None
-    for rule in RULES.values():
-        decided, _ = rule(decided, Context(task, policy.settings(task, "n", TODAY)))
+    after = workload(decided, Context(task, policy.settings(task, "n", TODAY)))
+    for _, rule in MUTATING_RULES:
+        after, _ = rule(after)
     result, _ = mutated(pod, policy)
-    assert numbers(pods.decode(json.dumps(result).encode())) == numbers(decided)
+    assert numbers(pods.decode(json.dumps(result).encode())) == numbers(with_changes(decided, after))
 
 
 @thorough
@@ -319,16 +322,18 @@ def test_the_patched_pod_is_exactly_the_pod_that_the_rules_decided(pod: Json, po
 def test_a_mutated_pod_gets_no_patch_whether_defaulted_in_between_or_not(pod: Json, policy: Policy) -> None:
     result, _ = mutated(pod, policy)
     assert unchanged(result, policy)
-    for before in (defaulted, handed_over):
-        assert unchanged(before(mutated(before(pod), policy)[0]), policy)
+    for version, before in VERSIONS.items():
+        on = Constraints(kubernetes=version)
+        assert unchanged(before(mutated(before(pod), policy, on)[0]), policy, on)
 
 
 @thorough
 @given(LEGAL_PODS, POLICIES.map(policy_of))
 def test_a_mutated_pod_passes_validate(pod: Json, policy: Policy) -> None:
-    result, _ = mutated(pod, policy)
-    for after in (defaulted, stored):
-        assert isinstance(validate(decoded(after(result)), policy, Constraints(), TODAY), Allowed)
+    for version, after in {Version(1, 36): defaulted, NEWEST: stored}.items():
+        on = Constraints(kubernetes=version)
+        result, _ = mutated(VERSIONS[version](pod), policy, on)
+        assert isinstance(validate(decoded(after(result)), policy, on, TODAY), Allowed)
 
 
 @thorough
@@ -396,8 +401,8 @@ def test_a_pod_that_states_something_as_a_whole_is_without_no_limit_that_has_a_m
 @given(LEGAL_PODS, POLICIES.map(policy_of))
 def test_a_legal_pod_stays_legal(pod: Json, policy: Policy) -> None:
     assert flaws(pod) == []
-    result, _ = mutated(pod, policy)
-    for after in (defaulted, stored):
+    for version, after in {Version(1, 36): defaulted, NEWEST: stored}.items():
+        result, _ = mutated(VERSIONS[version](pod), policy, Constraints(kubernetes=version))
         assert flaws(after(result)) == []
 
 
@@ -457,6 +462,7 @@ def default_limits(content: Json, is_primary: bool) -> dict[str, Fraction]:  # n
     return {key: value for key, value in found.items() if value}
 
 
+VERSIONS = {Version(1, 36): defaulted, NEWEST: handed_over}  # and what their webhooks get
 COUNTING = quota_of({"metadata": {"name": "q", "namespace": "n"}, "status": {"hard": {"limits.cpu": "1M"}, "used": {}}})
 
 
@@ -468,8 +474,11 @@ def test_cpu_limits_go_or_grow_where_nothing_needs_them_and_stay_where_a_quota_c
     loose, strict = (policy_of({**content, "cpu_limits": each}) for each in (how, "keep"))
     result, decision = mutated(pod, loose)
     assert flaws(defaulted(result)) == []
-    assert unchanged(defaulted(mutated(defaulted(pod), loose)[0]), loose)
-    assert isinstance(validate(decoded(defaulted(result)), loose, Constraints(), TODAY), Allowed)
+    for version, handed in VERSIONS.items():
+        on = Constraints(kubernetes=version)
+        again = handed(mutated(handed(pod), loose, on)[0])
+        assert unchanged(again, loose, on)
+        assert isinstance(validate(decoded(again), loose, on, TODAY), Allowed)
     assert isinstance(decision, Allowed)
     maxima, of_pod = maxima_of(content["task_resources"].get("limits")), maxima_of(content.get("pod_limits"))
     level = pod["spec"].get("resources") or {}
@@ -566,12 +575,13 @@ def test_review_and_the_core_agree(pod: Json, policy: Policy) -> None:
     result, decision = mutated(pod, policy)
     (report,) = review.reports(json.dumps(review_of(pod)), "review.json", policy, Ledger([]), TODAY)
     assert (report.decision, report.stored) == (decision, result)
-    (report,) = review.reports(yaml.safe_dump(pod), "pod.yaml", policy, Ledger([]), TODAY)
-    result, decision = mutated(defaulted(pod), policy)
-    assert sorted(change.path for change in outcome(report.decision).changes) == sorted(
-        change.path for change in outcome(decision).changes
-    )
-    assert worth(report.stored) == worth(result)
+    for version, before in VERSIONS.items():
+        (report,) = review.reports(yaml.safe_dump(pod), "pod.yaml", policy, Ledger([], kubernetes=version), TODAY)
+        result, decision = mutated(before(pod), policy, Constraints(kubernetes=version))
+        assert sorted(change.path for change in outcome(report.decision).changes) == sorted(
+            change.path for change in outcome(decision).changes
+        )
+        assert worth(report.stored) == worth(result)
 
 
 def worth(value: Any) -> Any:
@@ -754,7 +764,7 @@ def test_the_bytes_of_a_review_cut_and_stained_raise_nothing_else(root: Json, da
 def test_review_of_arbitrary_text_raises_nothing_but_problems(text: str) -> None:
     try:
         for report in review.reports(text, "file", FUZZED, Ledger(QUOTAS), TODAY):
-            assert review.as_text(report)
+            assert [*review.as_text(report)]
             assert yaml.safe_dump(review.as_data(report))
     except ProblemsError as error:
         placed(error)

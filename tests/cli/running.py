@@ -35,7 +35,7 @@ def pod(name: str, cpu: str = "1", namespace: str = NAMESPACE, minute: int = 0, 
             "labels": {"execution-id": "a", "task-name": "train", "workflow-name": "fit"},
             "creationTimestamp": f"2026-11-30T10:{minute:02}:00Z",
         },
-        "spec": {"containers": [container("main", requests=amounts, limits=amounts)], **spec},
+        "spec": {"containers": [container("main", requests=amounts, limits=dict(amounts))], **spec},
         "status": {"phase": "Running"},
     }  # fmt: skip
 

@@ -30,7 +30,16 @@ OLD = root(begin=NOW - 2 * DAY, end=NOW - DAY)
 LEAF = CA.issue()
 EXECUTION = {"key": "execution-id", "operator": "Exists"}
 RUN = {"key": "flyte.org/run", "operator": "Exists"}
-PODS = [{"resources": ["pods/resize"]}, {"resources": ["pods"]}]
+PODS: list[Json] = [
+    {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "scope": "*"},
+    {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["*/resize"]},
+]
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "flyte-admission", "namespace": "flyte-admission"},
+    "spec": {"ports": [{"port": 443}], "selector": {"app": "webhook"}},
+}
 NO_EXECUTION = {"key": "execution-id", "operator": "DoesNotExist"}
 
 
@@ -49,6 +58,29 @@ def configurations(bundle: str = encoded(CA), **changed: Any) -> list[Json]:
 
 def named(kind: str, name: str, namespace: str = NAMESPACE, **content: Any) -> Json:
     return {"kind": kind, "metadata": {"name": name, "namespace": namespace}, **content}
+
+
+def called(path: str) -> Json:
+    return {"caBundle": encoded(CA), "url": f"https://webhook.example.com{path}"}
+
+
+def service(**reference: Any) -> Json:
+    """The `clientConfig` with a Service of ours, but for what is given."""
+    stated = {"name": "flyte-admission", "namespace": "flyte-admission", "path": "/mutate", **reference}
+    return {"caBundle": encoded(CA), "service": stated}
+
+
+def ruled(**changed: Any) -> list[Json]:
+    """Rules for the creation of Pods, but for what is given, and for their resizes."""
+    of_pods = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+    return [of_pods | changed, PODS[1]]
+
+
+def replicas(available: int, namespace: str = "flyte-admission", **labels: str) -> Json:
+    """A Deployment of the webhook, unless there are other labels."""
+    template = {"metadata": {"labels": labels or {"app": "webhook", "team": "ml"}}}
+    status = {"availableReplicas": available} if available else {}
+    return named("Deployment", "flyte-admission", namespace, spec={"template": template}, status=status)
 
 
 def secret(*chain: Pair) -> Json:
@@ -84,7 +116,7 @@ def labelled(**labels: str) -> Json:
 
 def owned(kind: str, *, controller: bool = True) -> Json:
     found = labelled()
-    found["metadata"]["ownerReferences"] = [{"kind": kind, "controller": controller}]
+    found["metadata"] |= {"uid": kind, "ownerReferences": [{"kind": kind, "controller": controller}]}
     return found
 
 
@@ -103,12 +135,20 @@ def found(*items: Json, **how: Any) -> list[tuple[str, str]]:
 
 HEALTHY = {
     "the manifests": [*configurations(), secret(LEAF)],
+    "a Service that is there": [*configurations(), SERVICE],
+    "a Service with a replica": [
+        *configurations(), SERVICE, replicas(1), replicas(0, "flyte"), replicas(0, "flyte-admission", app="certs"),
+    ],
+    "a Service without a selector": [*configurations(), SERVICE | {"spec": {"ports": [{"port": 443}]}}, replicas(0)],
+    "a Knative Service beside it": [
+        *configurations(), SERVICE, SERVICE | {"apiVersion": "serving.knative.dev/v1", "spec": {"ports": "none"}},
+    ],
     "a caBundle with an old CA beside the right one": [*configurations(encoded(OLD, CA)), secret(LEAF)],
     "another Secret": [*configurations(), named("Secret", "flyte", data={"tls.crt": encoded(OLD)})],
     "a Secret without data": [*configurations(), named("Secret", "flyte-admission-tls")],
     "webhooks for jobs too": [
         *configurations(), named("MutatingWebhookConfiguration", "jobs", webhooks=[
-            {"name": "flyte1-jobs.flyte-admission.io", "clientConfig": {"caBundle": encoded(CA)},
+            {"name": "flyte1-jobs.flyte-admission.io", "clientConfig": called("/mutate"),
              "rules": [{"resources": ["rayjobs"]}, {}]},
         ]),
     ],
@@ -118,9 +158,9 @@ HEALTHY = {
     ],
     "terms in another order": [
         configurations()[0], named("ValidatingWebhookConfiguration", "b", webhooks=[
-            {"name": "1.flyte-admission.io", "clientConfig": {"caBundle": encoded(CA)}, "rules": PODS,
+            {"name": "1.flyte-admission.io", "clientConfig": called("/validate"), "rules": PODS,
              "objectSelector": {"matchExpressions": [NO_EXECUTION, RUN]}},
-            {"name": "2.flyte-admission.io", "clientConfig": {"caBundle": encoded(CA)}, "rules": PODS,
+            {"name": "2.flyte-admission.io", "clientConfig": called("/validate"), "rules": PODS,
              "objectSelector": {"matchExpressions": [EXECUTION]}},
         ])
     ],
@@ -166,6 +206,13 @@ def test_nothing_is_wrong_with(items: list[Json]) -> None:
 
 
 MUTATING, VALIDATING = configurations()
+CONDITIONS = (
+    "the matchConditions of flyte1.flyte-admission.io and flyte2.flyte-admission.io in the "
+    "MutatingWebhookConfiguration may leave out Pods; this program does not evaluate them"
+)
+ALL_LABELS = ("execution-id", "flyte.org/run", "execution-id and flyte.org/run")
+NOT_CALLED = "no webhook of the MutatingWebhookConfiguration is called for"
+OF_VALIDATING = ".flyte-admission.io of the ValidatingWebhookConfiguration"
 RETRY = "verdicts: {retry_after_seconds: 5}\n"
 EXCEEDED = (
     "one task with the defaults does not fit: exceeded quota: project-quota, "
@@ -175,6 +222,7 @@ CONTRADICTED = (
     f"LimitRange r of namespace {NAMESPACE}: min memory=16Gi is over the policy's maximum 8Gi of a container: "
     "none is accepted"
 )
+LOWERED = f"LimitRange r of namespace {NAMESPACE}: max cpu=250m is under the default 500m, and is what tasks get"
 GPU_QUOTA = f"{NAMESPACE}/project-quota: limits.nvidia.com/gpu counts nothing; requests.nvidia.com/gpu does"
 FAULTY: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     "no webhook of ours": (
@@ -201,17 +249,61 @@ FAULTY: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     ),
     "selectors that lack Flyte 2": (
         [MUTATING | {"webhooks": MUTATING["webhooks"][:1]}],
-        [("selector-misses", "no webhook of the MutatingWebhookConfiguration selects Pods with flyte.org/run")],
+        [("selector-misses", f"{NOT_CALLED} the creation of Pods and resizes of Pods with flyte.org/run")],
+    ),
+    **{
+        f"rules with {rules}": (
+            [MUTATING | {"webhooks": [it | {"rules": rules} for it in MUTATING["webhooks"]]}],
+            [("selector-misses", f"{NOT_CALLED} {what} with {labels}") for labels in ALL_LABELS],
+        )
+        for rules, what in (
+            (ruled(operations=["UPDATE"]), "the creation of Pods"),
+            (ruled(apiGroups=["apps"]), "the creation of Pods"),
+            (ruled(apiVersions=["v2"]), "the creation of Pods"),
+            (ruled(resources=["pods/resize", "*/status"]), "the creation of Pods"),
+            (ruled(scope="Cluster"), "the creation of Pods"),
+            (ruled()[:1], "resizes of Pods"),
+            (ruled(operations=["*"], resources=["*"])[:1], "resizes of Pods"),
+            ([], "the creation of Pods and resizes of Pods"),
+        )
+    },
+    "a condition": (
+        [MUTATING | {"webhooks": [
+            it | {"matchConditions": [{"name": "c", "expression": "false"}]} for it in MUTATING["webhooks"]
+        ]}],
+        [("match-conditions", CONDITIONS)],
+    ),
+    "no Service": (
+        [*configurations(), SERVICE | {"metadata": {"name": "flyte-admission", "namespace": "other"}}],
+        [("webhook-unreachable",
+          "there is no Service flyte-admission/flyte-admission, which the webhook configurations name")],
+    ),
+    "no replica": (
+        [*configurations(), SERVICE, replicas(0)],
+        [("webhook-unreachable", "no replica behind the Service flyte-admission/flyte-admission is available")],
+    ),
+    "another port": (
+        [MUTATING, SERVICE | {"spec": {"ports": [{"port": 8443}]}}],
+        [("webhook-unreachable",
+          "the Service flyte-admission/flyte-admission has no port 443, which the webhook configurations name")],
+    ),
+    "paths of another endpoint": (
+        [VALIDATING | {"webhooks": [
+            it | {"clientConfig": config} for it, config in zip(
+                VALIDATING["webhooks"], (service(), {"caBundle": encoded(CA), "url": "https://a"}), strict=True)
+        ]}],
+        [("webhook-unreachable", f"flyte1{OF_VALIDATING} asks /mutate, not /validate"),
+         ("webhook-unreachable", f"flyte2{OF_VALIDATING} asks /, not /validate")],
     ),
     "selectors of namespaces that leave Flyte's out": (
         [configurations(namespaceSelector={"matchLabels": {"team": "a"}})[0]],
-        [("selector-misses", f"no webhook of the MutatingWebhookConfiguration selects Pods with {labels}")
-         for labels in ("execution-id", "flyte.org/run", "execution-id and flyte.org/run")],
+        [("selector-misses", f"{NOT_CALLED} the creation of Pods and resizes of Pods with {labels}")
+         for labels in ALL_LABELS],
     ),
     "selectors that overlap": (
         [configurations(namespaceSelector={}, objectSelector={})[1]],
-        [("selector-twice", f"2 webhooks of the ValidatingWebhookConfiguration select Pods with {labels}")
-         for labels in ("execution-id", "flyte.org/run", "execution-id and flyte.org/run")],
+        [("selector-twice", f"2 webhooks of the ValidatingWebhookConfiguration are called for Pods with {labels}")
+         for labels in ALL_LABELS],
     ),
     "terms of AKS": (
         [configurations(namespaceSelector={"matchExpressions": [
@@ -231,12 +323,12 @@ FAULTY: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     ),
     "Pods without labels, and one in a namespace that is left out": (
         [*configurations(), owned("FlyteWorkflow"), owned("TaskAction"), pod("s", namespace="kube-system")],
-        [("pods-missed", f"no webhook selects 3 Pods of Flyte that run, such as {NAMESPACE}/p")],
+        [("pods-missed", f"no webhook selects 3 running Pods of Flyte, such as {NAMESPACE}/p")],
     ),
     "a namespace whose labels leave it out": (
         [configurations(namespaceSelector={"matchExpressions": [{"key": "off", "operator": "DoesNotExist"}]})[0],
          {"kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {"off": ""}}}, pod("p")],
-        [("pods-missed", f"no webhook selects 1 Pods of Flyte that run, such as {NAMESPACE}/p")],
+        [("pods-missed", f"no webhook selects 1 running Pod of Flyte, such as {NAMESPACE}/p")],
     ),
     "a quota of limits of GPUs": (
         [quota(None, **{"limits.nvidia.com/gpu": "8"})], [("quota-counts-nothing", GPU_QUOTA)],
@@ -244,6 +336,14 @@ FAULTY: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     "a quota below the default": (
         [quota({"limits.cpu": "0"}, limits_cpu="250m")],
         [("quota-below-default", f"{NAMESPACE}: {EXCEEDED}")],
+    ),
+    "a quota below the default, but not below what a LimitRange makes of it": (
+        [quota(None, limits_cpu="250m"), limit_range(max={"cpu": "250m"})],
+        [("limit-range-contradicts", LOWERED)],
+    ),
+    "a quota below what a LimitRange makes of the default": (
+        [quota(None, limits_cpu="500m"), limit_range(min={"cpu": "1"})],
+        [("quota-below-default", f"{NAMESPACE}: {EXCEEDED.replace('500m', '1').replace('250m', '500m')}")],
     ),
     "a quota below the default where only Pods tell that it is Flyte's": (
         [quota(None, "flyte", limits_cpu="250m"), pod("p", namespace="flyte")],
@@ -258,12 +358,16 @@ FAULTY: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
         [("taint-untolerated",
           "no toleration of the policy for nvidia.com/gpu matches the taint gpu=no:NoSchedule of 2 nodes, such as n"),
          ("taint-untolerated",
-          "no toleration of the policy for nvidia.com/gpu matches the taint own:NoSchedule of 1 nodes, such as n")],
+          "no toleration of the policy for nvidia.com/gpu matches the taint own:NoSchedule of 1 node, such as n")],
     ),
     "another template of namespaces": (
         [options('namespace_mapping: {template: "{{ domain }}"}')],
         [("flyte-namespaces-differ",
           "flyte/propeller/core.yaml names namespaces {{ domain }}, the policy reads {{ project }}-{{ domain }}")],
+    ),
+    "domains that the policy does not know": (
+        [options("domains: [{id: production, name: p}, {id: qa, name: q}]")],
+        [("flyte-namespaces-differ", "flyte/propeller/core.yaml has domains that the policy does not: qa")],
     ),
     "a GPU that the policy does not know": (
         [options("Plugins: {K8S: {GPU-resource-name: example.com/gpu}}")],
@@ -289,8 +393,8 @@ PAUSES = "10 pauses of 5 s do not fit into the timeout of"
 @pytest.mark.parametrize(
     ("policy", "flyte", "expected"),
     [
-        (RETRY, "a: b", [f"{PAUSES} 30 s (Flyte 2 by default)"]),
-        (RETRY, "actions: {kubernetes: {timeout: 45s}}", [f"{PAUSES} 45 s (flyte/propeller/core.yaml)"]),
+        (RETRY, "a: b", [f"{PAUSES} 30s (Flyte by default)"]),
+        (RETRY, "actions: {kubernetes: {timeout: 45s}}", [f"{PAUSES} 45s (flyte/propeller/core.yaml)"]),
         (RETRY, "actions: {kubernetes: {timeout: 1m30s}}", []),
         (RETRY, "actions: {kubernetes: {timeout: 0s}}", []),
         ("verdicts: {retry_after_seconds: 5, fits_later: {flyte2: 403}}", "a: b", []),
@@ -301,6 +405,31 @@ def test_pauses_must_fit_into_the_timeout_of_flyte_2(policy: str, flyte: str, ex
     assert found(options(flyte), policy=f"task_resources: {{}}\n{policy}") == items
 
 
+OTHERS = """
+task_resources: {}
+namespace_mapping: {template: "{{ domain }}"}
+domains: [{id: qa}]
+plugins: {k8s: {gpu-resource-name: amd.com/gpu}}
+"""
+
+
+@pytest.mark.parametrize("section", ["flyteadmin", "Propeller"])
+def test_what_flyte_1_does_not_state_is_its_default(section: str) -> None:
+    assert found(options(f"{section}: {{}}"), policy=OTHERS) == [
+        ("flyte-namespaces-differ",
+         "Flyte by default names namespaces {{ project }}-{{ domain }}, the policy reads {{ domain }}"),
+        ("flyte-namespaces-differ",
+         "Flyte by default has domains that the policy does not: development, staging, production"),
+    ]  # fmt: skip
+
+
+def test_defaults_of_flyte_1_do_not_hold_where_its_files_state_something_else_or_are_not_there() -> None:
+    stated = "domains: {id: qa}\nplugins: {k8s: {gpu-resource-name: amd.com/gpu}}"
+    of_admin = options("propeller: {}\nnamespace_mapping: {template: '{{domain}}'}")
+    assert found(of_admin, options(stated), policy=OTHERS) == []
+    assert found(options("plugins: {}\ndomains: [example.com]"), policy=OTHERS) == []
+
+
 def test_every_kind_of_finding_is_tried() -> None:
     tried = {kind for _, expected in FAULTY.values() for kind, _ in expected}
     assert tried | {"retry-after-too-long", "webhook-failing-open"} == {kind.id for kind in KINDS}
@@ -308,10 +437,22 @@ def test_every_kind_of_finding_is_tried() -> None:
 
 def test_what_is_not_in_the_files_is_listed() -> None:
     data = examined(VALIDATING, policy="")
+    kinds = ", ".join(kind for kind in READ if kind != "ValidatingWebhookConfiguration")
     assert data["not_looked_at"] == [
-        *(f"no {kind} in the files" for kind in READ if kind != "ValidatingWebhookConfiguration"),
+        f"left out of the files, or there are none: {kinds}",
+        "metrics of the API server: only with --kubeconfig",
         "the policy: there is no ConfigMap flyte-admission-policy; give --policy FILE",
     ]
+
+
+def test_what_may_be_wrong_all_the_same_is_listed() -> None:
+    everything = [kind.id for kind in KINDS]
+    assert examined(policy="")["not_looked_for"] == everything
+    text = run("doctor", "-f", "-", stdin=[]).stdout
+    assert text.partition("\nSo some of these may be there all the same:\n")[2].replace(",", "").split() == everything
+    quotas = examined(*configurations(), secret(LEAF), quota(None, limits_cpu="4"), policy="")["not_looked_for"]
+    assert {"webhook-missing", "selector-misses", "ca-bundle-untrusted", "quota-counts-nothing"}.isdisjoint(quotas)
+    assert {"quota-below-default", "pods-missed", "webhook-failing-open"} <= {*quotas}
 
 
 def test_without_a_policy_its_checks_are_left_out() -> None:
@@ -348,13 +489,24 @@ def test_a_file_is_a_policy_too_and_text_fits_80_columns(tmp_path: Path) -> None
     ]  # fmt: skip
 
 
-def test_where_nothing_is_wrong_it_says_so_in_one_line() -> None:
-    kinds = [kind for kind in READ if not kind.endswith("Configuration") and kind not in ("ConfigMap", "Pod")]
+def test_where_nothing_is_wrong_it_says_so_and_what_no_dump_has() -> None:
+    kinds = [
+        kind for kind in READ if not kind.endswith("Configuration") and kind not in ("ConfigMap", "Pod", "Service")
+    ]
     stored = named("ConfigMap", "flyte-admission-policy", data={"policy.yaml": POLICY})
     result = run(
-        "doctor", "-f", "-", stdin=[*configurations(), pod("p"), stored, *(named(kind, "a") for kind in kinds)]
+        "doctor", "-f", "-", stdin=[*configurations(), SERVICE, pod("p"), stored, *(named(kind, "a") for kind in kinds)]
     )
-    assert (result.exit_code, result.stdout) == (0, "Errors: 0. Warnings: 0.\n")
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        0,
+        [
+            "Errors: 0. Warnings: 0.",
+            "Could not look at:",
+            "  metrics of the API server: only with --kubeconfig",
+            "So some of these may be there all the same:",
+            "  webhook-failing-open",
+        ],
+    )
 
 
 def test_yaml_has_what_json_has() -> None:
@@ -370,13 +522,16 @@ apiserver_admission_webhook_fail_open_count{name="flyte1.flyte-admission.io",typ
 apiserver_admission_webhook_fail_open_count{name="flyte2.flyte-admission.io",type="admit"} 0
 apiserver_admission_webhook_fail_open_count{name="another",type="admit"} 7
 """
-LISTS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Namespace", "Node", "Pod", "ResourceQuota",
-         "Deployment"]  # fmt: skip
+LISTS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Service", "Namespace", "Node", "Pod",
+         "ResourceQuota", "Deployment"]  # fmt: skip
+
+READ_OF_CLUSTER = {
+    "MutatingWebhookConfiguration": [MUTATING], "ValidatingWebhookConfiguration": [VALIDATING], "Service": [SERVICE],
+}  # fmt: skip
 
 
 def test_a_cluster_is_read_with_the_metrics_of_its_api_server(tmp_path: Path) -> None:
-    objects = {"MutatingWebhookConfiguration": [MUTATING], "ValidatingWebhookConfiguration": [VALIDATING]}
-    lists = [page(*objects.get(kind, [])) for kind in LISTS]
+    lists = [page(*READ_OF_CLUSTER.get(kind, [])) for kind in LISTS]
     stored = named("ConfigMap", "flyte-admission-policy", "flyte-admission", data={"policy.yaml": POLICY})
     server = FakeApiServer({"list": [*lists, body(METRICS)], "live": [page(), page(stored), page(secret(LEAF))]})
     with in_thread(server):
@@ -393,6 +548,15 @@ def test_a_cluster_is_read_with_the_metrics_of_its_api_server(tmp_path: Path) ->
     ]  # fmt: skip
 
 
+def test_where_all_could_be_looked_at_the_report_ends_with_the_counts(tmp_path: Path) -> None:
+    lists = [page(*READ_OF_CLUSTER.get(kind, [])) for kind in LISTS]
+    stored = named("ConfigMap", "flyte-admission-policy", "flyte-admission", data={"policy.yaml": POLICY})
+    replies = {"list": [*lists, body("none 0")], "live": [page(), page(stored), page(secret(LEAF))]}
+    with in_thread(FakeApiServer(replies)) as server:
+        result = run("doctor", "--kubeconfig", kubeconfig(tmp_path, server.url))
+    assert (result.exit_code, result.stdout) == (0, "Errors: 0. Warnings: 0.\n")
+
+
 def test_where_there_is_no_secret_it_says_so(tmp_path: Path) -> None:
     with in_thread(FakeApiServer({"list": [page()], "live": [page()]})) as server:
         result = run("doctor", "--kubeconfig", kubeconfig(tmp_path, server.url), "-o", "json")
@@ -406,9 +570,9 @@ def test_without_rights_it_lists_each_that_is_missing(tmp_path: Path) -> None:
     with in_thread(FakeApiServer({verb: [status(403, "no")] for verb in ("list", "live", "ranges")})) as server:
         result = run("doctor", "--kubeconfig", kubeconfig(tmp_path, server.url), "-o", "json")
     unseen = json.loads(result.stdout)["not_looked_at"]
-    assert (result.exit_code, len(unseen)) == (0, 13)
-    assert unseen[3] == "nodes: 403 Reason: no; needed is a ClusterRole with the verb list on nodes"
-    assert unseen[11].endswith("needed is a ClusterRole with the verb get on metrics")
+    assert (result.exit_code, len(unseen)) == (0, 14)
+    assert unseen[4] == "nodes: 403 Reason: no; needed is a ClusterRole with the verb list on nodes"
+    assert unseen[12].endswith("needed is a ClusterRole with the verb get on metrics")
 
 
 def test_one_answer_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:

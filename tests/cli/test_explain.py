@@ -8,7 +8,7 @@ import yaml
 
 from tests.cli.running import NAMESPACE, Json, dump, pod, run
 from tests.fake_apiserver import FakeApiServer, in_thread, kubeconfig, page
-from tests.process import examples, running
+from tests.process import EXAMPLES, examples, running
 from tests.server.test_app import review
 from webhook.policy.file import digest
 
@@ -118,6 +118,34 @@ def test_the_record_of_a_pod_is_shown_in_words(policy: Path) -> None:
     ]
 
 
+def test_the_record_of_a_job_is_shown_with_the_lines_of_each_role(tmp_path: Path, policy: Path) -> None:
+    jobs = EXAMPLES / "jobs.yaml"
+    made = json.loads(run("review", "--policy", policy, "-f", jobs, "-o", "json").stdout)
+    stored = tmp_path / "stored.json"
+    stored.write_text(json.dumps(dump(made[0]["result"])))
+    shown = run("explain", "e5h8k2-n0-0", "--policy", policy, "-f", stored).stdout.splitlines()
+    assert shown[0] == f"{NAMESPACE}/e5h8k2-n0-0: changed, by its record"
+    head = "ray-head (rayClusterSpec/headGroupSpec)"
+    assert f"  lowered: limits cpu of {head} from 6 to 4 (over the maximum 4)  # {policy}:6" in shown
+    assert any(
+        line.startswith("  tolerated: flyte:every effect (") and line.endswith(f"# {policy}:18") for line in shown
+    )
+    assert any(
+        line.startswith("  lowered: rayClusterSpec/headGroupSpec/rayStartParams/num-cpus from 6") for line in shown
+    )
+
+
+def test_the_default_of_a_secondary_container_of_a_job_has_its_own_line(policy: Path) -> None:
+    (job, _) = yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text())
+    pod_spec = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    pod_spec["containers"] = [{"name": "ray-head", "image": "i"}, {"name": "beside", "image": "i"}]
+    (made,) = json.loads(run("review", "--policy", policy, "-f", "-", "-o", "json", stdin=job).stdout)
+    shown = run("explain", "--policy", policy, "-f", "-", stdin=made["result"]).stdout
+    for name, amount, line in (("ray-head", "500Mi", 4), ("beside", "64Mi", 12)):
+        what = f"set: requests memory of {name} (rayClusterSpec/headGroupSpec) to {amount}"
+        assert f"{what} (not set; the default)  # {policy}:{line}\n" in shown
+
+
 def test_another_policy_than_that_of_the_record_is_reported(policy: Path) -> None:
     made = changed(change(f"{MAIN}/limits/cpu", "4", "6"), policy="0123456789ab")
     shown = run("explain", "--policy", policy, "-f", "-", stdin=made).stdout
@@ -130,7 +158,7 @@ def test_a_pod_without_a_record_was_not_changed_and_one_with_too_many_says_how_m
     many["metadata"]["annotations"] = {"flyte-admission.io/changes": '{"policy": "p", "omitted": 7}'}
     shown = run("explain", "-f", "-", stdin=dump(pod("a"), many)).stdout
     assert shown.splitlines() == [
-        f"{NAMESPACE}/a: not changed, by its record",
+        f"{NAMESPACE}/a: has no record; it needed no change, or was made without the webhook",
         f"{NAMESPACE}/b: changed, by its record",
         "  7 changes, which the audit log has",
         "  policy: p",
@@ -140,6 +168,7 @@ def test_a_pod_without_a_record_was_not_changed_and_one_with_too_many_says_how_m
 def test_a_record_that_somebody_else_wrote_breaks_neither_the_program_nor_the_terminal(policy: Path) -> None:
     made = changed(
         change("/spec/tolerations/-", 5, rule="tolerate"),
+        change("/spec/template/spec/tolerations/-", None, rule="tolerate"),
         change("nowhere", {"a": [None]}, why="\x1b[2Jgone\nnext"),
         change(f"{MAIN}/limits/cpu", "9" * 600),
         policy="\x1b]0;title\x07",
@@ -181,6 +210,9 @@ def test_an_audit_event_has_what_was_changed_and_what_flyte_got(policy: Path, tm
         "explain", "-f", "-", "--policy", policy, stdin=json.dumps(event(annotations=notes, responseStatus=REFUSED))
     )
     as_log = run("explain", "a", "--log", log, "--policy", policy)
+    about = {"apiGroup": "ray.io", "resource": "rayjobs", "namespace": NAMESPACE, "name": "a"}
+    log.write_text(json.dumps(event(annotations=notes, responseStatus=REFUSED, objectRef=about)) + "\n")
+    assert run("explain", "a", "--log", log, "--policy", policy).stdout == as_log.stdout
     assert as_file.stdout == as_log.stdout
     assert as_log.stdout.splitlines() == [
         f"{NAMESPACE}/a: refused, by the audit log of 2026-11-30T03:00:00.000000Z",
@@ -192,6 +224,17 @@ def test_an_audit_event_has_what_was_changed_and_what_flyte_got(policy: Path, tm
         f"  answer: 403 Forbidden: {REFUSED['message']}",
         f"  policy: {digest(POLICY)}",
     ]
+
+
+def test_a_line_of_the_policy_that_states_another_amount_is_not_shown(policy: Path) -> None:
+    made = record(
+        change(f"{MAIN}/limits/cpu", "16", "20"), change(f"{MAIN}/requests/memory", "2Gi", why="not set; the default")
+    )
+    audited = event(annotations={"flyte1.flyte-admission.io/changes": made}, responseStatus=REFUSED)
+    other = POLICY.replace("pod_limits:\n  {ephemeralStorage: 10Gi, cpu: 16}\n", "")
+    policy.write_text(f"{other}  - {{workflow: core.fit, defaults: {{memory: 2Gi}}, limits: {{cpu: 16}}}}\n")
+    shown = json.loads(run("explain", "-f", "-", "--policy", policy, "-o", "json", stdin=audited).stdout)
+    assert [each["line"] for each in shown[0]["changes"]] == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -207,6 +250,49 @@ def test_events_that_are_no_reviews_of_ours_are_passed_over(tmp_path: Path, part
     log = tmp_path / "audit.log"
     log.write_text(json.dumps(event(**parts)) + "\n")
     assert run("explain", "a", "--log", log).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "2026-11-30T03:00:00.1Z ", "[pod/flyte-admission-5d/webhook] ", "2026-11-30T03:00:00Z stderr F "],
+    ids=["raw", "--timestamps", "--prefix", "of a node"],
+)
+def test_what_stands_before_the_json_of_a_line_does_not_matter(tmp_path: Path, before: str) -> None:
+    log = tmp_path / "webhook.log"
+    line = {"event": "review", "namespace": NAMESPACE, "name": "a", "decision": "denied", "endpoint": "/mutate",
+            "mode": "enforce", "refusal": "no", "code": 403}  # fmt: skip
+    log.write_text(f"{before}{json.dumps(line)}\n{before}{json.dumps(event(responseStatus=REFUSED))}\n")
+    found = json.loads(run("explain", "a", "--log", log, "-o", "json").stdout)
+    assert [each["refusal"] for each in found] == ["403 no", f"403 Forbidden: {REFUSED['message']}"]
+
+
+def test_events_of_the_cluster_are_no_audit_events(tmp_path: Path) -> None:
+    of_pod = {"kind": "Event", "involvedObject": {"kind": "Pod", "name": "a"}, "reason": "Scheduled"}
+    log = tmp_path / "events.log"
+    for version in ("v1", "events.k8s.io/v1"):
+        stated = event() | of_pod | {"apiVersion": version}
+        log.write_text(json.dumps(stated))
+        of_list: Json = {
+            "kind": "EventList",
+            "apiVersion": version,
+            "items": [event() | of_pod | {"apiVersion": version}],
+        }
+        assert run("explain", "--log", log).exit_code == 1
+        assert run("explain", "-f", "-", stdin=dump(stated)).exit_code == 1
+        del of_list["items"][0]["apiVersion"], of_list["items"][0]["kind"]
+        assert run("explain", "-f", "-", stdin=of_list).exit_code == 1
+
+
+def test_a_dry_run_is_marked(tmp_path: Path) -> None:
+    audited = event(requestURI="/api/v1/namespaces/n/pods?dryRun=All&fieldManager=f", responseStatus=REFUSED)
+    line = {"event": "review", "namespace": NAMESPACE, "name": "b", "refusal": "no", "code": 403, "dry_run": True}
+    log = tmp_path / "log"
+    log.write_text("\n".join(map(json.dumps, (audited, line, event(), line | {"dry_run": False}))))
+    shown = run("explain", "--log", log).stdout
+    assert [each.split(", ")[0] for each in shown.splitlines() if each.startswith(NAMESPACE)] == [
+        f"{NAMESPACE}/a: refused in a dry run", f"{NAMESPACE}/b: refused in a dry run", f"{NAMESPACE}/a: not changed",
+        f"{NAMESPACE}/b: refused",
+    ]  # fmt: skip
 
 
 def test_an_event_in_a_mode_that_only_reports_says_that_nothing_was_done() -> None:
@@ -277,7 +363,7 @@ def test_a_pod_of_a_cluster_is_read_by_its_name(policy: Path, tmp_path: Path) ->
 def test_where_nothing_is_found_it_says_where_to_look() -> None:
     result = run("explain", "z", "-f", "-", stdin=dump(pod("a")))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "nothing about z there; of a Pod that is gone, the audit log has the record\n"
+    assert result.stderr == "nothing about z there; of one that is gone, the audit log has the record\n"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The program: its names, its commands, and how a shell completes them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.process import PATIENCE
+from webhook.cli import main as program
 from webhook.cli.main import COMMANDS, main
 
 BIN = Path(sys.executable).parent
+SCRIPTS = Path(program.__file__).parent / "scripts"
 
 
 def test_the_help_lists_every_command_with_a_sentence() -> None:
@@ -33,7 +36,11 @@ def test_a_command_that_there_is_not_is_a_usage_error() -> None:
 
 def test_kubectl_finds_the_program_as_a_plugin_that_names_itself_so() -> None:
     run = subprocess.run(
-        [BIN / "kubectl-flyte_admission", "review"], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, SCRIPTS / "kubectl-flyte_admission", "review"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert (run.returncode, run.stderr.splitlines()[0]) == (2, "Usage: kubectl flyte-admission review [OPTIONS]")
 
@@ -67,10 +74,69 @@ def test_bash_completes_commands_options_and_choices(words: str, count: int, exp
     assert run.stdout.splitlines() == [expected]
 
 
-def test_another_package_that_hides_certs_is_reported_at_once(tmp_path: Path) -> None:
-    (tmp_path / "certs.py").touch()
-    root = str(Path(__file__).parents[2])
-    code = f"import sys; sys.path[:0] = {[str(tmp_path), root]}; from webhook.cli.main import main; main(['review'])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert run.returncode == 2
-    assert f"another package hides the `certs` of flyte-admission here: {tmp_path / 'certs.py'}" in run.stderr
+KUBECTL_COMPLETION = [sys.executable, str(SCRIPTS / "kubectl_complete-flyte_admission")]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["rev"], ["review\tShow what would happen to the Pods of a file.", ":4"]),
+        (["policy", "sh"], ["show\tPrint what FILE amounts to for the tasks...", ":4"]),
+        (["review", "-o", "j"], ["json", ":4"]),
+        (["review", "--policy", ""], [":0"]),
+        (["nothing", "x"], [":4"]),
+    ],
+)
+def test_kubectl_is_told_what_completes_the_plugin(words: list[str], expected: list[str]) -> None:
+    command = [*KUBECTL_COMPLETION, *words]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert (run.stdout.splitlines(), run.stderr) == (expected, "")
+
+
+def test_without_a_word_kubectl_gets_all_commands() -> None:
+    run = subprocess.run(KUBECTL_COMPLETION, capture_output=True, text=True, check=True)
+    assert [line.partition("\t")[0] for line in run.stdout.splitlines()] == [*sorted(COMMANDS), ":4"]
+
+
+def started(path: Path) -> subprocess.CompletedProcess[str]:
+    """The program where this folder is on the path of modules."""
+    return subprocess.run(
+        [sys.executable, SCRIPTS / "flyte-admission", "--help"], env=os.environ | {"PYTHONPATH": str(path)},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["webhook", "certs"])
+@pytest.mark.parametrize("file", ["{}.py", "{}/__init__.py"])
+def test_a_module_that_hides_one_of_its_packages_is_reported_at_once(tmp_path: Path, name: str, file: str) -> None:
+    other = tmp_path / file.format(name)
+    other.parent.mkdir(exist_ok=True)
+    other.touch()
+    run = started(tmp_path)
+    hidden = f"Error: another module hides the package {name} of flyte-admission: {other}; install flyte-admission in"
+    assert (run.returncode, run.stderr.startswith(hidden), run.stdout) == (1, True, "")
+
+
+def test_a_distribution_that_has_files_in_one_of_its_packages_is_reported_at_once(tmp_path: Path) -> None:
+    for name in ("webhook", "certs"):
+        (tmp_path / name).symlink_to(SCRIPTS.parents[2] / name)
+    for name, record in {"flyte_admission-0.1.0": "webhook/__init__.py,,", "other-1.0": "other/webhook/x.py,,"}.items():
+        (tmp_path / f"{name}.dist-info").mkdir()
+        (tmp_path / f"{name}.dist-info" / "RECORD").write_text(record)
+    assert started(tmp_path).returncode == 0
+    (tmp_path / "other-1.0.dist-info" / "RECORD").write_text("other/x.py,,\nwebhook/x.py,,\n")
+    run = started(tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: other-1.0 has files in the package webhook of flyte-admission; install")
+
+
+def test_what_the_removal_of_another_distribution_took_away_is_reported_at_once(tmp_path: Path) -> None:
+    (tmp_path / "webhook" / "cli").mkdir(parents=True)
+    root = str(SCRIPTS.parents[2])  # where an editable installation has the files
+    without = f"import runpy, sys; sys.path.remove({root!r}); runpy.run_path({str(SCRIPTS / 'flyte-admission')!r})"
+    run = subprocess.run(
+        [sys.executable, "-c", without], env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: files of the package webhook of flyte-admission are missing; install")

@@ -5,9 +5,11 @@ import os
 import pty
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cli.running import pod, quota, run
 from tests.process import EXAMPLES, PATIENCE, PROGRAM
 from webhook.cli import output
 
@@ -39,6 +41,34 @@ def test_colour_is_for_terminals_whose_user_wants_it() -> None:
     assert b"\x1b" not in subprocess.run(SCAN, capture_output=True, timeout=PATIENCE, check=True).stdout
 
 
+HOSTILE = "\x1b[2Jgone\rnext\x9b\u202e"
+POLICY = "task_resources: {limits: {cpu: 4}}\nover_limit: {cpu: refuse}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["scan", "--details"], ["scan", "-o", "json"], ["scan", "-o", "yaml"], ["review"], ["quota"], ["doctor"],
+        ["quota", "-n", f"{HOSTILE}-development"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_names_of_others_do_not_reach_the_terminal_raw(tmp_path: Path, command: list[str]) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    namespace = f"{HOSTILE}-development"
+    made = pod(HOSTILE, "6", namespace)
+    made["spec"]["containers"][0]["name"] = HOSTILE
+    unread = pod(f"{HOSTILE}-2", namespace=namespace) | {"status": {"conditions": 7}}
+    items = [made, quota(None, namespace, HOSTILE, **{"limits.cpu": "4", f"limits.{HOSTILE}": "1"})]
+    result = run(
+        *command, "--policy", policy, "-f", "-", stdin=items[:1] if command == ["review"] else [*items, unread]
+    )
+    assert "gone" in result.stdout
+    for line in result.output.splitlines():
+        assert line.isprintable()
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -64,6 +94,25 @@ def test_progress_is_shown_on_a_terminal_after_a_second(
     assert stderr.getvalue() == expected
 
 
+@pytest.mark.parametrize(
+    ("stderr", "text", "expected"),
+    [
+        (Terminal(), "a: 1\n" * 400_000, "reading 2 MB of YAML in dump …; kubectl's -o json is read much faster\n"),
+        (Terminal(), "{" + " " * 60_000_000, "reading 60 MB of JSON in dump …\n"),
+        (Terminal(), "{" + " " * 2_000_000, ""),
+        (Terminal(), "a: 1\n", ""),
+        (io.StringIO(), "a: 1\n" * 400_000, ""),
+    ],
+    ids=["YAML", "JSON", "short JSON", "short YAML", "no terminal"],
+)
+def test_a_text_that_takes_long_to_parse_is_announced_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, text: str, expected: str
+) -> None:
+    monkeypatch.setattr("sys.stderr", stderr)
+    output.announce_parsing("dump", text)
+    assert stderr.getvalue() == expected
+
+
 def test_progress_passes_the_items_on() -> None:
     assert [*output.progress("abc", "{}")] == ["a", "b", "c"]
 
@@ -72,10 +121,12 @@ def test_progress_passes_the_items_on() -> None:
     ("columns", "expected"),
     [
         ("80", [f"{'NAME':23}  PODS", "a-name-of-24-characters     1"]),
-        ("20", [f"{'NAME':14}  PODS", "a-name-of-24-…     1"]),
+        ("24", [f"{'NAME':18}  PODS", "a-name-of-24-characters", f"{'':18}     1"]),
     ],
 )
-def test_a_table_is_cut_in_its_first_column(monkeypatch: pytest.MonkeyPatch, columns: str, expected: list[str]) -> None:
+def test_a_name_that_is_too_long_for_its_line_is_not_cut(
+    monkeypatch: pytest.MonkeyPatch, columns: str, expected: list[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     lines = [*output.table(["NAME", "PODS"], [("a-name-of-24-characters", 1)])]
     assert [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in lines] == expected

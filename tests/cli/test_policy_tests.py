@@ -31,6 +31,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("where", ["0/resources/%s/nvidia.com~1gpu", "main/resources/%s/nvidia.com/gpu"])
+def test_a_change_may_have_the_path_of_the_patch_or_that_of_the_record(tmp_path: Path, where: str) -> None:
+    case = CASE.replace("limits: {cpu: 4}}", "limits: {gpu: 4}}, tolerate_by_own_name: false")
+    case = case.replace("cpu: 6", "cpu: 1, nvidia.com/gpu: 6")
+    paths = [f"/spec/containers/{where % side}" for side in ("limits", "requests")]
+    changes = "".join(f"    - {{path: {path}, to: 4}}\n" for path in paths)
+    (tmp_path / "a.case.yaml").write_text(f"{case}  outcome: changed\n  changes:\n{changes}")
+    assert run("test", tmp_path).stdout == "1 passed\n"
+
+
 def test_the_first_case_passes_as_it_is_written(tmp_path: Path) -> None:
     result = run("test", "--init", tmp_path / "new" / "tests")
     file = tmp_path / "new" / "tests" / "first.case.yaml"
@@ -66,7 +76,7 @@ def test_cases_of_the_present_folder_are_found_and_hidden_ones_are_not(
     [
         ("  outcome: refused\n", ['-outcome: "refused"', '+outcome: "changed"']),
         ("  code: 403\n", ["-code: 403", "+code: null"]),
-        ("  message: exceeded\n", ['-message: "exceeded"', '+message: ""']),
+        ("  message: exceeded\n", ['-message: "exceeded"', '+message: null']),
         ("  warnings: [lowered]\n", ['-- "lowered"']),
         (
             "  changes: [{path: /spec/containers/main/resources/limits/cpu, to: 5}]\n",
@@ -77,6 +87,16 @@ def test_cases_of_the_present_folder_are_found_and_hidden_ones_are_not(
             ],
         ),
         (f"{CHANGES}    - {{path: /spec/tolerations/-}}\n", ['-- {"path": "/spec/tolerations/-"}']),
+        (
+            CHANGES.replace("rule: clamp", "rule: fill"),
+            [
+                (
+                    '-- {"path": "/spec/containers/0/resources/limits/cpu", "from": "6", "to": 4, "rule": "fill", '
+                    '"why": "over the maximum 4"}'
+                ),
+                '+- {"path": "/spec/containers/main/resources/limits/cpu", "from": "6", "to": "4"}',
+            ],
+        ),
     ],
 )  # fmt: skip
 def test_a_difference_is_shown_line_by_line(folder: Path, expected: str, difference: list[str]) -> None:
@@ -133,6 +153,27 @@ def test_without_an_expectation_the_exit_code_goes_by_fail_on(folder: Path) -> N
     assert (result.exit_code, "  outcome: changed\n" in result.stdout) == (1, True)
 
 
+@pytest.mark.parametrize("expected", ["", "  changes: []\n", "  outcome: unchanged\n"])
+def test_a_label_with_a_typo_fails_a_case_that_does_not_expect_to_be_ignored(folder: Path, expected: str) -> None:
+    typo = CASE.replace("execution-id", "execution_id").replace("expect:\n", "expect:\n" if expected else "")
+    (folder / "a.case.yaml").write_text(typo + expected)
+    result = run("test", folder)
+    assert (result.exit_code, "  outcome: ignored (not of a Flyte task: it has no label" in result.stdout) == (1, True)
+    (folder / "a.case.yaml").write_text(
+        f"{typo}{'' if expected else 'expect:'}\n  outcome: ignored\n".replace(expected, "")
+    )
+    assert run("test", folder).stdout == "1 passed\n"
+
+
+def test_null_expects_that_there_is_none(folder: Path) -> None:
+    nothing = "  {code: null, reason: null, message: null, changes: null, warnings: null}\n"
+    for cpu, passes in ((1, True), (6, False)):
+        (folder / "a.case.yaml").write_text(CASE.replace("cpu: 6", f"cpu: {cpu}") + nothing)
+        assert (run("test", folder).exit_code == 0) is passes
+    (folder / "a.case.yaml").write_text(f"quotas: {QUOTA}{CASE}  message: null\n")
+    assert '+message: "pods' in run("test", folder).stdout
+
+
 def test_warnings_of_the_policy_may_fail_a_case(folder: Path) -> None:
     (folder / "a.case.yaml").write_text(CASE.replace("defaults: {", "defaults: {cpu: 8, ") + "  outcome: changed\n")
     assert run("test", folder).exit_code == 0
@@ -155,11 +196,7 @@ def test_warnings_of_the_policy_may_fail_a_case(folder: Path) -> None:
         ("policy: latin.yaml\nobject: {kind: Pod}\n", "", "latin.yaml:1:1: not UTF-8 text"),
         ("policy: {task_resources: {limit: 1}}\nobject: {kind: Pod}\n", "", "task_resources.limit: unknown key"),
         ("policy: {}\nobject: {kind: Service}\n", "2:9: ", "kind Service; Pod"),
-        (
-            "policy: {}\nobject: []\n",
-            "2:9: ",
-            "0 objects where one Pod, RayJob, PyTorchJob, TFJob, MPIJob, JobSet or AdmissionReview is expected",
-        ),
+        ("policy: {}\nobject: []\n", "2:9: ", "0 objects where one Pod, RayJob, SparkApplication, DaskJob, "),
         ("policy: {}\nobject: {kind: AdmissionReview}\n", "2:9: ", "AdmissionReview"),
         ("policy: {}\nobject: {kind: Pod}\nquotas: [{kind: ResourceQuota}]\n", "3:10: ", "no metadata.name"),
         ("policy: [\n", "", "not valid YAML"),
@@ -181,7 +218,30 @@ def test_a_case_that_cannot_be_read_is_named_with_its_place_and_spoils_no_other(
 def test_where_there_is_no_case_it_says_what_one_is(tmp_path: Path) -> None:
     result = run("test", tmp_path)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"no case in {tmp_path}: none of case.yaml, *.case.yaml, response.json\n"
+    assert result.stderr == f"no case in {tmp_path}: none of case.yaml, *.case.yaml, *.case.yml, response.json\n"
+
+
+def test_a_path_without_a_case_is_not_passed_over(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    result = run("test", folder / "a.case.yaml", folder / "empty")
+    assert (result.exit_code, result.stdout, result.stderr.startswith(f"no case in {folder / 'empty'}: ")) == (
+        2,
+        "",
+        True,
+    )
+
+
+def test_a_folder_that_lacks_a_file_of_a_case_cannot_be_read(folder: Path) -> None:
+    (folder / "golden").mkdir()
+    for name in ("review.json", "response.json"):
+        (folder / "golden" / name).write_text("{}")
+    result = run("test", folder)
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (2, "1 passed, 1 cannot be read")
+
+
+def test_a_case_file_may_end_in_yml(folder: Path) -> None:
+    (folder / "a.case.yaml").rename(folder / "a.case.yml")
+    assert run("test", folder).stdout == "1 passed\n"
 
 
 def test_junit_has_each_case_with_its_difference_or_problem(folder: Path) -> None:

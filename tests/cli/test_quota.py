@@ -36,6 +36,14 @@ def test_each_resource_has_what_is_hard_used_and_free() -> None:
     ]
 
 
+def test_a_quota_that_forbids_something_is_not_full_until_that_is_used() -> None:
+    nothing = quota({"limits.cpu": "1"}, limits_cpu="100", services="0")
+    full = quota({"limits.cpu": "99"}, namespace="full-development", limits_cpu="100")
+    assert [found["namespace"] for found in shown(nothing, full)] == ["full-development", NAMESPACE]
+    used = quota({"limits.cpu": "1", "services": "1"}, limits_cpu="100", services="0")
+    assert [found["namespace"] for found in shown(used, full)] == [NAMESPACE, "full-development"]
+
+
 @pytest.mark.parametrize(
     ("quotas", "now", "ever"),
     [
@@ -81,6 +89,13 @@ def test_holders_are_the_tasks_that_run_and_the_largest_comes_first() -> None:
     ]  # fmt: skip
 
 
+def test_a_pod_that_lacks_what_a_younger_quota_demands_holds_what_it_has() -> None:
+    made = task("a", "2", "train")
+    del made["spec"]["containers"][0]["resources"]["limits"]["cpu"]
+    (found,) = shown(quota({"requests.cpu": "2"}, requests_cpu="4", limits_cpu="9"), made)
+    assert [it["held"] for it in found["holders"]] == [{"requests.cpu": "2"}]
+
+
 def test_a_job_holds_nothing_beside_its_pods() -> None:
     job = next(yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text()))
     (found,) = shown(QUOTA, job, task("a", "1", "train"))
@@ -95,8 +110,7 @@ def test_one_namespace_is_shown_in_full_and_fits_80_columns() -> None:
     assert lines[0] == f"{NAMESPACE} (project flytesnacks, domain development)"
     assert len([line for line in lines if line.startswith("a-task-")]) == 5
     assert lines[-1] == "and 2 more, which -o json has"
-    tables = [line for line in lines if not line.startswith(("largest task", "with nothing else"))]
-    assert max(map(len, tables)) <= 80
+    assert max(map(len, lines)) <= 80
 
 
 def test_several_namespaces_are_listed_the_fullest_first() -> None:
@@ -155,3 +169,21 @@ def test_without_the_right_to_list_quotas_it_ends(tmp_path: Path) -> None:
         result = run("quota", "--kubeconfig", kubeconfig(tmp_path, server.url))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "403 Reason: no; needed is a ClusterRole with the verb list on resourcequotas\n"
+
+
+def test_a_pod_that_cannot_be_read_is_named_and_hides_nothing() -> None:
+    result = run("quota", "-f", "-", stdin=[pod("a") | {"spec": {"containers": {}}}, quota({"pods": "1"}, pods="4")])
+    assert (result.exit_code, result.stdout.split()[10:15]) == (2, ["pods", "4", "1", "3", "25"])
+    assert result.stderr.startswith("stdin:1:1: Pod a: spec.containers: ")
+
+
+def test_cpu_and_requests_cpu_are_one_resource_of_the_largest_task() -> None:
+    both = quota(
+        {"cpu": "1", "requests.cpu": "1", "requests.memory": "0"},
+        **{"cpu": "8", "requests.cpu": "6", "memory": "9Gi", "requests.hugepages-2Mi": "4Mi", "hugepages-2Mi": "2Mi"},
+    )
+    (found,) = shown(pod("a"), both)
+    fits = "memory=9Gi, requests.cpu={}, requests.hugepages-2Mi=2Mi"
+    assert (found["fits_now"], found["fits_ever"]) == (fits.format(5), fits.format(6))
+    table = run("quota", "-f", "-", stdin=[pod("a"), both]).stdout.partition("\nTASK")[2].partition("\n")[0]
+    assert table.split() == ["PODS", "requests.cpu", "memory", "requests.hugepages-2Mi"]

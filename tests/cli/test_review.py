@@ -1,7 +1,9 @@
 """`review`: files, modes, exit codes, and Pods that run; what it prints is in tests/offline."""
 
 import json
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -28,6 +30,27 @@ def manifest(name: str, cpu: str = "1") -> Json:
     return {key: value for key, value in made.items() if key != "status"} | {
         "metadata": {"name": name, "namespace": made["metadata"]["namespace"], "labels": made["metadata"]["labels"]}
     }
+
+
+def test_each_file_is_read_once_so_that_all_may_be_pipes(tmp_path: Path) -> None:
+    limit_range = {"kind": "LimitRange", "metadata": {"name": "r", "namespace": "vision-development"}}
+    given: dict[str, str | Json] = {
+        "--policy": POLICY, "--quotas": quota(None, limits_cpu="4"), "--limit-ranges": limit_range, "-f": manifest("a"),
+    }  # fmt: skip
+    options: list[str | Path] = []
+    writers = []
+    for option, text in given.items():
+        pipe = tmp_path / option
+        os.mkfifo(pipe)
+        written_text = text if isinstance(text, str) else json.dumps(text)
+        writers.append(Thread(target=pipe.write_text, args=(written_text,)))
+        options += [option, pipe]
+    for writer in writers:
+        writer.start()
+    result = run("review", *options, "-o", "json")
+    for writer in writers:
+        writer.join()
+    assert (result.exit_code, outcomes(result.stdout)) == (0, [("a", "unchanged")])
 
 
 def test_several_files_are_reviewed_in_turn_and_charged_together(tmp_path: Path) -> None:
@@ -98,8 +121,37 @@ def test_a_pod_that_runs_is_not_charged_a_second_time(tmp_path: Path) -> None:
     assert outcomes(new.stdout) == [("a", "unchanged"), ("c", "refused")]
 
 
+def test_nor_one_that_lacks_what_a_younger_quota_demands(tmp_path: Path) -> None:
+    made, full = pod("a", "2"), quota({"limits.cpu": "0", "requests.cpu": "2"}, requests_cpu="2", limits_cpu="9")
+    del made["spec"]["containers"][0]["resources"]["limits"]["cpu"]
+    policy, quotas = written(tmp_path, POLICY, "policy.yaml"), written(tmp_path, full, "q.json")
+    result = run("review", "--policy", policy, "--quotas", quotas, "-o", "json", "-f", "-", stdin=made)
+    assert (result.exit_code, outcomes(result.stdout)) == (0, [("a", "changed")])
+
+
 def test_a_pod_that_has_ended_is_ignored(tmp_path: Path) -> None:
     policy = written(tmp_path, POLICY, "policy.yaml")
     ended = pod("a", "6") | {"status": {"phase": "Succeeded"}}
     result = run("review", "--policy", policy, "-f", "-", stdin=ended)
     assert (result.exit_code, result.stdout) == (0, "flytesnacks-development/a: ignored (it has ended)\n")
+
+
+BEST_EFFORT = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "q", "namespace": "flytesnacks-development"},
+    "spec": {"hard": {"pods": "0"}, "scopes": ["BestEffort"]},
+}
+
+
+def test_the_version_of_kubernetes_can_be_given(tmp_path: Path) -> None:
+    policy, quotas = written(tmp_path, "{}", "policy.yaml"), written(tmp_path, BEST_EFFORT, "q.json")
+    asked = manifest("a")
+    asked["spec"]["resources"] = {}
+    options: list[str | Path] = ["review", "--policy", policy, "--quotas", quotas, "-o", "json", "-f", "-"]
+    for version, outcome in {"1.36": "refused", "1.37": "unchanged"}.items():
+        assert outcomes(run(*options, "--kubernetes", version, stdin=asked).stdout) == [("a", outcome)]
+    assert outcomes(run(*options, stdin=asked).stdout) == [("a", "unchanged")]
+    wrong = run(*options, "--kubernetes", "new", stdin=asked)
+    assert wrong.exit_code == 2
+    assert "'new' is not a version of Kubernetes; write one such as 1.37" in wrong.stderr

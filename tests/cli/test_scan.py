@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.cli.running import NAMESPACE, Json, container, dump, pod, quota, run
-from tests.fake_apiserver import FakeApiServer, body, in_thread, kubeconfig, page, status
+from tests.fake_apiserver import JOBS, FakeApiServer, body, in_thread, kubeconfig, page, status
 from tests.process import EXAMPLES
 
 POLICY = """
@@ -53,9 +53,47 @@ def test_each_pod_is_unchanged_changed_or_refused(policy: Path) -> None:
     assert [found["over_maximum"] for found in data["found"]] == [False, True, False]
 
 
+def test_where_no_quota_was_read_the_summary_says_so(policy: Path) -> None:
+    note = "No ResourceQuota was read, so none refuses anything."
+    for items, options, shown in (([], (), True), ([], ("--no-quotas",), False), ([quota(None, pods="5")], (), False)):
+        result = run("scan", "--policy", policy, "-f", "-", *options, stdin=[pod("a"), *items])
+        assert (note in result.stdout.splitlines()) is shown
+
+
 def test_a_pod_that_runs_is_not_charged_a_second_time(policy: Path) -> None:
     full = quota({"limits.cpu": "4"}, limits_cpu="4")
     assert outcomes(scanned(policy, pod("a", "2"), pod("b", "2"), full)) == {"a": "unchanged", "b": "unchanged"}
+
+
+def test_nor_one_that_is_in_two_files(policy: Path, tmp_path: Path) -> None:
+    full = quota({"limits.cpu": "4"}, limits_cpu="4")
+    for name, items in (("some", [pod("a", "2")]), ("all", [pod("a", "2"), pod("b", "2"), full])):
+        (tmp_path / name).write_text(json.dumps(dump(*items)))
+    some, both = tmp_path / "some", tmp_path / "all"
+    result = run("scan", "--policy", policy, "-f", some, "-f", both, "-o", "json")
+    assert [it["outcome"] for it in json.loads(result.stdout)["found"]] == ["unchanged", "unchanged"]
+
+
+def without(made: Json, *limits: str) -> Json:
+    for name in limits:
+        del made["spec"]["containers"][0]["resources"]["limits"][name]
+    return made
+
+
+def test_nor_one_that_lacks_what_a_younger_quota_demands(policy: Path) -> None:
+    full = quota({"limits.cpu": "0", "requests.cpu": "4"}, limits_cpu="9", requests_cpu="4")
+    made = [without(pod("a", "2"), "cpu"), without(pod("b", "2"), "cpu")]
+    assert outcomes(scanned(policy, *made, full)) == {"a": "changed", "b": "changed"}
+
+
+def test_nor_one_that_is_being_resized(policy: Path) -> None:
+    resized = pod("a", "1")
+    status = {"name": "main", "allocatedResources": {"cpu": "3"}, "resources": {"limits": {"cpu": "3"}}}
+    resized["status"] |= {"containerStatuses": [status]}
+    full = quota({"limits.cpu": "6"}, limits_cpu="4")
+    assert outcomes(scanned(policy, resized, pod("b", "1"), pod("c", "2", minute=1), full)) == {
+        "a": "unchanged", "b": "unchanged", "c": "unchanged",
+    }  # fmt: skip
 
 
 def test_what_other_pods_use_stays_used(policy: Path) -> None:
@@ -73,7 +111,7 @@ def test_in_an_overdrawn_quota_those_that_were_created_last_are_refused(policy: 
 
 
 def test_pods_that_ended_and_those_of_others_are_left_out_and_counted(policy: Path) -> None:
-    ended = [pod("b") | {"status": {"phase": phase}} for phase in ("Succeeded", "Failed")]
+    ended = [pod(f"b-{phase}") | {"status": {"phase": phase}} for phase in ("Succeeded", "Failed")]
     other = pod("c")
     other["metadata"]["labels"] = {"app": "nginx"}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
@@ -82,10 +120,12 @@ def test_pods_that_ended_and_those_of_others_are_left_out_and_counted(policy: Pa
 
 
 def test_a_pod_that_cannot_be_read_is_named_and_hides_no_other(policy: Path) -> None:
-    broken = pod("b") | {"spec": {"containers": {}}}
-    result = run("scan", "--policy", policy, "-f", "-", "-o", "json", stdin=[broken, pod("a")])
-    assert (result.exit_code, outcomes(json.loads(result.stdout))) == (0, {"a": "unchanged"})
-    assert result.stderr.startswith("stdin:1:1: Pod b: spec.containers: ")
+    broken = [pod("b") | {"spec": {"containers": {}}}, pod("c") | {"status": {"conditions": 7}}]
+    result = run("scan", "--policy", policy, "-f", "-", "-o", "json", stdin=[*broken, pod("a")])
+    assert (result.exit_code, outcomes(json.loads(result.stdout))) == (2, {"a": "unchanged"})
+    of_spec, of_status = result.stderr.splitlines()
+    assert of_spec.startswith("stdin:1:1: Pod b: spec.containers: ")
+    assert of_status.startswith("stdin:1:1: Pod c: status.conditions: ")
 
 
 def gpus(name: str, count: int, **spec: Any) -> Json:
@@ -126,6 +166,43 @@ def test_risky_changes_are_named(policy: Path, made: Json, risks: list[str]) -> 
     assert (data["found"][0]["risks"], [*data["risks"]]) == (risks, risks)
 
 
+LIMITED = {
+    "kind": "LimitRange", "metadata": {"name": "l", "namespace": NAMESPACE},
+    "spec": {"limits": [{"type": "Container", "max": {"cpu": "200m"}}]},
+}  # fmt: skip
+REFUSING = """
+task_resources: {defaults: {cpu: 500m, memory: 500Mi}, limits: {cpu: 4, memory: 8Gi, gpu: 2}}
+over_limit: {nvidia.com/gpu: refuse}
+exemptions: [{match: {domain: staging}, skip: [clamp], until: 2999-01-01, reason: a test}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (pod("a", "6"), True),
+        (pod("a", "4"), False),
+        (gpus("a", 4), True),
+        (pod("a", "6", "flytesnacks-staging"), False),
+    ],
+    ids=["over the maximum", "at it", "over one that refuses", "exempted"],
+)
+def test_a_pod_is_over_a_maximum_whatever_the_policy_makes_of_it(tmp_path: Path, made: Json, expected: object) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(REFUSING)
+    (found,) = scanned(policy, made)["found"]
+    assert found["over_maximum"] is expected
+
+
+def test_a_default_that_a_limit_range_lowers_is_over_no_maximum(policy: Path) -> None:
+    made = pod("a")
+    made["spec"]["containers"][0]["resources"] = {}
+    (found,) = scanned(policy, made, LIMITED)["found"]
+    assert (found["outcome"], found["over_maximum"]) == ("changed", False)
+    (found,) = scanned(policy, pod("a", "1"), LIMITED)["found"]
+    assert found["over_maximum"]
+
+
 def test_what_is_lowered_stays_within_the_limit_ranges(policy: Path) -> None:
     limits = [{"type": "Container", "max": {"cpu": "2"}}]
     limit_range = {"kind": "LimitRange", "metadata": {"name": "l", "namespace": NAMESPACE}, "spec": {"limits": limits}}
@@ -143,7 +220,7 @@ def test_without_the_right_to_list_limit_ranges_they_are_left_out(policy: Path, 
 
 def test_jobs_of_a_dump_are_decided_as_a_whole(policy: Path) -> None:
     (fits, large) = yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text())
-    ended = fits | {"status": {"jobDeploymentStatus": "Complete"}}
+    ended = fits | {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}}
     gpus = quota(None, namespace=large["metadata"]["namespace"], **{"requests.nvidia.com/gpu": "2"})
     gpus["spec"]["hard"] = {"requests.nvidia.com/gpu": "2"}
     data = scanned(policy, fits, large, ended, gpus)
@@ -172,7 +249,21 @@ def test_a_record_shows_that_the_webhook_saw_the_creation(policy: Path) -> None:
     data = scanned(policy, pod("a", "6"), known)
     assert [found["has_record"] for found in data["found"]] == [False, True]
     text = run("scan", "--policy", policy, "-f", "-", stdin=[pod("a", "6"), known]).stdout
-    assert "Changed, but without a record (created while the webhook was away): 1.\n" in text
+    assert "Changed or refused, but without a record (created without the webhook): 1.\n" in text
+
+
+def test_so_does_a_pod_that_is_refused_though_not_for_a_quota_alone(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(REFUSING)
+    full = quota(None, limits_cpu="5")
+    pods = [pod("fits"), gpus("by-the-policy", 4), pod("changed-too", "6"), pod("by-a-quota", "4")]
+    data = scanned(policy, *pods, full)
+    assert [(it["name"], it["outcome"], it["unseen"]) for it in data["found"]] == [
+        ("fits", "unchanged", False), ("by-the-policy", "refused", True), ("changed-too", "changed", True),
+        ("by-a-quota", "refused", False),
+    ]  # fmt: skip
+    details = run("scan", "--policy", policy, "-f", "-", "--details", stdin=[*pods, full]).stdout
+    assert details.count("\n  no record: it was created without the webhook\n") == 2
 
 
 def test_a_mode_that_only_reports_is_told_and_decided_all_the_same(policy: Path) -> None:
@@ -193,7 +284,9 @@ def test_500_pods_print_a_page_that_fits_80_columns(policy: Path) -> None:
         made["spec"]["containers"].append(container(f"c{number}", limits={f"example.com/d{number % 12}": 1}))
         pods.append(made)
     lines = run("scan", "--policy", policy, "-f", "-", stdin=pods).stdout.splitlines()
-    assert len(lines) < 50
+    assert len(lines) < 66
+    namespaces = {made["metadata"]["namespace"] for made in pods}
+    assert len(namespaces.intersection(lines)) == 20  # none is cut, or looks like another
     assert max(map(len, lines[1:])) <= 80  # the first names the policy
     assert [line.split() for line in lines if line.startswith(("20 more", "all"))] == [
         ["20", "more", "240", "0", "240", "0", "240", "0"], ["all", "500", "0", "500", "0", "500", "0"],
@@ -273,7 +366,7 @@ def test_a_cluster_is_read_by_the_labels_of_flyte_and_what_ended_stays_there(pol
         result = run("scan", "--policy", policy, "--kubeconfig", config, "-o", "json")
     assert (result.exit_code, result.stderr) == (0, "")
     assert outcomes(json.loads(result.stdout)) == {"a": "unchanged", "b": "unchanged"}
-    asked = [(request.path, request.query.get("labelSelector")) for request in server.requests]
+    asked = [(it.path, it.query.get("labelSelector")) for it in server.requests if it.verb != "jobs"]
     selectors = ["execution-id", "execution-id", "flyte.org/run", "flyte.org/managed=true"]
     assert asked == [
         *(("/api/v1/pods", selector) for selector in selectors),
@@ -290,8 +383,28 @@ def test_one_namespace_of_a_cluster_takes_rights_in_it_alone(policy: Path, tmp_p
         result = run("scan", "--policy", policy, "--kubeconfig", config, *options)
     assert outcomes(json.loads(result.stdout)) == {"a": "unchanged"}
     paths = {request.path.rpartition("/")[2] for request in server.requests}
-    assert paths == {"pods", "limitranges"}
-    assert all(request.path.startswith(f"/api/v1/namespaces/{NAMESPACE}/") for request in server.requests)
+    assert paths == {"pods", "limitranges", *JOBS}
+    assert all(f"/namespaces/{NAMESPACE}/" in request.path for request in server.requests)
+
+
+def test_jobs_of_a_cluster_are_read_too_as_far_as_it_has_and_allows_them(policy: Path, tmp_path: Path) -> None:
+    (fits, large) = yaml.safe_load_all((EXAMPLES / "jobs.yaml").read_text())
+    ended = fits | {"metadata": fits["metadata"] | {"name": "e"}, "status": {"jobDeploymentStatus": "Complete"}}
+    jobs = [page(fits, ended), page(large), page(), status(403, "no"), status(404)]
+    with in_thread(FakeApiServer({"list": [page()], "jobs": jobs})) as server:
+        result = run("scan", "--policy", policy, "--kubeconfig", kubeconfig(tmp_path, server.url), "-o", "json")
+    data = json.loads(result.stdout)
+    assert result.exit_code == 0, result.stderr
+    assert [(found["kind"], found["name"]) for found in data["found"]] == [
+        ("RayJob", "e5h8k2-n0-0"),
+        ("RayJob", "e5h8k2-n1-0"),
+    ]
+    assert data["ended"] == 1
+    needed = "needed is a ClusterRole with the verb list on sparkapplications"
+    assert result.stderr == f"left out: 403 Reason: no; {needed}\n"
+    asked = [request.path for request in server.requests if request.verb == "jobs"]
+    assert asked[:4] == [*["/apis/ray.io/v1/rayjobs"] * 3, "/apis/sparkoperator.k8s.io/v1beta2/sparkapplications"]
+    assert asked[-1] == "/apis/jobset.x-k8s.io/v1alpha2/jobsets"
 
 
 def test_a_right_that_is_missing_is_named(policy: Path, tmp_path: Path) -> None:

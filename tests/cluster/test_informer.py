@@ -38,6 +38,7 @@ from webhook.cluster.kinds import QUOTAS, Kind
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.quota_answers import Event, Page
 from webhook.cluster.reflector import Reflector, Time
+from webhook.cluster.snapshot import MOST_READ
 from webhook.policy.model import Policy
 from webhook.server.state import State
 from webhook.telemetry.metrics import Metrics
@@ -263,8 +264,8 @@ async def test_without_a_server_it_goes_on_asking_until_one_is_there() -> None:
     async with watching([HERE], [OPEN], world) as seen:
         await seen.until_watching(1)
         await seen.server.__aexit__()
-        await seen.until(lambda: len(world.sleeps) >= 6)
-        assert "Cannot connect to host 127.0.0.1" in seen.informer.problems["watch"]
+        refused = "Cannot connect to host 127.0.0.1"  # after the open watch has broken off
+        await seen.until(lambda: len(world.sleeps) >= 6 and refused in seen.informer.problems["watch"])
         replies = {"list": [HERE], "watch": [stream(NEWS, end=SILENCE)]}
         async with FakeApiServer(replies, port=seen.server.port):
             await seen.until(lambda: seen.used() == {"q": "2"} and seen.informer.problems == {})
@@ -283,7 +284,9 @@ async def test_the_list_comes_in_pages_and_is_taken_over_as_a_whole() -> None:
             {"limit": "500", "continue": "two"},
             {"limit": "500", "continue": "three"},
         ]
-        assert {request.path for request in seen.server.requests} == {"/api/v1/resourcequotas", "/api/v1/limitranges"}
+        assert {request.path for request in seen.server.requests} == {
+            "/version", "/api/v1/resourcequotas", "/api/v1/limitranges",
+        }  # fmt: skip
         assert seen.used() == {"a": "2", "b": "1", "c": "4"}
         assert list(seen.used()) == ["a", "b", "c"]
         assert (seen.used("other"), seen.used("none")) == ({"c": "3"}, {})
@@ -385,6 +388,19 @@ async def test_a_watch_that_stays_open_works_though_nothing_happens(
     assert json.loads(capsys.readouterr().err.splitlines()[-1])["event"] == "quotas can be read again"
 
 
+async def test_a_watch_that_fails_late_at_one_version_ends_in_a_list_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhook.cluster.reflector.SHORT_WATCH", 0.0)
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await stream(end=CUT)(writer)
+        await seen.until(lambda: seen.informer.problems == {})  # by its timer, it works
+        writer.write(b"2\r\n{\n\r\n")
+
+    async with watching([HERE, page(quota(used="3"), version="12")], [late, late, OPEN]) as seen:
+        await seen.until_watching(3)
+        assert (seen.versions, seen.used()) == (["10", "10", "12"], {"q": "3"})
+
+
 async def test_the_age_of_the_cache_and_whether_it_is_synced_are_metrics() -> None:
     world = World(seconds=60)
     go = asyncio.Event()
@@ -448,6 +464,20 @@ async def test_what_is_not_an_object_is_left_out_of_a_list(item: object) -> None
     async with watching([body(answer)], [OPEN]) as seen:
         await seen.until_watching(1)
         assert (seen.used(), seen.exposed("flyte_admission_quota_cache_skipped")) == ({"q": "1"}, {"": 1})
+
+
+async def test_a_namespace_with_more_quotas_than_a_review_reads_is_counted_and_named_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    many = page(*(quota(f"q-{number:05}") for number in range(MOST_READ)))
+    events = [event("ADDED", "11", name="r"), event("MODIFIED", "12", name="r"), event("DELETED", "13", name="r"),
+              event("ADDED", "14", name="s"), event("MODIFIED", "15", name="q-00000", used="9")]  # fmt: skip
+    async with watching([many], [stream(*events, end=SILENCE)]) as seen:
+        await seen.until(lambda: seen.used().get("q-00000") == "9")
+        assert len(seen.informer.quotas("ns")) == MOST_READ
+        assert seen.exposed("flyte_admission_quota_cache_crowded") == {"": 1}
+    logged = map(json.loads, capsys.readouterr().err.splitlines())
+    assert [it["namespace"] for it in logged if it["event"] == "too many ResourceQuotas"] == ["ns", "ns"]
 
 
 async def test_what_is_nested_deeper_than_a_decoder_goes_keeps_no_quota_from_being_read() -> None:
@@ -702,9 +732,8 @@ async def test_limit_ranges_are_followed_as_quotas_are() -> None:
         "ranges-watch": [stream(changed, gone, end=SILENCE)],
     }
     async with watching([HERE], [OPEN], ranges=replies) as seen:
-        await seen.until(lambda: ranges(seen) == {"r": "4"})
+        await seen.until(lambda: ranges(seen) == {"r": "4"} and seen.used() == {"q": "1"})
         assert (ranges(seen, "other"), ranges(seen, "none")) == ({"r": "8"}, {})
-        assert seen.used() == {"q": "1"}
 
 
 async def test_without_the_right_to_limit_ranges_the_quotas_are_followed_and_that_is_told(
@@ -719,3 +748,49 @@ async def test_without_the_right_to_limit_ranges_the_quotas_are_followed_and_tha
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     reasons = [line["reason"] for line in lines if line["event"] == "limit ranges cannot be read"]
     assert reasons == ["403 Reason: no; needed is a ClusterRole with the verb list on limitranges"]
+
+
+def says(minor: str, **more: str) -> Reply:
+    return body({"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.1", **more})
+
+
+async def test_the_version_is_read_again_before_each_watch_for_an_upgrade_ends_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watches = [stream(event("ADDED", "11")), OPEN]
+    async with watching([HERE], watches, ranges={"version": [says("36"), says("36"), says("37+")]}) as seen:
+        await seen.until(lambda: seen.informer.kubernetes == (1, 36))
+        await seen.until(lambda: seen.informer.kubernetes == (1, 37))
+        assert len(seen.server.seen("version")) == 3  # before the list and the two watches
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["kubernetes"] for line in lines if line["event"] == "version read"] == ["1.36", "1.37"]
+
+
+async def test_a_server_that_behaves_like_an_older_version_is_taken_for_that() -> None:
+    older = says("37", emulationMajor="1", emulationMinor="36")
+    async with watching([HERE], [OPEN], ranges={"version": [older]}) as seen:
+        await seen.until_watching(1)
+        assert seen.informer.kubernetes == (1, 36)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (status(403, "no"), "403 Reason: no; needed is a ClusterRole with the verb get on version"),
+        (says("x"), "the answer cannot be read: '1.x' is not a version of Kubernetes; write one such as 1.37"),
+        (body("<html>"), NO_JSON),
+    ],
+    ids=["not allowed", "no number", "HTML of a proxy"],
+)
+async def test_without_its_version_the_server_is_taken_for_the_newest_and_that_is_told_once(
+    reply: Reply, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watches = [stream(event("ADDED", "11")), OPEN]
+    async with watching([HERE], watches, ranges={"version": [reply, reply, says("36")]}) as seen:
+        await seen.until_watching(1)
+        assert seen.informer.kubernetes == (1, 37)
+        await seen.until(lambda: seen.informer.kubernetes == (1, 36))
+        assert seen.informer.problems == {}
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [(line["reason"], line["kubernetes"]) for line in lines if line["event"] == "version cannot be read"]
+    assert told == [(reason, "1.37")]

@@ -8,7 +8,7 @@ from tests.vectors import Data, amounts, quota_of, texts
 from webhook.api.pod import ObjectMeta
 from webhook.api.resource_quota import Charges, NamespacedMeta, ResourceQuota, ScopeRequirement
 from webhook.cluster.ledger import MOST_PODS, Ledger
-from webhook.cluster.snapshot import Snapshot
+from webhook.cluster.snapshot import MOST_READ, Snapshot
 
 NS = "flytesnacks-development"
 
@@ -222,3 +222,13 @@ def test_an_event_touches_its_own_namespace_only() -> None:
         "ns-8": ["b"],
     }
     assert [quota.name for quota in before[7]] == ["a", "b"]
+
+
+def test_of_the_quotas_of_one_namespace_so_many_are_read_for_a_review_and_none_is_forgotten() -> None:
+    names = [f"q-{number:05}" for number in range(MOST_READ + 1)]
+    cached = Snapshot(quota_of(a_quota(name)) for name in names)
+    assert [quota.name for quota in cached.of(NS)] == names[:-1]
+    assert cached.crowded == {NS}
+    cached.remove(NamespacedMeta(name=names[0], namespace=NS))
+    assert [quota.name for quota in cached.of(NS)] == names[1:]
+    assert cached.crowded == set()

@@ -42,6 +42,8 @@ EVENTS: Final = {
     "policy": "The policy has warnings.",
     "policy in use": "A policy is used from now on.",
     "policy not in use, the last good one is kept": "The policy file cannot be used.",
+    "too many ResourceQuotas": "A namespace has more quotas than a review reads; the API server checks the rest.",
+    "too many LimitRanges": "A namespace has more LimitRanges than a review reads; the API server checks the rest.",
     "LimitRange left out, it cannot be read": "A LimitRange has an amount that cannot be read. The others count.",
     "limit ranges can be read again": "What failed before works again.",
     "limit ranges cannot be read": "A list or watch of LimitRanges failed; Pods are decided about all the same.",
@@ -52,6 +54,8 @@ EVENTS: Final = {
     "refusal not confirmed, the request is let pass": "The live read before a refusal failed.",
     "review": "One review was answered.",
     "started": "`certs` is up.",
+    "version cannot be read": "The API server did not say its version; the one named is taken for it.",
+    "version read": "The API server has this version of Kubernetes, from now on.",
     "stopped": "The program ends.",
 }
 AUDIT: Final = {
@@ -60,6 +64,7 @@ AUDIT: Final = {
     "mode": "`warn` or `audit`, where nothing was changed or denied and the other keys say what would have been",
     "refusal": "in the modes `warn` and `audit`: the status and message of the denial",
     "outlook": "`fits-later` or `never-fits`, for a Pod that does not fit its quotas",
+    "waits": "why a job that was admitted does not start yet",
     "notes": "what was left undone, and why",
     "exempted": "the rules that an exemption of the policy skips for the Pod, and its reason",
 }
@@ -126,7 +131,7 @@ def described(schema: Json, value: Json) -> tuple[str, Json | None]:
 def webhook_registry() -> CollectorRegistry:
     """Return the metrics of the webhook, with those of the informer."""
     found = Metrics()
-    found.observe_cache(lambda: 0.0, lambda: True, lambda: 0)
+    found.observe_cache(lambda: 0.0, lambda: True, lambda: 0, lambda: 0)
     return found.registry
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from webhook.api import bounds, quantity
-from webhook.cluster import client, quota_answers, reflector, reservations
+from webhook.cluster import client, quota_answers, reflector, reservations, snapshot
 from webhook.http import body, connections, listener, protocol
 from webhook.telemetry import logs
 
@@ -27,6 +27,8 @@ BOUNDS = [
     bounds.VALUES,
     listener.REVIEW_CONNECTIONS,
     listener.PROBE_CONNECTIONS,
+    connections.MAX_WAITING,
+    connections.SHARE,
     connections.READ_SECONDS,
     protocol.MAX_HEAD,
     protocol.MAX_FIELDS,
@@ -41,6 +43,7 @@ BOUNDS = [
     logs.MAX_LINE,
     bounds.QUOTA_NAMES,
     client.MOST_OBJECTS,
+    snapshot.MOST_READ,
     client.LARGEST_LINE,
     client.LARGEST_PAGE,
     client.LARGEST_ERROR,

@@ -21,7 +21,7 @@ def balanced(urls: Sequence[str]) -> Iterator[str]:
             while True:
                 pair = listening.accept()[0], socket.create_connection(next(servers))
                 sockets.extend(pair)
-                threads.extend(threading.Thread(target=_copy, args=way) for way in (pair, pair[::-1]))
+                threads.extend(threading.Thread(target=copy, args=way) for way in (pair, pair[::-1]))
                 for thread in threads[-2:]:
                     thread.start()
 
@@ -30,24 +30,25 @@ def balanced(urls: Sequence[str]) -> Iterator[str]:
     try:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        _shut(listening)
+        shut(listening)
         threads[0].join()
         for each in sockets:
-            _shut(each)
+            shut(each)
         for thread in threads:
             thread.join()
         for each in sockets:
             each.close()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def copy(source: socket.socket, target: socket.socket) -> None:
     """Pass on what comes, until either side ends."""
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
-    _shut(target)
+    shut(target)
 
 
-def _shut(each: socket.socket) -> None:
+def shut(each: socket.socket) -> None:
+    """End what it may still send or receive."""
     with suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)

@@ -26,6 +26,7 @@ PATHS = {  # of the kinds that the tests use: prefix, plural, and whether it is 
     "Secret": ("/api/v1", "secrets", True),
     "ResourceQuota": ("/api/v1", "resourcequotas", True),
     "Service": ("/api/v1", "services", True),
+    "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices", True),
     "ServiceAccount": ("/api/v1", "serviceaccounts", True),
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
     "RuntimeClass": ("/apis/node.k8s.io/v1", "runtimeclasses", False),
@@ -45,7 +46,7 @@ class Reply:
     """What the API server said, whatever it was."""
 
     code: int
-    headers: Mapping[str, str]  # names in lower case
+    headers: Mapping[str, str]  # names in lower case; of several with one name, the values with commas between
     body: Json  # an object, or the Status that says why there is none
 
     @property
@@ -74,18 +75,25 @@ class Client:
         self._connection.close()
 
     def ask(self, method: str, path: str, body: object = None, *, patch: str = "merge-patch", **query: str) -> Reply:
-        """Send one request, and have the answer as it is."""
+        """Send one request, and have the answer as it is; a body of text is JSON already."""
         headers = self._headers | ({"Content-Type": f"application/{patch}+json"} if method == "PATCH" else {})
         target = f"{path}?{urlencode(query)}" if query else path
         if time.monotonic() - self._used > IDLE:
             self._connection.close()
-        self._connection.request(method, target, None if body is None else json.dumps(body), headers)
-        response = self._connection.getresponse()
-        data = response.read()
+        content = body if body is None or isinstance(body, str) else json.dumps(body)
+        try:
+            self._connection.request(method, target, content, headers)
+            response = self._connection.getresponse()
+            data = response.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()  # the next request opens another
+            raise
         self._used = time.monotonic()
         is_json = response.headers.get_content_type() == "application/json"
-        content = json.loads(data) if is_json else {"message": data.decode()}
-        return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
+        found = json.loads(data) if is_json else {"message": data.decode()}
+        sent = {name.lower() for name in response.headers}
+        joined = {name: ", ".join(response.headers.get_all(name, ())) for name in sent}
+        return Reply(response.status, joined, found)
 
     def must(self, method: str, path: str, body: object = None, **query: str) -> Json:
         """The object that the request ends in; RefusedError if there is none."""

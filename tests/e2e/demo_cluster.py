@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from tests.e2e.client import Json, path_of
+from tests.e2e.client import Client, Json, path_of
 from tests.e2e.controlplane import binaries, processes
 from tests.e2e.controlplane.binaries import HERE, Binaries, MissingError
 from tests.e2e.controlplane.processes import LOOPBACK, ControlPlane, free_ports
@@ -34,23 +34,28 @@ In another shell, from the top of the checkout:
 
   export KUBECONFIG={kubeconfig}
   export PATH={programs}:"$PATH"
+  export HEALTH={health}
   kubectl create -f examples/pods.yaml
   kubectl get pods --namespace flytesnacks-development --output wide
   kubectl get pods --namespace flytesnacks-development --output yaml | grep flyte-admission.io/changes
-  curl --silent {health}/metrics | grep ^flyte_admission_requests_total
+  curl --silent "$HEALTH/metrics" | grep ^flyte_admission_requests_total
 
+The status page is {health}/status.
 Press Ctrl-C here to end all of it."""
 
 
-def node(name: str, *taints: Json, **devices: str) -> Json:
-    """A node of 8 cpus that kwok plays."""
+def add_node(admin: Client, name: str, *taints: Json, **devices: str) -> None:
+    """Create a node of 8 cpus that no kubelet runs on."""
     capacity = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "200Gi", "pods": "110", **devices}
-    return {
-        "kind": "Node",
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
-        "spec": {"taints": [*taints]},
-        "status": {"capacity": capacity, "allocatable": capacity},
-    }
+    admin.created(
+        {
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+            "status": {"capacity": capacity, "allocatable": capacity},
+        }
+    )
+    # The API server has added the taint of a node that is not ready, and no controller removes it here.
+    admin.must("PATCH", path_of("Node", name=name), {"spec": {"taints": [*taints]}})
 
 
 @contextmanager
@@ -65,11 +70,8 @@ def cluster(programs: Binaries, policy: Path) -> Iterator[tuple[ControlPlane, In
         stack.callback(admin.close)
         admin.created({"kind": "Namespace", "metadata": {"name": "flytesnacks-development"}})
         run(*kubectl, f"--filename={ROOT / 'examples' / 'quotas.yaml'}")
-        for made in (node("node-1"), node("gpu-1", TAINT, **{"nvidia.com/gpu": "2"})):
-            admin.created(made)
-            # The API server has added the taint of a node that is not ready, and no controller removes it here.
-            name, taints = made["metadata"]["name"], made["spec"]["taints"]
-            admin.must("PATCH", path_of("Node", name=name), {"spec": {"taints": taints}})
+        add_node(admin, "node-1")
+        add_node(admin, "gpu-1", TAINT, **{"nvidia.com/gpu": "2"})
         stages = binaries.module(os.environ, HERE / "kwok", "sigs.k8s.io/kwok") / "kustomize" / "stage"
         config = plane.folder / "kwok.yaml"
         config.write_text("\n---\n".join((stages / name).read_text() for name in STAGES))
@@ -94,7 +96,8 @@ def main() -> None:
     def stop(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell starts it in the background, without SIGINT
+        signal.signal(number, stop)
     with suppress(KeyboardInterrupt), cluster(binaries.find(os.environ), policy) as (plane, found):
         health = found.server.listening["health"]
         folder = shlex.quote(str(plane.binaries.folder))

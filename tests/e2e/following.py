@@ -22,6 +22,7 @@ PATCHES: Final = re.compile(r"^```yaml\n(patches:.*?)^```$", re.MULTILINE | re.D
 ISSUERS: Final = re.compile(r"^\| (\S+) \| (none|`[a-z-]+`) \| (none|`certificates\.[^`]+`) \|$", re.MULTILINE)
 SERVICE: Final = re.compile(r"service:\n +name: .*\n +namespace: .*\n +path: (.*)\n +port: .*\n")
 OWN_SECRET: Final = "flyte-admission-own-tls"  # noqa: S105 - a name
+LONGEST: Final = 240.0  # seconds for the commands of a block; `kubectl delete` would wait for a week
 EVERY_POD: Final = "enforce-every-pod-in-namespace"
 
 
@@ -37,7 +38,7 @@ class Follower:
         """What the commands print; each of them must succeed."""
         done = subprocess.run(
             ["/bin/bash", "-euo", "pipefail", "-c", block], cwd=self.checkout, env=self.environment, text=True,
-            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONGEST,
         )  # fmt: skip
         assert done.returncode == 0, f"{block}\n{done.stdout}"
         return done.stdout
@@ -84,7 +85,11 @@ class Installation:
 
     def choose(self, cpu: str) -> None:
         """Write it down; this is the default of cpu."""
-        self._choose({"task_resources": {"defaults": {"cpu": cpu}}})
+        self.choose_policy({"task_resources": {"defaults": {"cpu": cpu}}})
+
+    def choose_policy(self, policy: Json) -> None:
+        """Write down a policy of the mode `enforce`."""
+        self._choose(policy)
 
     def issuer(self, name: str) -> None:
         """Write down who issues the certificate, by the document's table."""
@@ -127,6 +132,12 @@ class Installation:
             "enforceEveryPodInNamespace": {"enabled": True},
         }
         file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | chosen))
+
+
+def block_for_nodes(command: str) -> str:
+    """The block of the document that has this command, and takes Pods that run."""
+    (found,) = (text for text in DOCUMENT.read_text().split("```sh nodes\n")[1:] if command in text.partition("```")[0])
+    return found.partition("```")[0]
 
 
 def direct(checkout: Path, url: str) -> None:

@@ -34,6 +34,19 @@ ANY: Final = {
 }
 
 
+SCARCE: Final[tuple[Json, ...]] = (
+    {},
+    {"requests": {}, "limits": {}},
+    {"requests": {"memory": "16Gi"}},
+    {"limits": {"cpu": "16"}},
+    {"requests": {"cpu": "16"}},
+    {"requests": {"cpu": "16"}, "limits": {"memory": "16Gi"}},
+    {"requests": {"cpu": "0", "memory": "0"}, "limits": {"cpu": "0", "memory": "0"}},
+    {"limits": {"cpu": "0"}},
+    {"requests": {"memory": "0"}},
+)
+
+
 def _selector(name: str, operator: str, *values: str) -> Json:
     return {"scopeName": name, "operator": operator, **({"values": list(values)} if values else {})}
 
@@ -91,7 +104,7 @@ def pod(random: Random, namespace: str, name: str) -> Json:
         priorityClassName=(0.4, lambda: random.choice(list(PRIORITY_CLASSES))),
         affinity=(0.3, lambda: _affinity(random)),
         runtimeClassName=(0.15, lambda: HEAVY),
-        resources=(0.15, lambda: _pod_level(random)),
+        resources=(0.25, lambda: _pod_level(random)),
     )
     labels = random.choice((FLYTE_1, FLYTE_2))
     return {"kind": "Pod", "metadata": {**named, "namespace": namespace, "labels": labels}, "spec": spec}
@@ -136,7 +149,9 @@ def _resources(random: Random) -> Json:
 
 
 def _pod_level(random: Random) -> Json:
-    """What the Pod states as a whole; mostly enough for its containers."""
+    """Draw `spec.resources`: enough, partial, empty, or zero; Kubernetes versions differ there."""
+    if random.random() < 0.5:
+        return random.choice(SCARCE)
     limits = {"cpu": random.choice(("8", "16")), "memory": random.choice(("8Gi", "16Gi"))}
     requests = {name: value for name, value in limits.items() if random.random() < 0.5}
     return {"limits": limits, **({"requests": requests} if requests else {})}

@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from tests import hostile
@@ -28,9 +28,10 @@ class Place:
     host: str
     port: int
     context: ssl.SSLContext | None = None
+    source: str = "127.0.0.1"  # the address of the client
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self.host, self.port, ssl=self.context)
+        return await asyncio.open_connection(self.host, self.port, ssl=self.context, local_addr=(self.source, 0))
 
 
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
@@ -98,6 +99,20 @@ async def ahead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await reader.read()
 
 
+async def large_ahead(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.pause_reading()  # type: ignore[attr-defined] # a transport that reads
+    writer.write((head(len(REVIEW) + 64000) + REVIEW + b" " * 64000) * 40)
+    await asyncio.sleep(2)
+
+
+async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while not reader.at_eof():
+        writer.write(head(len(REVIEW)) + REVIEW)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in answer.split(b"\r\n") if line.startswith(b"content-length: "))
+        await reader.readexactly(int(length.split(b": ")[1]))
+
+
 def hostile_pod(body: bytes) -> Client:
     async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head(len(body)) + body)
@@ -110,17 +125,23 @@ KINDS: Sequence[tuple[Client, int]] = [
     (idle, 100), (half_a_head, 50), (endless_field, 10), (endless_body, 60), (large_body, 3), (unread, 30), (ahead, 5),
 ]  # fmt: skip
 
+# From an address of their own, for they have it busy.
+OTHERS: Sequence[tuple[Client, int]] = [(large_ahead, 150), (busy, 500)]
+
 
 async def attack(reviews: Place, health: Place, pods: Sequence[bytes]) -> None:
     """All kinds at once, on both ports; connections without a handshake besides."""
-    bare = Place(reviews.host, reviews.port)
+    other = replace(reviews, source="127.0.0.2")
     async with asyncio.TaskGroup() as tasks:
         for client, count in KINDS:
             for place, part in ((reviews, 1), (health, 4)):
                 for _ in range(count // part):
                     tasks.create_task(_again_and_again(place, client))
+        for client, count in OTHERS:
+            for _ in range(count):
+                tasks.create_task(_again_and_again(other, client))
         for _ in range(400):
-            tasks.create_task(_again_and_again(bare, idle))
+            tasks.create_task(_again_and_again(replace(other, context=None), idle))
         for body in pods:
             tasks.create_task(_again_and_again(reviews, hostile_pod(body)))
 

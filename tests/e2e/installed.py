@@ -13,7 +13,7 @@ from tests import process as server
 from tests.e2e.client import Client, Json, path_of, wait_for
 from tests.e2e.pods import FLYTE_1, pod, resources
 from tests.e2e.rendering import NAMESPACE
-from tests.manifests import BASE, documents
+from tests.manifests import BASE, documents, entries_for_jobs
 from webhook.server import tls
 
 POLICY = server.EXAMPLES / "policy.yaml"
@@ -21,9 +21,12 @@ Accounts = Callable[[str], Path]  # the name of a shipped service account -> a k
 PROBE = pod("default", "probe", FLYTE_1)
 
 
-def shipped() -> list[Json]:
-    """The webhook configurations of an installation, as its manifests have them."""
-    return documents(BASE / "webhook-configurations.yaml")
+def shipped(*, jobs: bool = False) -> list[Json]:
+    """The webhook configurations of an installation, as its manifests have them, also with the component `jobs`."""
+    found = documents(BASE / "webhook-configurations.yaml")
+    for configuration in found if jobs else ():
+        configuration["webhooks"] += entries_for_jobs()[configuration["kind"]]
+    return found
 
 
 def reachable(configurations: Sequence[Json], url: str, certificate: Path, **changed: Any) -> list[Json]:
@@ -64,6 +67,10 @@ class Installed:
         """How many reviews each endpoint has answered."""
         return self._counted("requests", "endpoint")
 
+    def jobs(self) -> dict[str, float]:
+        """How many reviews of jobs it has answered, by their kind."""
+        return self._counted("jobs", "kind")
+
     def denials(self) -> float:
         """How many Pods it has refused for a quota."""
         return sum(self._counted("quota_denials", "outlook").values())
@@ -81,13 +88,15 @@ class Installed:
 
 
 @contextmanager
-def installed(admin: Client, folder: Path, *options: str, policy: Path = POLICY, **changed: Any) -> Iterator[Installed]:
+def installed(
+    admin: Client, folder: Path, *options: str, policy: Path = POLICY, jobs: bool = False, **changed: Any
+) -> Iterator[Installed]:
     """The webhook with the policy, called for every Flyte Pod of the cluster until the end of the block."""
     certificate, key = tls.make_self_signed(folder, ["127.0.0.1"])
     files = f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}"
     with server.running("--policy", policy, *files, *options) as process:
         webhook = Installed(process)
-        configurations = reachable(shipped(), process.listening["webhook"], certificate, **changed)
+        configurations = reachable(shipped(jobs=jobs), process.listening["webhook"], certificate, **changed)
         with called(admin, configurations, lambda: webhook.requests().keys()):
             yield webhook
 

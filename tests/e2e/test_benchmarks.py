@@ -16,9 +16,11 @@ MEASURED = {
     "throughput": ("closed, 1 connections", "closed, 64 connections", "open, 1000/s", "after the load"),
     "scale": ("namespaces, 1 to 3", "containers, 1 to 3", "overrides, 1 to 3"),
     "quota": ("1 quotas, 3 containers",),
+    "jobs": ("ray-job, 4 roles", "job-set, 2 roles"),
     "hostile": ("30,000 containers", "20 containers of 24 limits"),
     "stalls": ("list, relist, burst", "policy", "certificate", "metrics"),
     "start": ("webhook",),
+    "views": ("scan, 100 Pods in JSON", "quota, 100 Pods in JSON", "scan, 10 Pods in YAML"),
 }
 WITHOUT_GO = "without the Go webhook: install Go 1.26 or newer (found: no Go) to have it built\n"
 

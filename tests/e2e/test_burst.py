@@ -1,11 +1,12 @@
 """Many Pods at once and little room: the webhook refuses those that do not fit, and no others."""
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -21,6 +22,10 @@ from webhook.server import tls
 
 CREATES, ROOM, CLIENTS = 300, 100, 40
 OURS = {1: 99, 2: 93}  # percent of the refusals, at least, by the number of replicas
+OURS_OF_TURNOVER = {1: 99, 2: 70}  # the same, where others end meanwhile
+SLOTS, TASKS = 10, 60  # in a quota where a task ends every RUN seconds, and a refused one asks again after RETRY
+RUN, RETRY = 0.15, 1.0
+RUNS = 3  # at most
 TIMES = 20  # that three Pods of exactly the quota are created
 
 
@@ -95,10 +100,29 @@ def is_ours(reply: Reply) -> bool:
 def test_of_a_burst_as_many_get_in_as_there_is_room_for_and_we_refuse_the_others(
     control_plane: ControlPlane,
     admin: Client,
-    namespace: str,
     count: int,
     named: bool,  # noqa: FBT001
 ) -> None:
+    assert_ours(lambda: burst(control_plane, admin, named=named), OURS[count])
+
+
+def assert_ours(run: Callable[[], Counter[bool]], bar: float) -> None:
+    """Require that a run has `bar` percent of its refusals from us.
+
+    A reservation lasts as long as an API server takes to charge a Pod. On a busy machine it takes longer now and then,
+    and the run is repeated.
+    """
+    shares = list[float]()
+    while not shares or (shares[-1] < bar and len(shares) < RUNS):
+        refusals = run()
+        shares.append(refusals[True] * 100 / refusals.total())
+        print(f"{refusals[True]} of {refusals.total()} refusals are ours")
+    assert shares[-1] >= bar, shares
+
+
+def burst(control_plane: ControlPlane, admin: Client, *, named: bool) -> Counter[bool]:
+    """The refusals of a burst into an empty quota, by whether they are ours."""
+    namespace = made_namespace(admin)
     limited(admin, namespace, {"pods": str(ROOM)})
     pods = [pod(namespace, f"task-{number if named else ''}", FLYTE_1) for number in range(CREATES)]
     replies = at_once(control_plane, CLIENTS, [created(each) for each in pods])
@@ -106,20 +130,65 @@ def test_of_a_burst_as_many_get_in_as_there_is_room_for_and_we_refuse_the_others
     assert all("exceeded quota: q" in reply.message for reply in replies if reply.code == 403)
     assert len(admin.items("Pod", namespace)) == ROOM
     assert admin.must("GET", path_of("ResourceQuota", namespace, "q"))["status"]["used"] == {"pods": str(ROOM)}
-    ours = sum(map(is_ours, replies))
-    print(f"{count} replicas: {ours} of {CREATES - ROOM} refusals are ours")
-    assert ours * 100 >= OURS[count] * (CREATES - ROOM)
+    return Counter(is_ours(reply) for reply in replies if reply.code == 403)
+
+
+def made_namespace(admin: Client) -> str:
+    name: str = admin.created({"kind": "Namespace", "metadata": {"generateName": "test-"}})["metadata"]["name"]
+    return name
 
 
 def test_pods_of_exactly_the_quota_at_once_all_get_in(control_plane: ControlPlane, admin: Client, count: int) -> None:
     assert count
     for _ in range(TIMES):
-        namespace = admin.created({"kind": "Namespace", "metadata": {"generateName": "test-"}})["metadata"]["name"]
+        namespace = made_namespace(admin)
         limited(admin, namespace, {"limits.cpu": "6"})
         pods = [pod(namespace, f"task-{number}", FLYTE_1, {"limits": {"cpu": "2"}}) for number in range(3)]
         replies = at_once(control_plane, len(pods), [created(each) for each in pods])
         assert [(reply.code, reply.message) for reply in replies] == [(201, "")] * len(pods)
         assert len(admin.items("Pod", namespace)) == len(pods)
+
+
+def test_in_a_full_quota_where_tasks_end_while_others_begin_we_refuse_what_does_not_fit(
+    control_plane: ControlPlane, admin: Client, count: int
+) -> None:
+    assert_ours(lambda: turnover(control_plane, admin), OURS_OF_TURNOVER[count])
+
+
+def turnover(control_plane: ControlPlane, admin: Client) -> Counter[bool]:
+    """The refusals of tasks that wait for others to end, by whether they are ours."""
+    namespace = made_namespace(admin)
+    limited(admin, namespace, {"pods": str(SLOTS)})
+    running, ended = deque[str](), Event()
+
+    def until_it_runs(name: str) -> Callable[[Client], Reply]:
+        """Create the task until it is stored, with a pause after each refusal."""
+
+        def ask(client: Client) -> Reply:
+            while (reply := client.create(pod(namespace, name, FLYTE_1))).code == 403 and not ended.wait(RETRY):
+                refusals[is_ours(reply)] += 1
+            running.append(name)
+            return reply
+
+        return ask
+
+    def end_one_after_the_other() -> None:
+        with closing(control_plane.client()) as client:
+            while not ended.wait(RUN):
+                if running:
+                    path = f"{path_of('Pod', namespace, running.popleft())}/status"
+                    client.must("PATCH", path, {"status": {"phase": "Succeeded"}})
+
+    refusals = Counter[bool]()
+    ending = Thread(target=end_one_after_the_other)
+    ending.start()
+    try:
+        replies = at_once(control_plane, CLIENTS, [until_it_runs(f"task-{number}") for number in range(TASKS)])
+    finally:
+        ended.set()
+        ending.join()
+    assert {reply.code for reply in replies} == {201}
+    return refusals
 
 
 def test_of_resizes_at_once_as_many_are_made_as_there_is_room_for(

@@ -1,6 +1,7 @@
 """An installation's life in a real cluster: docs/install.md command by command, with certs and the webhook at work."""
 
 import base64
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import process as server
 from tests.e2e.client import Client, Reply, path_of, wait_for
@@ -19,9 +21,11 @@ from tests.e2e.installed import issued
 from tests.e2e.pods import FLYTE_1, pod, resources
 from tests.e2e.rendering import NAMESPACE, TOGETHER, by_name, kustomized, run, templated, values
 from tests.e2e.streaming import streaming
+from tests.manifests import ROOT
 from tests.volume import Volume
 
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+UNINSTALL = "helm uninstall flyte-admission --namespace flyte-admission && kubectl delete namespace flyte-admission"
 RESTRICTED = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -43,9 +47,22 @@ def test_helm_creates_the_namespace_if_it_is_asked_to(admin: Client, follower: F
     names = "flyte-admission manifests/helm/flyte-admission --namespace flyte-admission --create-namespace"
     follower.type(f"helm install {names} --set image.repository=registry.example.com/flyte-admission")
     assert len(ours(admin)) == 2
-    follower.type(
-        "helm uninstall flyte-admission --namespace flyte-admission && kubectl delete namespace flyte-admission"
-    )
+    follower.type(UNINSTALL)
+    assert ours(admin) == []
+
+
+@pytest.mark.parametrize("follower", ["Helm"], indirect=True)
+def test_the_commands_of_the_readme_install_it_in_audit_mode(admin: Client, follower: Follower) -> None:
+    """But for those that build and push the image, and wait for Pods."""
+    text = (ROOT / "README.md").read_text().split("## Install it")[1]
+    values, commands = re.findall(r"^```(?:yaml|sh nodes)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]
+    (follower.checkout / "my-values.yaml").write_text(values)
+    for line in commands.splitlines():
+        if not line.startswith(("make", "buildah")) and "rollout status" not in line:
+            follower.type(line)
+    policy = admin.must("GET", path_of("ConfigMap", NAMESPACE, "flyte-admission-policy"))["data"]["policy.yaml"]
+    assert yaml.safe_load(policy) == yaml.safe_load(values)["config"] | {"mode": "audit"}
+    follower.type(UNINSTALL)
     assert ours(admin) == []
 
 

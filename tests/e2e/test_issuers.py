@@ -24,7 +24,7 @@ from tests.e2e.client import Client, Json, path_of, wait_for
 from tests.e2e.controlplane import binaries
 from tests.e2e.controlplane.binaries import HERE, Binaries
 from tests.e2e.controlplane.processes import ControlPlane
-from tests.e2e.following import DOCUMENT, OWN_SECRET, Follower, Installation, direct
+from tests.e2e.following import OWN_SECRET, Follower, Installation, block_for_nodes, direct
 from tests.e2e.installed import issued
 from tests.e2e.rendering import NAMESPACE, run
 from tests.e2e.streaming import streaming
@@ -185,16 +185,10 @@ def test_the_certificate_changes_hands_in_every_direction_and_no_create_fails(cl
             cluster.takes_up("cert-manager", before)
         cluster.changes("you")
         cluster.changes("certs")
-        cluster.follower.type(block("delete certificate,issuer"))
+        cluster.follower.type(block_for_nodes("delete certificate,issuer"))
         for who in ("you", "cert-manager", "certs"):
             cluster.changes(who)
     assert cluster.answers.keys() == {"created"}
-
-
-def block(command: str) -> str:
-    """The block of the document that has this command."""
-    (found,) = (text for text in DOCUMENT.read_text().split("```sh nodes\n")[1:] if command in text.partition("```")[0])
-    return found.partition("```")[0]
 
 
 @pytest.mark.parametrize("follower", ["Helm"], indirect=True)

@@ -70,6 +70,7 @@ LEAF, RENEW = f"{LIFETIMES}.leafLifetime", f"{LIFETIMES}.renewBefore"
         ("webhook=null", "at '': missing property 'webhook'"),
         ("config=null", "at '': missing property 'config'"),
         ("resources=null", "at '': missing property 'resources'"),
+        ("prometheusRule.runbooks=docs/runbooks.md", "'docs/runbooks.md' does not match pattern"),
         ("certificates.selfSigned=null", "at '/certificates': missing property 'selfSigned'"),
         ("networkPolicy.apiServerPorts=null", "at '/networkPolicy': missing property 'apiServerPorts'"),
         ("networkPolicy.apiServerPorts=[]", "minItems: got 0, want 1"),
@@ -111,7 +112,7 @@ LEAF, RENEW = f"{LIFETIMES}.leafLifetime", f"{LIFETIMES}.renewBefore"
         ('config.exemptions=[{"match":{"project":"p"}}]', "missing properties 'skip', 'reason', 'until'"),
         ("config.task_resources.limits.memory=64GB", "'64GB' does not match pattern"),
         ("config.task_resources.limits.gpu=1.5", "'/config/task_resources/limits/gpu'"),
-        ("config.task_resources.limits.cpus=4", "task_resources/limits': additional properties 'cpus' not allowed"),
+        ("config.task_resources.limits.cpus=4", "invalid propertyName 'cpus'"),
         ('config.overrides=[{"project":"a b"}]', "'a b' does not match pattern"),
         ('config.overrides=[{"project":"p","until":"Friday"}]', "'Friday' does not match pattern"),
         ("config.verdicts.never_fits.flyte1=500", "value must be one of 403, 413, 422, 429"),
@@ -333,6 +334,19 @@ def test_the_alert_fires_when_a_third_of_the_time_for_renewal_is_gone(
     seconds, text = expect
     assert rule["expr"].endswith(f" < {seconds} * 2 / 3")
     assert f"renewed {text} before its end" in rule["annotations"]["description"]
+
+
+def test_the_alerts_lead_to_where_the_runbooks_are(programs: Binaries, tmp_path: Path) -> None:
+    (text,) = (text for text in BLOCKS if "replacements:" in text)
+    file = overlay(tmp_path, ["monitoring"]) / "kustomization.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | yaml.safe_load(text)))
+    ours = by_name(run(programs.path("kustomize"), "build", tmp_path))
+    del ours[OWN_NAMESPACE]
+    url = "https://wiki.example.org/flyte-admission/runbooks"
+    assert by_name(templated(programs, *values(["monitoring"]), f"--set=prometheusRule.runbooks={url}")) == ours
+    (group,) = ours["PrometheusRule", NAMESPACE, "flyte-admission"]["spec"]["groups"]
+    urls = [rule["annotations"]["runbook_url"] for rule in group["rules"]]
+    assert urls == [f"{url}#{rule['alert'].lower()}" for rule in group["rules"]]
 
 
 def test_an_image_has_to_be_named(programs: Binaries) -> None:

@@ -248,8 +248,10 @@ def test_mutate_says_beforehand_what_the_plugin_says_of_the_mutated_pod(
     (folder / "policy.yaml").write_text(
         POLICY.read_text().replace("secondary_defaults:\n", "secondary_defaults:\n  ephemeralStorage: 64Mi\n")
     )
+    found = admin.must("GET", "/version")
+    version = f"--kubernetes={found['major']}.{found['minor']}"
     with (
-        installed(admin, folder, "--no-quotas", policy=folder / "policy.yaml") as mutating,
+        installed(admin, folder, "--no-quotas", version, policy=folder / "policy.yaml") as mutating,
         serving(
             tmp_path_factory.mktemp("asked"), (folder / "policy.yaml").read_text(), accounts("flyte-admission")
         ) as client,

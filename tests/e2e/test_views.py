@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tests.e2e.client import Client, Json, path_of, wait_for
+from tests.e2e.controlplane.binaries import Binaries
 from tests.e2e.controlplane.processes import ControlPlane
 from tests.e2e.installed import POLICY, existing
 from tests.e2e.pods import FLYTE_1, FLYTE_2, pod
@@ -88,6 +91,21 @@ def test_explain_reads_the_record_that_the_webhook_left(admin: Client, viewer: P
     lowered = [(it["path"], it["from"], it["to"]) for it in found["changes"] if it["rule"] == "clamp"]
     assert ("/spec/containers/main/resources/limits/cpu", "6", "4") in lowered
     assert all(it["line"].startswith(f"{POLICY}:") for it in found["changes"] if it["rule"] == "clamp")
+
+
+def test_kubectl_completes_the_plugin(programs: Binaries, tmp_path: Path) -> None:
+    """As installed: kubectl looks for both programs on the PATH."""
+    entries = {
+        "kubectl-flyte_admission": "kubectl_plugin", "kubectl_complete-flyte_admission": "kubectl_completion",
+    }  # fmt: skip
+    for name, function in entries.items():
+        file = tmp_path / name
+        file.write_text(f"#!{sys.executable}\nfrom webhook.cli.main import {function}\n{function}()\n")
+        file.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(DOCUMENT.parents[1])}
+    kubectl = [programs.path("kubectl"), "__complete", "flyte-admission"]
+    run = subprocess.run([*kubectl, "policy", "sh"], capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout.splitlines() == ["show\tPrint what FILE amounts to for the tasks...", ":4"]
 
 
 def test_the_role_of_the_page_may_list_and_nothing_else(

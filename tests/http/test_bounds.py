@@ -3,13 +3,16 @@
 import asyncio
 import gc
 import json
+import resource
 import socket
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,13 +31,14 @@ from webhook.admission.decision import Allowed, Decision, Denied
 from webhook.admission.wire import Request
 from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.version import NEWEST
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.reservations import Reservations
 from webhook.http import body, connections
 from webhook.http import listener as http_server
 from webhook.http import protocol as bounded_http
 from webhook.http.protocol import Bounded
-from webhook.http.turns import ORDINARY, Turns
+from webhook.http.turns import Flow, Turns
 from webhook.policy.model import Policy
 from webhook.server import app
 from webhook.server.reviewer import Decide, Reviewer
@@ -162,7 +166,7 @@ def test_a_connection_on_which_nothing_is_asked_is_closed(monkeypatch: pytest.Mo
 def test_a_handshake_that_does_not_end_well_is_closed_without_a_word_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], start: bytes, run: Run
 ) -> None:
-    monkeypatch.setattr(bounded_http, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "READ_SECONDS", 0.5)
     with threaded(echo, tmp_path, run=run) as server, secured(server) as sock:
         assert asked(sock) == OK  # what a loop opens once and for all is open
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -226,7 +230,7 @@ def test_a_client_that_has_sent_too_much_ahead_and_says_no_more_gets_the_first_a
 
 
 def test_a_connection_is_refused_for_the_first_reason_only() -> None:
-    connection = connections.Connection()
+    connection = connections.Connection("192.0.2.1", lambda: None)
     connection.finish(b"the first")
     connection.finish(b"the second")
     assert connection.final_response == b"the first"
@@ -301,26 +305,137 @@ def test_where_there_are_too_many_connections_the_oldest_without_an_answer_makes
             with connect(server) as newer:
                 assert asked(newer) == OK
                 rest(first)  # which ends, for it has been idle longest
-                assert asked(third) == OK
 
 
-def test_requests_that_wait_for_an_answer_are_not_closed_for_others() -> None:
-    wait, loops = asyncio.Event(), list[asyncio.AbstractEventLoop]()
+class Patient:
+    """Answers once it may, as `echo` does."""
 
-    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
-        loops.append(asyncio.get_running_loop())
-        await wait.wait()
+    def __init__(self) -> None:
+        self._wait = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked = threading.Semaphore(0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asked.release()
+        await self._wait.wait()
         await echo(scope, receive, send)
 
-    with threaded(patient, most=3) as server, three(server) as socks:
-        for sock in socks[:2]:
+    def asked(self, times: int) -> None:
+        """Wait until it was asked so many times more."""
+        for _ in range(times):
+            assert self._asked.acquire(timeout=PATIENCE)
+
+    def go_on(self) -> None:
+        assert self._loop
+        self._loop.call_soon_threadsafe(self._wait.set)
+
+
+def test_where_all_connections_wait_for_their_answers_new_ones_wait_for_a_place_in_their_order() -> None:
+    patient = Patient()
+    with threaded(patient, most=3) as server, three(server) as busy, connect(server) as new, connect(server) as newer:
+        for sock in (*busy, new, newer):
             sock.sendall(GET % 0)
+        patient.asked(3)
+        patient.go_on()
+        for sock in busy[:2]:
+            assert b"connection: close" in rest(sock), "it makes room"
+        assert [head(new), head(newer)] == [OK, OK]
+
+
+def test_a_client_gets_its_place_at_once_beside_another_that_has_all_that_one_may() -> None:
+    patient = Patient()
+    with threaded(patient, most=12) as server, ExitStack() as stack:
+        others = [stack.enter_context(connect(server)) for _ in range(40)]
+        for sock in others:
+            sock.sendall(GET % 0)
+        patient.asked(10)  # four times as many as are free afterwards
+        where = urlsplit(server.url)
+        place = (where.hostname or "", where.port or 0)
+        with socket.create_connection(place, timeout=PATIENCE, source_address=("127.0.0.2", 0)) as sock:
+            sock.sendall(GET % 0)
+            patient.asked(1)
+            patient.go_on()
+            assert head(sock) == OK
+            assert asked(sock) == OK, "it has less than its share, and keeps its place"
+        assert [head(sock) for sock in others] == [OK] * 40
+
+
+def test_an_idle_connection_whose_request_has_come_does_not_make_room() -> None:
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/1":  # as if the event loop had no time for it
+            scope["state"][bounded_http.STATE_KEY].transport.pause_reading()
+            asyncio.get_running_loop().call_later(1, scope["state"][bounded_http.STATE_KEY].transport.resume_reading)
+        await echo(scope, receive, send)
+
+    with threaded(busy, most=3) as server, three(server) as (first, second, third):
+        first.sendall(GET % 1)
+        assert head(first) == OK
+        assert first.recv(1) == b"x"
+        assert asked(second) == asked(third) == OK
+        first.sendall(GET % 0)
         with connect(server) as new:
-            assert rest(socks[2]) == b"", "the one that has asked for nothing makes room"
-            new.sendall(GET % 0)
-            assert sent(server, GET % 0) == b""
-            loops[0].call_soon_threadsafe(wait.set)
-            assert [head(sock) for sock in (*socks[:2], new)] == [OK] * 3
+            assert asked(new) == OK
+            assert rest(second) == b""
+        assert head(first) == OK
+
+
+def never(_: connections.Connection) -> None:
+    raise AssertionError
+
+
+async def test_where_too_many_wait_the_address_with_most_of_them_loses_its_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MAX_WAITING", 3)
+    limited, aborted = connections.Connections(0), list[str]()
+    for name, address in {
+        "a": "192.0.2.1",
+        "b": "192.0.2.2",
+        "c": "192.0.2.2",
+        "d": "192.0.2.1",
+        "e": "192.0.2.3",
+    }.items():
+        limited.accept(address, never, partial(aborted.append, name))
+    assert aborted == ["d", "c"]
+    await limited.end(0)
+    assert aborted == ["d", "c", "a", "b", "e"]
+
+
+def test_what_is_sent_ahead_is_not_read_before_the_answer_and_is_answered_after_it() -> None:
+    patient, count, size = Patient(), 400, 60_000
+    request = b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    with threaded(patient) as server, connect(server) as sock, ThreadPoolExecutor() as pool:
+        sending = pool.submit(sock.sendall, request * count)
+        patient.asked(1)
+        assert asked_until(server, lambda: True)
+        assert not sending.done()
+        patient.go_on()
+        assert [head(sock) for _ in range(count)] == [OK] * count
+        sending.result(PATIENCE)
+
+
+def test_requests_that_come_together_are_answered_piece_by_piece() -> None:
+    count, size = 5, 6_000
+    request = b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    with threaded(echo) as server, connect(server) as sock:
+        sock.sendall(request * count)
+        assert [head(sock) for _ in range(count)] == [OK] * count
+
+
+@pytest.mark.parametrize("soft", [64, 512])
+def test_the_limit_on_open_files_is_raised_where_it_is_lower_than_all_connections(
+    monkeypatch: pytest.MonkeyPatch, soft: int
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(http_server, "FILES", 512)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+        with threaded(echo) as server, connect(server) as sock:
+            assert asked(sock) == OK
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_handshakes_count_as_connections(tmp_path: Path) -> None:
@@ -429,7 +544,9 @@ class Sender:
     def __init__(self, endpoint: app.Endpoint, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self.pieces: asyncio.Queue[Message] = asyncio.Queue()
         self.answers: list[Message] = []
-        scope = {"type": "http", "headers": [*JSON_FIELDS, *fields]}
+        self.connection = connections.Connection("192.0.2.1", lambda: None)
+        state = {bounded_http.STATE_KEY: self.connection}
+        scope = {"type": "http", "headers": [*JSON_FIELDS, *fields], "state": state}
         self.task = asyncio.create_task(endpoint(scope, self._receive, self._send))
 
     async def _receive(self) -> Message:
@@ -593,19 +710,94 @@ async def test_of_a_body_without_an_end_only_so_much_is_read(
     assert await sender.status == 413
 
 
-async def test_turns_go_to_ordinary_work_in_its_order_and_then_to_large_work() -> None:
-    turns, taken = Turns(), list[int]()
+async def in_turns(*works: tuple[int, Flow], again: Sequence[tuple[int, Flow]] = (), turns: int = 0) -> list[int]:
+    """Which of the works had the turns, in that order, where all come at once; those of `again` come until the end."""
+    queue, taken = Turns(), list[int]()
 
-    async def work(size: int) -> None:
-        await turns.wait(size)
-        taken.append(size)
+    async def work(number: int, size: int, flow: Flow) -> None:
+        await queue.wait(size, flow)
+        taken.append(number)
 
-    tasks = [asyncio.create_task(work(size)) for size in (5, 3 * ORDINARY, 1, 2 * ORDINARY, 4, 2)]
-    await asyncio.sleep(0)
-    tasks[2].cancel()
-    await asyncio.wait(tasks)
-    await work(6)
-    assert taken == [5, 4, 2, 2 * ORDINARY, 3 * ORDINARY, 6]
+    async def repeat(number: int, size: int, flow: Flow) -> None:
+        while len(taken) < turns:
+            await work(number, size, flow)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number, each in enumerate(works):
+            tasks.create_task(work(number, *each))
+        for number, each in enumerate(again, len(works)):
+            tasks.create_task(repeat(number, *each))
+    return taken
+
+
+FLOOD = ("api server", b"flood")
+
+
+@pytest.mark.parametrize("other", [("api server", b"other"), ("another", b"flood")], ids=["a tenant", "an address"])
+async def test_a_flood_has_no_more_than_three_turns_before_somebody_else(other: Flow) -> None:
+    assert (await in_turns(*[(10_000, FLOOD)] * 300, (10_000, other))).index(300) <= 3
+
+
+async def test_what_is_small_comes_before_what_is_large_and_that_comes_too() -> None:
+    large, small = (100_000, FLOOD), [(0, ("api server", b"small"))]
+    assert await in_turns(large, large, *small * 50) == [0, *range(2, 52), 1]
+    among_small = await in_turns(large, large, again=small, turns=1000)
+    assert 50 < among_small.index(1) < 150
+
+
+async def test_what_is_small_does_not_wait_for_what_is_large_of_its_own_tenant() -> None:
+    assert await in_turns((100_000, FLOOD), (100_000, FLOOD), (0, FLOOD)) == [0, 2, 1]
+
+
+async def test_an_address_has_no_more_turns_for_more_tenants() -> None:
+    tenants = [(0, ("many", b"%d" % number)) for number in range(100)]
+    taken = await in_turns(again=[*tenants, (0, ("one", b""))], turns=2000)
+    assert 900 < taken.count(100) < 1100
+
+
+async def test_who_does_not_wait_any_more_has_no_turn() -> None:
+    turns = Turns()
+    first, _next, gone, last = (asyncio.create_task(turns.wait(0, FLOOD)) for _ in range(4))
+    await first
+    gone.cancel()
+    await last
+    assert gone.cancelled()
+
+
+async def test_reviews_of_one_namespace_do_not_keep_those_of_another_waiting() -> None:
+    """The API server sends all of them, from one address."""
+    answering, senders = endpoint(0), list[Sender]()
+    for name in [*["flood"] * 50, "other"]:
+        review = {**json.loads(REVIEW), "request": {**json.loads(REVIEW)["request"], "namespace": name}}
+        senders.append(Sender(answering))
+        senders[-1].give(json.dumps(review).encode())
+    await senders[-1].task
+    assert sum(each.task.done() for each in senders) <= 4
+    assert {await each.status for each in senders} == {200}
+
+
+class Closed(asyncio.Transport):
+    """The transport of a client that has gone."""
+
+    def is_closing(self) -> bool:
+        return True
+
+
+async def test_a_review_that_its_client_has_given_up_takes_no_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    reviewed = list[Request]()
+
+    def decide(request: Request, *_: object) -> Decision:
+        reviewed.append(request)
+        return Allowed()
+
+    answering = endpoint(0, decide=decide)
+    senders = [Sender(answering) for _ in range(3)]
+    senders[1].connection.open(Closed(), lambda: None)
+    for each in senders:
+        each.give(REVIEW)
+    assert [await each.status for each in senders] == [200, 503, 200]
+    assert len(reviewed) == 2
+    assert "the client gave up before the review had its turn" in capsys.readouterr().err
 
 
 async def test_what_gets_no_review_for_want_of_memory_is_counted_and_logged_as_that(
@@ -627,6 +819,7 @@ class Live:
     """A cluster whose quotas can always be read."""
 
     synced = True
+    kubernetes = NEWEST
     problems: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
@@ -673,12 +866,12 @@ async def test_a_refusal_is_decided_on_the_cache_and_once_more_on_live_quotas() 
 
 async def test_what_lost_connections_leave_unanswered_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "COLLECT_SECONDS", 0)
-    limited, left = connections.Connections(2), connections.Connection()
+    limited, left = connections.Connections(2), connections.Connection("192.0.2.1", lambda: None)
     left.abort = left.answer_done  # a reference cycle
     freed = weakref.ref(left)
     gc.disable()
     try:
-        for connection in (left, connections.Connection()):
+        for connection in (left, connections.Connection("192.0.2.1", lambda: None)):
             connection.begun = 1
             limited.lost(connection)
         del connection, left
@@ -694,7 +887,8 @@ async def test_nothing_is_parsed_behind_what_is_refused() -> None:
     config = uvicorn.Config(Bounded(echo, found), http="httptools", lifespan="off", log_config=None)
     config.load()
     theirs, ours = socket.socketpair()
-    http = bounded_http.BoundedHttp(found, config, ServerState(), {})
+    connection = connections.Connection("192.0.2.1", lambda: None)
+    http = bounded_http.BoundedHttp(found, connection, config, ServerState(), {})
     transport, _ = await asyncio.get_running_loop().create_connection(lambda: http, sock=ours)
     with theirs:
         http.data_received(b"nonsense\r\n\r\n" + b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 1000)

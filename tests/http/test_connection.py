@@ -162,7 +162,7 @@ def test_the_connection_closes_after_an_answer_that_is_to_be_its_last(
 
 
 def test_reviews_sent_ahead_are_answered_in_their_order_whichever_way_each_of_them_goes(peer: Peer) -> None:
-    asked = [a_review() for _ in range(6)]
+    asked = [a_review() for _ in range(bounded_http.MAX_PIPELINED)]
     sent = b""
     for number, (_, review) in enumerate(asked):
         chunked = request(review, "Transfer-Encoding: chunked", sized=False) + chunks(review, 500)

@@ -81,6 +81,7 @@ def contents(draw: st.DrawFn) -> str:
     }
     of_pod = draw(some({}, {"cpu": "3"}, {"cpu": "3", "memory": "2Gi"}))
     content |= draw(some({}, {"secondary_defaults": {"cpu": "100m", "memory": "64Mi"}}))
+    content |= draw(some({}, {"cpu_limits": "remove"}))
     return json.dumps({**content, "pod_limits": of_pod})
 
 
@@ -129,7 +130,9 @@ def charged(resource: str, data: Json, policy: Policy) -> Amounts:
 
 def admitted(pod: Json, policy: Policy) -> Json:
     """The Pod of an operator as it is stored, after its own review."""
-    return defaulted(mutated("pods", defaulted(pod), policy)[0])
+    owned = {**pod["metadata"], "ownerReferences": [{"kind": "Operated", "controller": True}]}
+    stored, _ = mutated("pods", {**defaulted(pod), "metadata": owned}, policy)
+    return {**defaulted(stored), "metadata": pod["metadata"]}
 
 
 def usage(pods: Iterable[Json]) -> Amounts:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.apiserver import Json, defaulted
 from tests.jobs import LABELS, POLICIES, admitted, charged, mutated, templates, usage
 from tests.jobs.jobs_of_a_set import pods
-from webhook.jobs import jobset
+from webhook.jobs import KINDS
 from webhook.policy.model import Policy
 
 JOBSETS = "jobsets.jobset.x-k8s.io"
@@ -60,6 +60,8 @@ def test_the_job_is_charged_for_the_pods_of_its_jobs_and_their_own_review_change
     ids=["nothing", "replicas", "parallelism", "completions", "negative"],
 )
 def test_pods_are_counted_as_the_controllers_do(job: Json, expect: tuple[str, int]) -> None:
-    found = jobset.decode(msgspec.Raw(msgspec.json.encode({"spec": {"replicatedJobs": [job]}})))
+    found = KINDS["jobset.x-k8s.io", "jobsets"].decode(
+        msgspec.Raw(msgspec.json.encode({"spec": {"replicatedJobs": [job]}}))
+    )
     assert [(role.name, role.count) for role in found.roles] == [expect]
-    assert jobset.decode(msgspec.Raw(b"{}")).roles == ()
+    assert KINDS["jobset.x-k8s.io", "jobsets"].decode(msgspec.Raw(b"{}")).roles == ()

@@ -15,6 +15,7 @@ from tests.jobs import (
     admitted,
     charged,
     mutated,
+    policy_of,
     resources,
     some,
     templates,
@@ -22,7 +23,7 @@ from tests.jobs import (
     without,
 )  # fmt: skip
 from tests.jobs.kuberay import OWN, limits_of, pods, told
-from webhook.jobs import ray
+from webhook.jobs import KINDS
 from webhook.policy.model import Policy
 
 RAYJOBS = "rayjobs.ray.io"
@@ -97,6 +98,19 @@ def test_a_mutated_job_gets_no_other_patch(job: Json, policy: Policy) -> None:
     assert mutated(RAYJOBS, after, policy)[0] == after
 
 
+def test_resources_of_a_group_that_were_lowered_are_found_again() -> None:
+    container = {"name": "ray-worker", "resources": {"limits": {GPU: "8"}, "requests": {GPU: "8"}}}
+    template = {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}}
+    group = {"groupName": "a", "template": template, "resources": {GPU: "8"}, "replicas": 1}
+    head = {"template": {"spec": {"containers": [{"name": "ray-head"}]}}}
+    spec = {"rayClusterSpec": {"headGroupSpec": head, "workerGroupSpecs": [group]}, "submissionMode": "HTTPMode"}
+    job = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "j", "labels": LABELS}, "spec": spec}
+    policy = policy_of('{"task_resources": {"limits": {"gpu": 1}}}')
+    after, _ = mutated(RAYJOBS, job, policy)
+    assert after["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["resources"] == {GPU: "1"}
+    assert mutated(RAYJOBS, after, policy)[0] == after
+
+
 @pytest.mark.parametrize(
     ("data", "roles"),
     [
@@ -112,7 +126,7 @@ def test_a_mutated_job_gets_no_other_patch(job: Json, policy: Policy) -> None:
     ids=["nothing", "another's cluster", "interactive", "no head", "no name"],
 )
 def test_what_is_left_out_is_as_kuberay_takes_it(data: Json, roles: list[str]) -> None:
-    job = ray.decode(msgspec.Raw(msgspec.json.encode(data)))
+    job = KINDS["ray.io", "rayjobs"].decode(msgspec.Raw(msgspec.json.encode(data)))
     assert [role.name for role in job.roles] == roles
 
 
@@ -132,12 +146,12 @@ def test_what_is_left_out_is_as_kuberay_takes_it(data: Json, roles: list[str]) -
 )
 def test_workers_are_counted_as_kuberay_does(group: Json, expect: tuple[int, int]) -> None:
     data = {"spec": {"rayClusterSpec": {"workerGroupSpecs": [group]}}}
-    workers = ray.decode(msgspec.Raw(msgspec.json.encode(data))).roles[1]
+    workers = KINDS["ray.io", "rayjobs"].decode(msgspec.Raw(msgspec.json.encode(data))).roles[1]
     assert (workers.count, workers.most) == expect
 
 
 def test_an_autoscaled_group_is_its_fewest_workers_and_may_grow_to_its_most() -> None:
     group = {"replicas": 3, "minReplicas": 1, "maxReplicas": 8, "numOfHosts": 2}
     data = {"spec": {"rayClusterSpec": {"workerGroupSpecs": [group], "enableInTreeAutoscaling": True}}}
-    workers = ray.decode(msgspec.Raw(msgspec.json.encode(data))).roles[1]
+    workers = KINDS["ray.io", "rayjobs"].decode(msgspec.Raw(msgspec.json.encode(data))).roles[1]
     assert (workers.count, workers.most) == (2, 16)

@@ -30,3 +30,12 @@ def named(kind: str, name: str) -> Json:
     """The only object of this kind and name."""
     (found,) = (each for each in objects() if (each["kind"], each["metadata"]["name"]) == (kind, name))
     return found
+
+
+def entries_for_jobs() -> dict[str, list[Json]]:
+    """The entries that the component adds, by the kind of their configuration."""
+    (component,) = documents(COMPONENTS / "jobs" / "kustomization.yaml")
+    return {
+        patch["target"]["kind"]: [operation["value"] for operation in yaml.safe_load(patch["patch"])]
+        for patch in component["patches"]
+    }

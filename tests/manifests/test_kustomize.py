@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from tests.manifests import BASE, COMPONENTS, Json, documents, named, objects
+from tests.manifests import BASE, COMPONENTS, Json, documents, entries_for_jobs, named, objects
 from webhook.api.pod import ObjectMeta, Pod
 from webhook.cli.serve import serve
 from webhook.flyte.task import Identification, identify
@@ -217,15 +217,6 @@ def selected_by(kind: str, labels: Json) -> list[str]:
 )
 def test_a_pod_is_sent_once(kind: str, labels: Json, expect: list[str]) -> None:
     assert selected_by(kind, labels) == expect
-
-
-def entries_for_jobs() -> dict[str, list[Json]]:
-    """The entries that the component adds, by the kind of their configuration."""
-    (component,) = documents(COMPONENTS / "jobs" / "kustomization.yaml")
-    return {
-        patch["target"]["kind"]: [operation["value"] for operation in yaml.safe_load(patch["patch"])]
-        for patch in component["patches"]
-    }
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)

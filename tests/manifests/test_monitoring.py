@@ -31,7 +31,7 @@ def expressions() -> Iterator[str]:
 def test_what_is_asked_for_is_what_the_programs_expose() -> None:
     certs = pytest.importorskip("certs.metrics", reason="certs is not part of this tree", exc_type=ImportError)
     metrics = Metrics()
-    metrics.observe_cache(lambda: 0.0, lambda: True, lambda: 0)
+    metrics.observe_cache(lambda: 0.0, lambda: True, lambda: 0, lambda: 0)
     asked = {name for expression in expressions() for name in OURS.findall(expression)}
     exposition = b"".join(generate_latest(each.registry) for each in (metrics, certs.Metrics()))
     assert asked - exposed(exposition.decode()) == set()
@@ -49,7 +49,8 @@ def test_every_alert_has_a_chapter_in_the_runbooks_and_no_chapter_is_left_over()
     chapters = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE)
     assert [rule["alert"] for rule in group["rules"]] == chapters
     for rule in group["rules"]:
-        assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{rule['alert'].lower()}"
+        url = f"https://example.com/flyte-admission/docs/runbooks.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == url
 
 
 def test_the_dashboard_can_be_linked_to_and_finds_prometheus() -> None:

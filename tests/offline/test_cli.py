@@ -33,7 +33,7 @@ BOMB = "a: &a [x]\n" + "".join(
 )
 
 
-KINDS = "Pod, RayJob, PyTorchJob, TFJob, MPIJob, JobSet or AdmissionReview"
+KINDS = "Pod, RayJob, SparkApplication, DaskJob, PyTorchJob, TFJob, MPIJob, JobSet or AdmissionReview"
 NOT_FLYTE = "not of a Flyte task: it has no label execution-id, flyte.org/run, or flyte.org/managed: true"
 
 
@@ -119,15 +119,19 @@ def test_a_manifest_gets_the_defaults_of_the_api_server_first(policy: Path) -> N
         "spec": {"containers": [{"name": "a", "image": "i", "resources": {"limits": amounts, "requests": amounts}}]}
     }
     assert [(change["path"], change["from"], change["to"]) for change in report["changes"]] == [
-        ("/spec/containers/0/resources/limits/cpu", "6", "4"),
-        ("/spec/containers/0/resources/requests/cpu", "6", "4"),
+        ("/spec/containers/a/resources/limits/cpu", "6", "4"),
+        ("/spec/containers/a/resources/requests/cpu", "6", "4"),
     ]
 
 
 def test_a_review_is_taken_as_it_is(policy: Path) -> None:
     text = json.dumps(review_of(pod()))
     (report,) = json.loads(run("review", "--policy", policy, "-o", "json", "-f", "-", stdin=text).stdout)
-    patch = [{"op": "add", "path": change["path"], "value": change["to"]} for change in report["changes"]]
+    name = report["result"]["spec"]["containers"][0]["name"]
+    patch = [
+        {"op": "add", "path": change["path"].replace(f"/{name}/", "/0/"), "value": change["to"]}
+        for change in report["changes"]
+    ]
     patch.insert(0, {"op": "add", "path": "/spec/containers/0/resources/requests", "value": {}})
     assert report["result"]["metadata"].pop("annotations").keys() == {"flyte-admission.io/changes"}
     assert report["result"] == jsonpatch.apply_patch(pod(), patch)
@@ -264,13 +268,13 @@ def test_text_that_is_not_utf_8_is_told(policy: Path, tmp_path: Path) -> None:
     for source, name in ((file, str(file)), ("-", "-")):
         result = run("review", "--policy", policy, "-f", source, stdin=file.read_bytes())
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"{name}: not UTF-8 text: invalid start byte at byte 27")
+        assert result.stderr.startswith(f"{name}: not UTF-8 text from byte 27 on; save it as UTF-8")
 
 
 def test_a_policy_and_quotas_that_are_not_utf_8_are_told(policy: Path, tmp_path: Path) -> None:
     file = tmp_path / "latin-1"
     file.write_bytes(b"# \xe9.")
-    said = f"{file}: not UTF-8 text: invalid continuation byte at byte 2\n"
+    said = f"{file}: not UTF-8 text from byte 2 on; save it as UTF-8\n"
     for options in ([f"--policy={file}"], [f"--policy={policy}", f"--quotas={file}"]):
         result = run("review", *options, "-f", "-", stdin=json.dumps(pod()))
         assert (result.exit_code, result.stderr) == (2, said)
@@ -355,10 +359,11 @@ def test_check_tells_everything_that_is_wrong_at_once_and_exits_with_2(tmp_path:
 
 RANGES = """
 {kind: LimitRange, metadata: {name: wide, namespace: flytesnacks-production}, spec: {limits: [
-  {type: Container, min: {cpu: 1}, max: {cpu: 8}, maxLimitRequestRatio: {cpu: 4}}, {type: Pod}]}}
+  {type: Container, min: {cpu: 1}, max: {cpu: 8}, maxLimitRequestRatio: {cpu: 4}, default: {cpu: 4}},
+  {type: Pod}]}}
 ---
 {kind: LimitRange, metadata: {name: odd, namespace: flytesnacks-development}, spec: {limits: [
-  {type: Container, min: {cpu: 5}, max: {memory: 500Mi}, maxLimitRequestRatio: {cpu: 2}},
+  {type: Container, min: {cpu: 5}, max: {memory: 500Mi}, maxLimitRequestRatio: {cpu: 2}, default: {cpu: 10}},
   {type: Pod, min: {memory: 64Gi}}]}}
 """
 
@@ -375,10 +380,11 @@ def test_check_tells_which_limit_ranges_contradict_the_policy(tmp_path: Path) ->
     assert result.stderr.splitlines() == [
         f"{odd} min cpu=5 is over the policy's maximum 4 of a container: none is accepted",
         f"{odd} min memory=64Gi is over the policy's maximum 32Gi of a Pod: none is accepted",
+        f"{odd} default cpu=10 is over the policy's maximum 4, and is lowered to it",
         f"{odd} maxLimitRequestRatio cpu=2 is under that of the default, 1 to 3, and lowers its limit",
         f"{odd} max memory=500Mi is under the default 1Gi, and is what tasks get",
     ]
-    assert (result.exit_code, result.stdout) == (0, f"{policy}: good, with 4 warnings\n")
+    assert (result.exit_code, result.stdout) == (0, f"{policy}: good, with 5 warnings\n")
 
 
 def test_check_takes_its_file_as_an_argument_or_by_the_option_of_the_other_commands(policy: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.vectors import Data, quota_of, texts
 from webhook.offline import manifests
 from webhook.policy.yaml_text import ProblemsError
+from webhook.rules.quota import CHARGED_RESOURCES
 
 KINDS = ("Pod", "AdmissionReview")
 
@@ -193,19 +194,52 @@ def test_what_is_wrong_in_a_quota_is_told(text: str, expect: str) -> None:
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
+        ("requests.nvidia.com/gpu", None),
         ("nvidia.com/gpu", "requests.nvidia.com/gpu"),
         ("limits.nvidia.com/gpu", "requests.nvidia.com/gpu"),
-        ("requests.nvidia.com/gpu", ""),
-        ("limits.cpu", ""),
-        ("count/deployments.apps", ""),
-        ("gold.storageclass.storage.k8s.io/requests.storage", ""),
-        ("persistentvolumeclaims", ""),
+        ("Requests.nvidia.com/gpu", "requests.nvidia.com/gpu"),
+        ("gpu", "requests.nvidia.com/gpu"),
+        ("requests.gpu", "requests.nvidia.com/gpu"),
+        ("limits.GPU", "requests.nvidia.com/gpu"),
+        ("requests.deviceclass.resource.kubernetes.io/gpu.nvidia.com", None),
+        (
+            "limits.deviceclass.resource.kubernetes.io/gpu.nvidia.com",
+            "requests.deviceclass.resource.kubernetes.io/gpu.nvidia.com",
+        ),
+        ("a.kubernetes.io/x", ""),
+        ("requests.a.kubernetes.io/x", ""),
+        *((f"{side}{name}", None) for side in ("", "requests.", "limits.") for name in CHARGED_RESOURCES),
+        ("limits.mem", "limits.memory"),
+        ("mem", "memory"),
+        ("requests.CPU", "requests.cpu"),
+        ("limits.ephemeralStorage", "limits.ephemeral-storage"),
+        ("limits.storage", "limits.ephemeral-storage"),
+        ("requests.storage", None),
+        ("limit.cpu", "limits.cpu"),
+        ("hugepages-2Mi", None),
+        ("requests.hugepages-2Mi", None),
+        ("limits.hugepages-2Mi", "hugepages-2Mi"),
+        ("pods", None),
+        ("Pods", "pods"),
+        ("pod", "pods"),
+        ("count/pods", None),
+        ("count/pod", "count/pods"),
+        ("count/deployments.apps", None),
+        ("gold.storageclass.storage.k8s.io/requests.storage", None),
+        ("gpu.nvidia.com.deviceclass.resource.k8s.io/devices", None),
+        ("persistentvolumeclaims", None),
+        ("services.nodeports", None),
+        ("secret", "secrets"),
+        ("wheels", ""),
     ],
 )
-def test_a_name_of_a_quota_that_counts_nothing_is_a_warning_with_the_one_that_counts(name: str, counts: str) -> None:
+def test_a_name_of_a_quota_that_counts_nothing_is_a_warning_with_the_one_that_counts(
+    name: str, counts: str | None
+) -> None:
     text = f"kind: ResourceQuota\nmetadata: {{name: q, namespace: n}}\nspec: {{hard: {{{name}: 1}}}}"
-    what = f"q.yaml:1:1: ResourceQuota q: warning: {name} counts nothing; write {counts}"
-    assert [*manifests.quota_warnings(text, "q.yaml")] == [what][: bool(counts)]
+    what = f"; write {counts}" if counts else ", as no quota counts such a resource"
+    told = f"q.yaml:1:1: ResourceQuota q: warning: {name} counts nothing{what}"
+    assert [*manifests.quota_warnings(text, "q.yaml")] == ([] if counts is None else [told])
 
 
 def test_a_quota_without_a_namespace_is_of_default_or_of_the_one_that_is_given() -> None:
@@ -222,3 +256,57 @@ def test_a_quota_without_a_namespace_is_of_default_or_of_the_one_that_is_given()
 def test_other_kinds_beside_a_quota_are_passed_over() -> None:
     text = "kind: Namespace\nmetadata: {name: n}\n---\nkind: ResourceQuota\nmetadata: {name: q, namespace: n}\n"
     assert [quota.name for quota in manifests.quotas(text, "q.yaml")] == ["q"]
+
+
+def printed(*items: str) -> str:
+    """A List as kubectl prints it."""
+    listed = "".join("- " + item.replace("\n", "\n  ") + "\n" for item in items)
+    return f'apiVersion: v1\nitems:\n{listed}kind: List\nmetadata:\n  resourceVersion: ""\n'
+
+
+BLOCK = """\
+kind: Pod
+metadata:
+  name: b
+  annotations:
+    text: |
+      - a
+
+      kind: List
+    other: 'a:,
+
+      b'"""
+ITEMS = {
+    "one": ["kind: Pod\nmetadata: {name: a}"],
+    "some": ["kind: Pod\nmetadata: {name: a}", BLOCK, "kind: AdmissionReview\nmetadata: {name: c}"],
+    "anchors": ["kind: Pod\nmetadata: &a {name: a}", "kind: Pod\nmetadata: *a"],
+    "a quote over two lines": ["kind: Pod\nmetadata: {name: TWO}", "kind: Pod"],
+    "Lists": ["kind: List\nitems:\n- kind: Pod\n  metadata: {name: a}"],
+}
+
+
+@pytest.mark.parametrize("items", ITEMS.values(), ids=ITEMS)
+def test_a_list_of_kubectl_is_read_as_any_other(items: list[str]) -> None:
+    text = printed(*items).replace("TWO", '"two\n- lines"')
+    assert found(text) == found(f"# another layout\n{text}") != []
+
+
+@pytest.mark.parametrize(
+    ("items", "expect"),
+    [
+        (["kind: Pod\nmetadata: {name: a}", "kind: Deployment"], "m.yaml:5:3: kind Deployment; "),
+        (["kind: Pod", "kind: Pod\nmetadata: {a: 1, a: 2}"], "m.yaml:5:20: items[1].metadata.a: duplicate key"),
+        (["kind: Pod", "kind: [Pod"], "m.yaml:5:5: not valid YAML"),
+        (["kind: Pod", ""], "m.yaml:4:3: not an object; "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_list_of_kubectl_is_told_with_its_place(items: list[str], expect: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        found(printed(*items))
+    assert str(caught.value).startswith(expect)
+
+
+def test_an_object_of_a_list_of_kubectl_has_its_place() -> None:
+    first, last = manifests.read(printed(BLOCK, "kind: Pod\nmetadata: {name: a}"), "m.yaml", KINDS)
+    assert str(first.problem("odd")) == "m.yaml:3:3: Pod b: odd"
+    assert str(last.problem("odd")) == "m.yaml:14:3: Pod a: odd"

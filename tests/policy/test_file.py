@@ -2,19 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.vectors import Data
 from webhook.api.pod import Toleration
 from webhook.api.resource_list import ResourceList
 from webhook.flyte.task import Task
-from webhook.policy.file import json_schema, load
+from webhook.policy.file import load
+from webhook.policy.schema import Override, fields
 from webhook.policy.yaml_text import ProblemsError
 
 TASK = Task(1, "flytesnacks", "development", name="t")
@@ -115,7 +112,7 @@ def test_the_platforms_resources_load_in_each_shape_that_flyte_has_for_them(text
         ),
         # 0 or nothing is none
         ("task_resources: {defaults: {cpu: 0, memory: '0Gi', gpu: }, limits: {cpu: '0', storage: 0.0}}", {}),
-        # other containers: as the platform but for devices, their own, none
+        # other containers: as the platform but for devices, their own, the platform's for what a quota demands
         (
             "task_resources: {defaults: {cpu: 1, gpu: 1, amd.com/gpu: 1}}",
             {"defaults": {"cpu": "1", "nvidia.com/gpu": "1", "amd.com/gpu": "1"}, "secondary_defaults": {"cpu": "1"}},
@@ -124,7 +121,10 @@ def test_the_platforms_resources_load_in_each_shape_that_flyte_has_for_them(text
             "task_resources: {defaults: {cpu: 1}}\nsecondary_defaults: {mem: 64Mi, gpu: 1}",
             {"defaults": {"cpu": "1"}, "secondary_defaults": {"memory": "64Mi", "nvidia.com/gpu": "1"}},
         ),
-        ("task_resources: {defaults: {cpu: 1}}\nsecondary_defaults: {}", {"defaults": {"cpu": "1"}}),
+        (
+            "task_resources: {defaults: {cpu: 1}}\nsecondary_defaults: {}",
+            {"defaults": {"cpu": "1"}, "secondary_defaults": {"cpu": "1"}},
+        ),
         # what a gpu is
         (
             "plugins: {k8s: {gpu-resource-name: amd.com/gpu}}\nsecondary_defaults: {gpu: 1}",
@@ -200,6 +200,7 @@ def test_tolerations_are_those_of_pods() -> None:
     }
 
 
+FOR_ALL = "for all tasks; give project, domain, workflow or task, or org: flyte if all are meant"
 IN_RANGE = "write a whole number of seconds, from 1 to 3600"
 NOT_FOR_A_TASK = "not for a workflow or task, whose labels its author can set; give a project or domain alone"
 A_TEMPLATE = "write a name with {{ project }} or {{ domain }} in it"
@@ -211,11 +212,13 @@ RESOURCES = (
     "or the full name of an extended resource"
 )
 SECTIONS = (
-    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, over_limit, cpu_limits, "
-    "keep_exclusive_cpus, resource_claims, overrides, override_strategy, namespace_mapping, domains, "
+    "task_resources, task_resource_defaults, secondary_defaults, pod_limits, over_limit, max_replicas, "
+    "cpu_limits, keep_exclusive_cpus, resource_claims, overrides, override_strategy, namespace_mapping, domains, "
     "tolerate_by_own_name, project_domain_labels, mode, warnings, exemptions, verdicts, "
     "plugins"
 )
+FOR_JOBS = "for jobs, which Flyte creates, not operators; give it without made_by"
+KINDS_OF_JOBS = "'RayJob', 'SparkApplication', 'DaskJob', 'PyTorchJob', 'TFJob', 'MPIJob' or 'JobSet'"
 A_MAP = "where a map is expected; write `key: value` lines below it"
 NO_DEVICES = "is not a whole number of devices; write one such as 1 or 8"
 NO_NUMBER = "is not a plain number; write it in quotes, or in decimal"
@@ -223,7 +226,12 @@ NO_RESOURCE = "is not a valid resource name; write gpu, one such as nvidia.com/g
 NO_NAME = "write a full name such as nvidia.com/gpu"
 A_TEXT = "where a text is expected; write it in quotes"
 SECTION = "plugins.k8s.resource-tolerations"
+K8S = (
+    "gpu-resource-name, accelerator-device-classes, resource-tolerations, default-tolerations, "
+    "interruptible-tolerations, add-tolerations-for-extended-resources"
+)
 TOLERATION = "key, operator, value, effect, tolerationSeconds"
+A_TOLERATION = f"where a map is expected, with the keys {TOLERATION}"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +241,7 @@ TOLERATION = "key, operator, value, effect, tolerationSeconds"
         ("# nothing\n---\n", ["1:1: nothing in the file; write one policy, such as task_resources: …"]),
         (
             "{}\n---\n{}",
-            ["3:1: for all tasks; give project, domain, workflow or task, or write it in task_resources"],
+            [f"3:1: {FOR_ALL}"],
         ),
         ("task_resources", [f"1:1: 'task_resources' {A_MAP}"]),
         ("- task_resources", [f"1:1: a list {A_MAP}"]),
@@ -276,7 +284,7 @@ plugins:
             ],
         ),
         # shapes
-        ("task_resources: 5", [f"1:17: task_resources: 5 {A_MAP}"]),
+        ("task_resources: 5", ["1:17: task_resources: 5 where a map is expected, with the keys defaults, limits"]),
         (
             "task_resources: {defaults: 5, limits: [1]}",
             [f"1:28: task_resources.defaults: 5 {A_MAP}", f"1:39: task_resources.limits: a list {A_MAP}"],
@@ -309,13 +317,33 @@ verdicts: {retry_after_seconds: 0}
                 f"4:13: overrides[0].mode: {NOT_FOR_A_TASK}",
                 f"5:18: overrides[1].limits.cpu: '4x' {NO_QUANTITY}",
                 "7:3: overrides[3]: for the same tasks as line 6, project p; join the two",
-                f"8:3: overrides[4]: 5 {A_MAP}",
+                f"8:3: overrides[4]: 5 where a map is expected, with the keys {', '.join(fields(Override))}",
                 f"9:33: verdicts.retry_after_seconds: 0 is out of range; {IN_RANGE}",
-                "11:1: for all tasks; give project, domain, workflow or task, or write it in task_resources",
+                f"11:1: {FOR_ALL}",
             ],
         ),
-        ("plugins: 5", [f"1:10: plugins: 5 {A_MAP}"]),
-        ("plugins:\n  k8s: []", [f"2:8: plugins.k8s: a list {A_MAP}"]),
+        # jobs, and the Pods of operators
+        (
+            "max_replicas: {RayJob: -1, rayjob: 2, JobSet: many}",
+            [
+                "1:24: max_replicas.RayJob: -1 is not a number of workers; write one such as 16, or 0 for no maximum",
+                f"1:28: max_replicas.rayjob: 'rayjob' is not accepted; write {KINDS_OF_JOBS}",
+                "1:47: max_replicas.JobSet: 'many' where a whole number is expected; write one such as 30",
+            ],
+        ),
+        (
+            "overrides: [{made_by: flyte, mode: warn}, {made_by: operator, max_replicas: {RayJob: 2}}]",
+            [
+                "1:23: overrides[0].made_by: 'flyte' is not accepted; write 'operator'",
+                f"1:63: overrides[1].max_replicas: {FOR_JOBS}",
+            ],
+        ),
+        (
+            "overrides:\n- {made_by: operator, mode: warn}\n- {made_by: operator, limits: {cpu: 1}}",
+            ["3:3: overrides[1]: for the same tasks as line 2, all tasks, Pods of operators; join the two"],
+        ),
+        ("plugins: 5", ["1:10: plugins: 5 where a map is expected, with the keys k8s"]),
+        ("plugins:\n  k8s: []", [f"2:8: plugins.k8s: a list where a map is expected, with the keys {K8S}"]),
         ("plugins: {k8s: {gpu-resource-name: }}", [f"1:35: plugins.k8s.gpu-resource-name: nothing {A_TEXT}"]),
         ("plugins: {k8s: {gpu-resource-name: 5}}", [f"1:36: plugins.k8s.gpu-resource-name: 5 {A_TEXT}"]),
         # amounts
@@ -466,9 +494,13 @@ CPU_LIMITS = "is not accepted; write keep, remove, or {ratio: 2} with a number f
     ("value", "expect"),
     [
         ("none", f"1:13: cpu_limits: 'none' {CPU_LIMITS}"),
-        ("{ratio: 0.5}", f"1:13: cpu_limits: {{'ratio': 0.5}} {CPU_LIMITS}"),
-        ("{ratio: 2, most: 4}", f"1:13: cpu_limits: {{'ratio': 2, 'most': 4}} {CPU_LIMITS}"),
-        ("{ratio: x}", f"1:13: cpu_limits: 'x' {NO_QUANTITY}"),
+        ("{ratio: 0.5}", f"1:13: cpu_limits: {{ratio: 0.5}} {CPU_LIMITS}"),
+        ("{ratio: 2, most: 4}", f"1:13: cpu_limits: {{ratio: 2, most: 4}} {CPU_LIMITS}"),
+        ("{ratio: x}", f"1:13: cpu_limits: {{ratio: 'x'}} {CPU_LIMITS}"),
+        ("{ratio: '2'}", f"1:13: cpu_limits: {{ratio: '2'}} {CPU_LIMITS}"),
+        ("{ratio: [2]}", f"1:13: cpu_limits: {{ratio: a list}} {CPU_LIMITS}"),
+        ("{}", f"1:13: cpu_limits: {{}} {CPU_LIMITS}"),
+        ("[remove]", f"1:13: cpu_limits: a list {CPU_LIMITS}"),
         ("2", f"1:13: cpu_limits: 2 {CPU_LIMITS}"),
     ],
 )
@@ -490,9 +522,9 @@ def test_a_request_and_a_limit_are_what_a_container_gets_that_states_nothing() -
     [
         ("5", [f"3:27: {SECTION}: 5 {A_MAP}"]),
         ("[5]", [f"3:28: {SECTION}[0]: 5 {A_MAP}"]),
-        ("{nvidia.com/gpu: 5}", [f"3:44: {GPU}: 5 {A_MAP}"]),
-        ("{nvidia.com/gpu: }", [f"3:43: {GPU}: nothing {A_MAP}"]),
-        ("{nvidia.com/gpu: [{operator: Exists}, 5]}", [f"3:65: {GPU}[1]: 5 {A_MAP}"]),
+        ("{nvidia.com/gpu: 5}", [f"3:44: {GPU}: 5 {A_TOLERATION}"]),
+        ("{nvidia.com/gpu: }", [f"3:43: {GPU}: nothing {A_TOLERATION}"]),
+        ("{nvidia.com/gpu: [{operator: Exists}, 5]}", [f"3:65: {GPU}[1]: 5 {A_TOLERATION}"]),
         (
             "{nvidia.com/gpu: [{key: a, operator: Exist, keys: b, effect: NoRun}]}",
             [
@@ -691,6 +723,50 @@ def test_what_flyte_accepts_loads_with_a_warning_where_it_stands(text: str, warn
     assert list(load(text, "p.yaml").warnings) == [f"p.yaml:{line}" for line in warnings]
 
 
+@pytest.mark.parametrize(
+    ("maxima", "refused", "warned"),
+    [
+        ("gpu: 2", "gpu", False),
+        ("gpu: 2", "nvidia.com/*", False),
+        ("gpu: 2", "nvidia.com/mig-*", False),
+        ("gpu: 2", "amd.com/gpu", False),
+        ("gpu: 2", "example.com/*", True),
+        ("nvidia.com/gpu: 2", "gpu", False),
+        ("amd.com/gpu: 2", "gpu", False),
+        ("nvidia.com/mig-*: 2", "gpu", False),
+        ("nvidia.com/mig-1g.5gb: 2", "gpu", False),
+        ("example.com/fpga: 2", "gpu", True),
+        ("example.com/fpga: 2", "example.com/*", False),
+        ("example.com/fpga-a-*: 2", "example.com/fpga-*", False),
+        ("example.com/*: 2", "example.com/fpga", False),
+        ("example.com/*: 2", "example.com/fpga-*", False),
+        ("example.com/fpga: 2", "example.com/gpu", True),
+        ("{gpu: 2, nvidia.com/mig-*: 0}", "nvidia.com/mig-*", True),
+        ("hugepages-2Mi: 2Mi", "hugepages-*", False),
+        ("hugepages-*: 2Mi", "hugepages-1Gi", False),
+        ("storage: 1Gi", "ephemeral-storage", False),
+        ("cpu: 1", "memory", True),
+    ],
+)
+@pytest.mark.parametrize("section", ["task_resources: {limits: %s}", "pod_limits: %s"])
+def test_nothing_to_refuse_is_warned_of_where_no_maximum_is_of_the_kind(
+    section: str,
+    maxima: str,
+    refused: str,
+    warned: bool,  # noqa: FBT001
+) -> None:
+    maxima = maxima if maxima.startswith("{") else f"{{{maxima}}}"
+    found = load(f"{section % maxima}\nover_limit: {{{refused}: refuse}}", "p.yaml").warnings
+    assert [NOTHING_REFUSED in line for line in found if "over_limit" in line] == [True][: bool(warned)]
+
+
+def test_a_maximum_for_a_kind_of_device_under_its_default_is_warned_of() -> None:
+    platform = "task_resources: {defaults: {nvidia.com/gpu: 4}}"
+    for key in ("gpu", "nvidia.com/gpu", "nvidia.com/*"):
+        found = load(f"{platform}\noverrides: [{{domain: production, limits: {{{key}: 1}}}}]", "p.yaml").warnings
+        assert ["the default 4 is over this limit 1, which is what tasks get" in line for line in found] == [True]
+
+
 GPU_PLUGIN = "no device plugin is known for this name; did you mean nvidia.com/gpu?"
 
 
@@ -721,6 +797,32 @@ def test_a_maximum_for_nearly_a_gpu_is_a_warning() -> None:
     assert line == f"p.yaml:1:27: task_resources.limits[nvidia.com/gpus]: warning: {GPU_PLUGIN}"
 
 
+@pytest.mark.parametrize(
+    ("text", "expect"),
+    [
+        ("domains: [development]", "1:11: domains[0]: 'development' where a map is expected, with the keys id, name"),
+        ("domains: {development: {}}", "1:11: domains.development: unknown key; accepted: id, name"),
+        ("namespace_mapping: '{{ project }}'", "'{{ project }}' where a map is expected, with the keys template"),
+        ("over_limit: refuse", f"1:13: over_limit: 'refuse' {A_MAP}"),
+        ("cpu_limits: off", f"1:13: cpu_limits: false {CPU_LIMITS}"),
+        ("overrides: [{project: p, until: 20301231}]", "20301231 where a text is expected; write one such as `until: "),
+        ("task_resources:\n\u00a0\u00a0limits: {}", "a blank that is not a space; use spaces"),
+        ("mode: audit\n\u00a0warnings: true", "a blank that is not a space; use spaces"),
+        ("task_resources: {limits: !!set {cpu, memory}}", "1:26: task_resources.limits: a tag, !!set; remove it"),
+        ("task_resources: !Ref x", "1:17: task_resources: a tag, !Ref; remove it"),
+        ("task_resources: {defaults: {requests: {cpu: 1}}}", "defaults.requests: unknown key; accepted: cpu, "),
+        (
+            "task_resources: {defaults: {cpu: {requests: 1, limits: 2}}}",
+            "1:35: task_resources.defaults.cpu.requests: unknown key; did you mean request? accepted: request, limit",
+        ),
+    ],
+)
+def test_what_is_wrong_says_what_is_accepted(text: str, expect: str) -> None:
+    found = problems(text)
+    assert any(expect in line for line in found), found
+    assert not any(BOTH in line or "of a device" in line for line in found)
+
+
 def test_a_problem_is_one_line_whatever_the_key() -> None:
     assert len(problems('"a\\nb": 1')) == 1
 
@@ -745,187 +847,3 @@ def test_an_amount_too_long_to_compute_with_is_told() -> None:
     assert problems("secondary_defaults: {cpu: 1e512}") == [
         "p.yaml:1:27: secondary_defaults.cpu: '1e512' is too large; at most 512 digits are accepted"
     ]
-
-
-def test_the_json_schema_says_what_the_file_may_hold() -> None:
-    schema = json_schema()
-    assert json.loads(json.dumps(schema)) == schema
-    assert (schema["$schema"], schema["title"]) == (
-        "https://json-schema.org/draft/2020-12/schema",
-        "flyte-admission policy",
-    )
-    assert (list(schema["properties"]), schema["additionalProperties"]) == (
-        SECTIONS.split(", "),
-        False,
-    )
-
-
-def resolved(schema: Any, root: Data) -> Any:
-    """The schema with its references filled in."""
-    match schema:
-        case {"$ref": str(reference)}:
-            return resolved(root["$defs"][reference.removeprefix("#/$defs/")], root)
-        case dict():
-            return {key: resolved(value, root) for key, value in schema.items() if key != "$defs"}
-        case list():
-            return [resolved(value, root) for value in schema]
-    return schema
-
-
-def accepts(schema: Data, value: Any) -> bool:
-    """As a JSON Schema validator would say, for the words that this schema uses."""
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "null": type(None),
-        "boolean": bool,
-    }  # fmt: skip
-    named = schema.get("type", [])
-    allowed = [kinds[kind] for kind in ([named] if isinstance(named, str) else named)]
-    if isinstance(value, bool) and bool not in allowed and not schema.keys() & {"anyOf", "oneOf"}:
-        return False
-    if isinstance(value, float) and value.is_integer() and int in allowed:
-        value = int(value)
-    if allowed and not any(isinstance(value, kind) for kind in allowed):
-        return False
-    return all(check(schema[word], value) for word, check in CHECKS.items() if word in schema) and (
-        not isinstance(value, dict)
-        or all(
-            accepts_entry(schema, key, item) and accepts(schema.get("propertyNames", {}), key)
-            for key, item in value.items()
-        )
-    )
-
-
-def any_accepts(options: list[Data], value: Any) -> bool:
-    return any(accepts(option, value) for option in options)
-
-
-CHECKS: dict[str, Callable[[Any, Any], bool]] = {
-    "anyOf": any_accepts,
-    "oneOf": any_accepts,
-    "not": lambda schema, value: not accepts(schema, value),
-    "enum": lambda accepted, value: value in accepted,
-    "minimum": lambda least, value: value >= least,
-    "maximum": lambda most, value: value <= most,
-    "exclusiveMinimum": lambda least, value: value > least,
-    "pattern": lambda pattern, value: not isinstance(value, str) or bool(re.search(pattern, value)),
-    "minLength": lambda least, value: len(value) >= least,
-    "minItems": lambda least, value: len(value) >= least,
-    "required": lambda names, value: all(name in value for name in names),
-    "items": lambda schema, value: all(accepts(schema, item) for item in value),
-}
-
-
-def accepts_entry(schema: Data, key: str, value: Any) -> bool:
-    if key in schema.get("properties", {}):
-        return accepts(schema["properties"][key], value)
-    patterns = schema.get("patternProperties", {})
-    for found in (patterns[pattern] for pattern in patterns if re.search(pattern, key)):
-        return accepts(found, value)
-    other = schema.get("additionalProperties", True)
-    return other if isinstance(other, bool) else accepts(other, value)
-
-
-SCHEMA = resolved(json_schema(), json_schema())
-
-
-@pytest.mark.parametrize(
-    ("data", "good"),
-    [
-        ({}, True),
-        ({"task_resources": {"defaults": {"cpu": "500m", "mem": 1, "gpu": 0.0}, "limits": None}}, True),
-        ({"task_resource_defaults": {"task_resources": {"limits": {"nvidia.com/gpu": None}}}}, True),
-        ({"task_resource_defaults": {"defaults": {}}, "secondary_defaults": {}}, True),
-        ({"plugins": {"spark": {"x": 1}, "k8s": {"default-cpus": 1, "gpu-resource-name": "amd.com/gpu"}}}, True),
-        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": PRESENT, "d.e/f": [PRESENT, DEDICATED]}}}}, True),
-        ({"plugins": {"k8s": {"resource-tolerations": [{"a.b/c": PRESENT}, {"d.e/f": [DEDICATED]}]}}}, True),
-        ({"other": 1}, False),
-        ([], False),
-        ({"task_resources": {"default": {}}}, False),
-        ({"task_resources": {"defaults": {"cpu": True}}}, False),
-        ({"task_resources": {"defaults": {"cpu": -1}}}, False),
-        ({"task_resources": {"defaults": ["cpu"]}}, False),
-        ({"plugins": {"spork": {}, "k8s": {"gpu": 1}}}, True),
-        ({"plugins": {"k8s": {"gpu-resource-name": 5}}}, False),
-        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "effect": "NoRun"}}}}}, False),
-        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "keys": "x"}}}}}, False),
-        ({"plugins": {"k8s": {"resource-tolerations": "a.b/c"}}}, False),
-        # quantities, names, dates
-        ({"task_resources": {"limits": {"memory": "64GB"}}}, False),
-        ({"task_resources": {"limits": {"cpu": "four"}}}, False),
-        ({"task_resources": {"limits": {"cpu": "-1"}}}, False),
-        ({"task_resources": {"limits": {"memory": "1.5Gi", "cpu": " .5 ", "storage": "1e3"}}}, True),
-        ({"task_resources": {"limits": {"gpu": "1.5", "cpu": 1}}}, False),
-        ({"task_resources": {"limits": {"gpu": 1.5}}}, False),
-        ({"task_resources": {"limits": {"gpu": "500m"}}}, False),
-        ({"task_resources": {"limits": {"gpu": "1000m", "amd.com/gpu": "2.0", "a.b/c": "1k", "a.b/d": "1e3"}}}, True),
-        ({"task_resources": {"limits": {"nvidia.com/gpu": "x"}}}, False),
-        ({"task_resources": {"limits": {"cpus": 1}}}, False),
-        ({"task_resources": {"defaults": {"requests.nvidia.com/gpu": 1}}}, False),
-        ({"task_resources": {"limits": {"nvidia.com/mig-*": 1, "hugepages-2Mi": "4Mi"}}}, True),
-        ({"task_resources": {"limits": {"deviceclass.resource.kubernetes.io/gpu.nvidia.com": 1}}}, True),
-        ({"task_resources": {"defaults": {"nvidia.com/mig-*": 1}}}, False),
-        ({"overrides": [{"project": "a b"}]}, False),
-        ({"overrides": [{"project": "a" * 64}]}, False),
-        ({"overrides": [{"task": "---"}]}, False),
-        ({"overrides": [{"project": "a-b.c_d", "task": "core.flyte.wf"}]}, True),
-        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r", "until": "2030-12-31"}]}, True),
-        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r", "until": "2030-11-31"}]}, False),
-        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r", "until": "31.12.2030"}]}, False),
-        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "", "until": "2030-12-31"}]}, False),
-        ({"exemptions": [{"match": {"project": "p"}, "skip": [], "reason": "r", "until": "2030-12-31"}]}, False),
-        ({"exemptions": [{"match": {"project": "p"}, "skip": ["fill"], "reason": "r"}]}, False),
-        ({"namespace_mapping": {"template": "{{project}}"}}, False),
-        ({"namespace_mapping": {"template": "flyte-{{ project }}-{{ domain }}"}}, True),
-        ({"plugins": {"k8s": {"gpu-resource-name": "gpu"}}}, False),
-        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {**PRESENT, "key": "a b"}}}}}, False),
-        ({"plugins": {"k8s": {"resource-tolerations": {"a.b/c": {"key": "a", "value": "b c"}}}}}, False),
-        ({"verdicts": {"retry_after_seconds": 0}}, False),
-        ({"warnings": "yes"}, False),
-    ],
-)
-def test_the_json_schema_accepts_what_loads_and_refuses_what_does_not(data: Any, good: bool) -> None:  # noqa: FBT001
-    assert accepts(SCHEMA, data) is good
-    text = json.dumps(data)
-    if good:
-        load(text, "p.yaml")
-    else:
-        assert problems(text)
-
-
-KEYS = st.sampled_from(
-    [
-        *("task_resources", "task_resource_defaults", "secondary_defaults", "plugins", "k8s", "defaults", "limits"),
-        *("cpu", "memory", "mem", "gpu", "nvidia.com/gpu", "gpu-resource-name", "resource-tolerations", "spark"),
-        *("default-cpus", "key", "operator", "value", "effect", "tolerationSeconds", "other"),
-    ]
-)
-SCALARS = st.sampled_from(
-    [None, True, 0, 1, -1, 2.5, "", "1", "500m", "amd.com/gpu", "Exists", "Equal", "NoExecute", "a b"]
-)
-DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3))
-AMOUNTS = st.none() | st.dictionaries(st.sampled_from(["cpu", "gpu", "mem", "amd.com/gpu"]), SCALARS, max_size=3)
-TOLERATIONS = st.fixed_dictionaries(
-    {"operator": st.sampled_from(["Exists", "Equal", "", None])},
-    optional={"key": SCALARS, "value": SCALARS, "effect": SCALARS, "tolerationSeconds": SCALARS},
-)
-BY_RESOURCE = st.dictionaries(KEYS, TOLERATIONS | st.lists(TOLERATIONS, max_size=2), max_size=2)
-NEARLY = st.fixed_dictionaries(
-    {},
-    optional={
-        "task_resources": DATA | st.fixed_dictionaries({}, optional={"defaults": AMOUNTS, "limits": AMOUNTS}),
-        "secondary_defaults": AMOUNTS,
-        "plugins": st.fixed_dictionaries(
-            {}, optional={"k8s": st.fixed_dictionaries({"resource-tolerations": BY_RESOURCE | st.lists(BY_RESOURCE)})}
-        ),
-    },
-)
-
-
-@given(st.dictionaries(KEYS, DATA, max_size=3) | NEARLY | DATA)
-def test_any_data_is_told_what_is_wrong_with_it_or_is_a_policy_by_the_json_schema_too(data: Any) -> None:
-    try:
-        load(json.dumps(data), "p.yaml")
-    except ProblemsError as error:
-        assert all(line.startswith("p.yaml:1:") for line in str(error).splitlines())  # noqa: PT017 - either is fine
-    else:  # what surrounds the blocks in a file of Flyte's is beyond the schema
-        assert accepts(SCHEMA, data) or not {*data} <= {*SCHEMA["properties"]}

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -16,8 +16,10 @@ from tests.vectors import Data, cases, params
 from webhook.api.quantity import parse
 from webhook.api.resource_list import ResourceList
 from webhook.flyte.task import Generation, Task, label_value
+from webhook.jobs import KINDS
 from webhook.policy.file import load
 from webhook.policy.model import TaskScope
+from webhook.policy.schema import JobKind
 from webhook.policy.settings import Mode, Settings
 from webhook.policy.yaml_text import ProblemsError
 
@@ -540,7 +542,6 @@ def test_what_several_exemptions_skip_adds_up() -> None:
         ({"until": "2026-02-29"}, "'2026-02-29' is not a valid date"),
         ({"until": "2026-13-01"}, "'2026-13-01' is not a valid date"),
         ({"until": "tomorrow"}, "'tomorrow' is not a valid date"),
-        ({"until": "0000-01-01"}, "'0000-01-01' is not a valid date"),
         ({"until": "2026-1-1"}, "'2026-1-1' is not a valid date"),
     ],
 )
@@ -586,10 +587,56 @@ def test_settings_of_a_day_are_the_same_object_while_nothing_ends() -> None:
     assert policy.settings(task, "x", "2026-11-25") is policy.settings(task, "x", "2026-11-26")
 
 
-def test_two_overrides_with_a_day_for_the_same_tasks_are_refused() -> None:
-    line = "  - {project: flytesnacks, limits: {gpu: 9}, until: 2030-01-01}\n"
+LATER = "  - {project: flytesnacks, limits: {gpu: 16, cpu: 3}, until: 2026-12-24}\n"
+
+
+@pytest.mark.parametrize("text", [DATED + LATER, DATED.replace("overrides:\n", f"overrides:\n{LATER}")])
+@pytest.mark.parametrize(
+    ("day", "gpu", "cpu"),
+    [("2026-12-04", "8", "3"), ("2026-12-05", "16", "3"), ("2026-12-24", "16", "3"), ("2026-12-25", "4", None)],
+)
+def test_of_overrides_with_a_day_the_one_that_ends_first_is_on_top(
+    text: str, day: str, gpu: str, cpu: str | None
+) -> None:
+    """So one that has ended, and waits to be removed, is in nobody's way."""
+    limits = load(text, "policy.yaml").policy.settings(Task(1, project="flytesnacks"), "x", day).limits
+    assert {name: str(amount) for name, amount in limits.exact.items()} == {
+        NVIDIA: gpu, **({"cpu": cpu} if cpu else {}),
+    }  # fmt: skip
+
+
+def test_what_is_for_the_pods_of_operators_is_for_no_other_and_on_top_of_what_is_for_all_pods() -> None:
+    text = """
+task_resources: {limits: {cpu: 4}}
+overrides:
+  - {project: p, made_by: operator, limits: {cpu: 2}}
+  - {project: p, limits: {cpu: 3}, until: 2030-01-01}
+exemptions:
+  - {match: {project: p, made_by: operator}, skip: [fill], reason: r, until: 2030-01-01}
+"""
+    policy = load(text, "policy.yaml").policy
+    for operated, most, skips in ((False, "3", {}), (True, "2", {"fill": "r"})):
+        settings = policy.settings(Task(1, project="p", operated=operated), "p", "2026-12-01")
+        assert (str(settings.limits.get("cpu")), settings.skips) == (most, skips)
+        assert str(policy.settings(Task(1, project="q", operated=operated), "q", "2026-12-01").limits.get("cpu")) == "4"
+
+
+@given(kinds=st.lists(st.sampled_from(["RayJob", "JobSet"]), unique=True))
+def test_the_most_workers_are_those_of_the_most_specific_override_kind_by_kind(kinds: list[str]) -> None:
+    stated = dict.fromkeys(kinds, 7)
+    content = {"max_replicas": {"RayJob": 2, "JobSet": 0}, "overrides": [{"project": "p", "max_replicas": stated}]}
+    found = load(json.dumps(content), "policy.yaml").policy.settings(Task(1, project="p"), "p", "2026-12-01")
+    assert {kind: most for kind, (most, _) in found.max_replicas.items()} == {"RayJob": 2, **stated}
+
+
+def test_the_policy_knows_each_kind_of_job() -> None:
+    assert sorted(get_args(JobKind)) == sorted(kind.name for kind in KINDS.values())
+
+
+def test_two_overrides_for_the_same_tasks_until_the_same_day_are_refused() -> None:
+    line = "  - {project: flytesnacks, limits: {gpu: 9}, until: 2026-12-04}\n"
     (problem,) = problems(DATED + line).splitlines()
-    assert problem.endswith("for the same tasks as line 5, project flytesnacks; join the two")
+    assert problem.endswith("for the same tasks as line 5, project flytesnacks until 2026-12-04; join the two")
 
 
 def test_the_day_and_the_reason_of_an_override_are_checked() -> None:

@@ -106,6 +106,7 @@ override_strategy: merge-per-resource  # built in
 EVERY_GPU = """\
 pod_limits: {{}}
 over_limit: {{}}
+max_replicas: {{}}
 # gpu holds for each of amd.com/gpu, aws.amazon.com/neuron, aws.amazon.com/neuroncore, aws.amazon.com/neurondevice, \
 deviceclass.resource.kubernetes.io/gaudi.intel.com, deviceclass.resource.kubernetes.io/gpu.amd.com, \
 deviceclass.resource.kubernetes.io/gpu.amd.com-spx, deviceclass.resource.kubernetes.io/gpu.intel.com, \
@@ -393,11 +394,13 @@ overrides:
   - {project: x, domain: production, limits: {gpu: 8}, until: 2026-12-04, reason: "the benchmark\\nof the year"}
   - {project: y, secondary_defaults: {cpu: {request: 1, limit: 2}}, mode: warn, until: 2020-01-01}
   - {domain: staging, cpu_limits: remove, over_limit: {gpu: refuse}, resource_claims: refuse, pod_limits: {cpu: 4}}
+  - {domain: staging, made_by: operator, limits: {cpu: 2}}
+  - {domain: staging, project: x, max_replicas: {RayJob: 8, JobSet: 0}}
 """
 
 
 def test_all_overrides_are_a_table() -> None:
-    table = [line for line in show(TaskScope(), DATED).splitlines() if line.startswith("# ")][-5:]
+    table = [line for line in show(TaskScope(), DATED).splitlines() if line.startswith("# ")][-7:]
     assert [re.split("  +", line) for line in table] == [
         ["# OVERRIDES FOR", "STATE", "UNTIL", "REASON", "AT"],
         ["# project x, domain production", "limits gpu=4", "-", "-", "policy.yaml:3:5"],
@@ -413,6 +416,8 @@ def test_all_overrides_are_a_table() -> None:
             "# domain staging", "pod_limits cpu=4; over_limit gpu=refuse; cpu_limits remove; resource_claims refuse",
             "-", "-", "policy.yaml:6:5",
         ],
+        ["# domain staging, Pods of operators", "limits cpu=2", "-", "-", "policy.yaml:7:5"],
+        ["# project x, domain staging", "max_replicas RayJob=8, JobSet=0", "-", "-", "policy.yaml:8:5"],
     ]  # fmt: skip
     assert len({line.rindex(row[-1]) for line, row in zip(table, map(str.split, table), strict=True)}) == 1
     assert "OVERRIDES" not in show(TaskScope(project="x"), DATED)
@@ -432,7 +437,20 @@ def test_json_has_the_values_and_the_overrides() -> None:
         "reason": "the benchmark\nof the year",
         "at": "policy.yaml:4:56",
     }
-    assert [override["ended"] for override in data["overrides"]] == [False, False, True, False]
+    assert [override["ended"] for override in data["overrides"]] == [False, False, True, False, False, False]
+    assert data["overrides"][4]["for"] == {"domain": "staging", "made_by": "operator"}
+
+
+def test_what_holds_for_jobs_and_for_the_pods_of_operators_is_shown() -> None:
+    exemption = "{match: {made_by: operator}, skip: [clamp], reason: Ray reads the template, until: 2099-12-31}"
+    found = show(TaskScope(project="x", domain="staging"), f"{DATED}exemptions: [{exemption}]").splitlines()
+    assert found[(at := found.index("max_replicas:")) : at + 3] == [
+        "max_replicas:", "  JobSet: 0  # policy.yaml:8", "  RayJob: 8  # policy.yaml:8",
+    ]  # fmt: skip
+    assert found[-2:] == [
+        "# for Pods of operators: limits cpu=2 (policy.yaml:7:5)",
+        "# exempted for the Pods of operators from clamp until 2099-12-31: Ray reads the template",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,8 @@ DEEP = "\n".join(" " * depth + "a:" for depth in range(1000))
         # templates of Helm
         ("a: {{ .Values.x }}", [f"f.yaml:1:4: a: {TEMPLATE}"]),
         ("{{ .Values.x }}: 1", [f"f.yaml:1:1: {TEMPLATE}"]),
-        ("{{- if .x }}\na: 1\n{{- end }}", [f"f.yaml:1:3: not valid YAML: {TEMPLATE}"]),
-        ("a: {{ .x }}-{{ .y }}", [f"f.yaml:1:12: not valid YAML: {TEMPLATE}"]),
+        ("{{- if .x }}\na: 1\n{{- end }}", [f"f.yaml:1:1: {TEMPLATE}"]),
+        ("a: {{ .x }}-{{ .y }}", [f"f.yaml:1:4: {TEMPLATE}"]),
         ("a: \x00", ["f.yaml:1:4: not valid YAML: a control character, or half of a surrogate pair; remove it"]),
         ("a: \ud800", ["f.yaml:1:4: not valid YAML: a control character, or half of a surrogate pair; remove it"]),
         (
@@ -154,6 +154,13 @@ def test_an_alias_bomb_is_refused() -> None:
         f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcde", "bcdef", strict=True)
     )
     assert problems(bomb) == ["f.yaml:1:24: more than 200000 values"]
+    padded = f"{bomb}#{'x' * 4_000_000}\n"
+    assert problems(padded) == [f"f.yaml:1:10: more than {len(padded) // 8} values"]
+
+
+def test_a_long_text_may_have_more_values_than_an_alias_bomb() -> None:
+    (document,) = load_all("- {name: somebody, labels: {team: research}}\n" * 60_000, "f.yaml")
+    assert len(document.values) == 240_001
 
 
 def test_a_bomb_of_merges_comes_to_nothing() -> None:

@@ -5,9 +5,10 @@ import pytest
 from tests import workloads as effective
 from tests.rules import text
 from tests.vectors import Data, cases, params, pod_of, texts
-from tests.workloads import default, workload
+from tests.workloads import BEFORE_FIX, default, workload
 from webhook.api import pod as pods
 from webhook.api.resources import Resources
+from webhook.api.version import NEWEST
 from webhook.rules import defaulting
 
 CASES = cases("quota.json", "defaultingAndValidation")
@@ -98,3 +99,44 @@ def test_what_the_api_server_may_have_summed_up_is_left_out_in_each_combination(
         for each in defaulting.without_sums(before, after=before)
     ]
     assert kept == [["cpu", "memory"], ["memory"], ["cpu"], []]
+
+
+ONE_CPU, TWO_CPU = {"requests": {"cpu": "1"}}, {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}
+BOTH = {"cpu": "1", "memory": "1Gi"}
+
+
+@pytest.mark.parametrize(
+    ("level", "containers", "before", "since"),
+    [
+        ({}, [{"requests": BOTH, "limits": BOTH}], ({}, "BestEffort"), ({}, "Guaranteed")),
+        ({"limits": {}}, [ONE_CPU], ({}, "BestEffort"), ({}, "Burstable")),
+        ({}, [{}], ({}, "BestEffort"), ({}, "BestEffort")),
+        (
+            {"requests": {"cpu": "0"}},
+            [{"requests": {"memory": "1Gi"}}],
+            ({"requests": {"cpu": "0"}}, "BestEffort"),
+            ({"requests": {"cpu": "0", "memory": "1Gi"}}, "Burstable"),
+        ),
+        (
+            {"requests": {"memory": "1Gi"}},
+            [TWO_CPU, ONE_CPU],
+            ({"requests": {"memory": "1Gi"}}, "Burstable"),
+            ({"requests": {"cpu": "2", "memory": "1Gi"}}, "Burstable"),
+        ),
+        (
+            {"requests": {"memory": "1Gi", "cpu": "8"}, "limits": {"memory": "1Gi"}},
+            [TWO_CPU, TWO_CPU],
+            ({"requests": {"memory": "1Gi", "cpu": "8"}, "limits": {"memory": "1Gi"}}, "Burstable"),
+            ({"requests": {"memory": "1Gi", "cpu": "8"}, "limits": {"memory": "1Gi", "cpu": "8"}}, "Guaranteed"),
+        ),
+    ],
+    ids=["empty", "empty limits", "nothing at all", "zero", "one container without a limit", "all have limits"],
+)
+def test_resources_of_the_pod_are_completed_as_by_the_version_of_kubernetes(
+    level: Data, containers: list[Data], before: tuple[Data, str], since: tuple[Data, str]
+) -> None:
+    pod = pod_of({"spec": {"resources": level, "containers": [{"resources": each} for each in containers]}})
+    for version, expected in ((BEFORE_FIX, before), (NEWEST, since)):
+        after = default(pod, version)[0]
+        assert (block(after.spec.resources), effective.qos(after, version)) == expected, version
+        assert default(after, version) == (after, [])

@@ -195,17 +195,25 @@ LIMITS_OF_ISTIO = "/spec/containers/1/resources/limits"
             (),
             {"cpu": "10m (not set; same as the request)", "memory": "1Gi (not set; the default)"},
         ),
-        (
-            "task_resources: {limits: {memory: 8Gi}}",
-            (),
-            {"memory": "8Gi (not set, and there is no default; the maximum)"},
-        ),
+        ("task_resources: {limits: {memory: 8Gi}}", (), {}),
+        ("task_resources: {limits: {memory: 8Gi}}", ("memory",), {"memory": "40Mi (not set; same as the request)"}),
         ("{}", (), {}),
         ("{}", ("cpu", "ephemeral-storage"), {"cpu": "10m (not set; same as the request)"}),
-        ("secondary_defaults: {}", ("cpu",), {}),
+        ("secondary_defaults: {}", (), {}),
+        ("secondary_defaults: {}", ("cpu",), {"cpu": "10m (not set; same as the request)"}),
         ("{task_resources: {defaults: {cpu: 0}}}", ("memory",), {"memory": "40Mi (not set; same as the request)"}),
     ],
-    ids=["default", "request over the default", "maximum", "nothing", "quota", "told to fill nothing", "default 0"],
+    ids=[
+        "default",
+        "request over the default",
+        "maximum",
+        "maximum and quota",
+        "nothing",
+        "quota",
+        "told to fill nothing",
+        "told to fill nothing and quota",
+        "default 0",
+    ],
 )
 def test_a_sidecar_that_states_requests_alone_gets_the_default_limit(
     policy: str, counted: tuple[str, ...], limits: dict[str, str]

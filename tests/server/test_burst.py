@@ -22,6 +22,7 @@ from tests.vectors import quota_of
 from webhook.admission.decide import mutate, validate
 from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.version import NEWEST, Version
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.reservations import SETTLE, Reservations
 from webhook.policy.file import load
@@ -55,6 +56,7 @@ class ApiServer:
     live_reads: int = 0
     is_reachable: bool = True
     synced: bool = True
+    kubernetes: Version = NEWEST
     problems: dict[str, str] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _events: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
@@ -113,7 +115,8 @@ class ApiServer:
     def _figures(self, when: float) -> Sequence[ResourceQuota]:
         version, used = [(at, cpus) for at, (since, cpus) in enumerate(self.charged) if since <= when][-1]
         status = {"hard": {"limits.cpu": str(self.hard)}, "used": {"limits.cpu": str(used)}}
-        return [quota_of({"metadata": {"name": "q", "resourceVersion": str(version + 1)}, "status": status})]
+        metadata = {"namespace": self.namespace, "name": "q", "resourceVersion": str(version + 1)}
+        return [quota_of({"metadata": metadata, "status": status})]
 
     def create(self, when: float, cpus: int, charged: float | None, name: str = "") -> None:
         """Have a Pod reviewed at that time, and charged so many seconds after that, or never."""
@@ -123,11 +126,13 @@ class ApiServer:
         self, when: float, asked: dict[str, Any], cpus: int, charged: float | None, endpoint: str = "/validate"
     ) -> None:
         async def reviewed() -> None:
+            known = len(self.charged) - 1
             answer = await self.reviewers[endpoint].review(json.dumps(asked).encode())
             answer.report()
             if not json.loads(answer.body)["response"]["allowed"]:
                 self.outcomes["refused"] += 1
-                assert self.used + self.passed + cpus > self.hard
+                most = max(used for _, used in self.charged[known:])  # since it was asked: others may have ended
+                assert most + self.passed + cpus > self.hard
             elif charged is None:
                 self.outcomes["let through"] += 1
             else:
@@ -140,9 +145,15 @@ class ApiServer:
                 self.outcomes["refused by the API server"] += 1
             else:
                 self.outcomes["created"] += 1
-                self.charged.append((self.now, self.used + cpus))
+                self.charge(cpus)
 
         self.at(when, lambda: self._tasks.append(asyncio.create_task(reviewed())))
+
+    def charge(self, cpus: int) -> None:
+        """Charge so many more, or fewer, and have the watch say so."""
+        self.charged.append((self.now, self.used + cpus))
+        (quota,) = self._figures(self.now)
+        self.at(self.now + LAG, lambda: self.reservations.see(quota))
 
     def at(self, when: float, do: Callable[[], object]) -> None:
         heappush(self._events, (when, next(self._numbers), do))
@@ -164,6 +175,18 @@ async def test_pods_that_together_ask_for_exactly_what_is_free_do_not_wait_for_e
     await server.run()
     assert server.outcomes == {"created": 3}
     assert (server.waits("settled"), server.waits("unsettled")) == (0, 0)
+
+
+async def test_in_a_full_quota_where_tasks_end_while_others_begin_we_refuse_what_does_not_fit() -> None:
+    server = ApiServer(hard=20)
+    server.charged.append((-LAG, 20))
+    for number in range(60):
+        server.at(0.2 + number * 0.12, lambda: server.charge(-1))
+    for number in range(300):
+        server.create(number * 0.025, 1, 0.01 + number % 7 * 0.015)
+    await server.run()
+    assert server.outcomes == {"created": 60, "refused": 240}
+    assert server.waits("unsettled") == 0
 
 
 async def test_far_from_full_nothing_is_read() -> None:

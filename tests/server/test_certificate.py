@@ -24,6 +24,7 @@ from tests import x509
 from tests.process import EXAMPLES, PATIENCE
 from tests.volume import Volume
 from tests.x509 import DAY, NOW, Kind, Pair
+from webhook.api.version import NEWEST
 from webhook.cluster.ledger import Ledger
 from webhook.http import listener as http_server
 from webhook.policy.file import load
@@ -564,7 +565,8 @@ def test_the_whole_server_follows_the_files_that_it_was_given(tmp_path: Path, mo
     port = listeners.webhook.getsockname()[1]
     policy = EXAMPLES / "policy.yaml"
     options = Options(
-        policy=policy, quotas=(), kubeconfig=None, no_quotas=True, listen=addresses[0], health_listen=addresses[1],
+        policy=policy, quotas=(), kubeconfig=None, no_quotas=True, kubernetes=NEWEST,
+        listen=addresses[0], health_listen=addresses[1],
         tls_cert_file=None, tls_private_key_file=None, tls_ca_file=None, client_ca_file=None, status_page=True,
         shutdown_delay=0.0,
     )  # fmt: skip

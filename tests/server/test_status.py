@@ -18,7 +18,7 @@ from webhook.server.certificate import CertificateFiles, ServingCertificate
 from webhook.server.state import State
 from webhook.server.status import MOST_NAMESPACES, status
 from webhook.server.status_page import page
-from webhook.telemetry.history import MINUTES, MOST_REFUSALS, Count, History
+from webhook.telemetry.history import MINUTES, MOST_REFUSALS, Count, History, Refusal
 from webhook.telemetry.metrics import Metrics
 
 HOSTILE = "<script>alert('x')</script>\"&"
@@ -91,12 +91,13 @@ def test_names_do_not_become_markup(serving: ServingCertificate) -> None:
     state = state_with(quota(HOSTILE, {HOSTILE: "1"}, {HOSTILE: "1"}, scopes=[HOSTILE]))
     state.policy_warnings, state.policy_problem = (HOSTILE,), HOSTILE
     state.history.add(HOSTILE, HOSTILE)
-    state.history.refuse(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    state.history.refuse(Refusal(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, dry_run=True))
     state.draining = True
     shown = Text(page(status(state, serving)))
     assert "script" not in shown.tags
     assert shown.text.count(HOSTILE) > 8
     assert "draining" in shown.text
+    assert f"{HOSTILE} (dry run): {HOSTILE}" in shown.text
 
 
 def test_the_fullest_namespaces_come_first_and_the_rest_is_counted(serving: ServingCertificate) -> None:
@@ -120,7 +121,7 @@ def test_the_history_is_that_of_the_last_hour_and_bounded() -> None:
     for minute in range(1, 2 * MINUTES):
         now = minute * 60.0
         history.add("changed", "fill")
-        history.refuse("denied", "never-fits", "n", str(minute), "m")
+        history.refuse(Refusal("n", str(minute), "denied", "never-fits", "m", dry_run=False))
     assert history.counts() == [Count("changed", "fill", MINUTES)]
     assert [each.pod for each in history.refusals()] == [
         str(minute) for minute in range(2 * MINUTES - 1, 2 * MINUTES - 1 - MOST_REFUSALS, -1)

@@ -23,8 +23,9 @@ from webhook.rules import apply_rules, denial_reason
 from webhook.rules.defaulting import default, without_sums
 from webhook.rules.effective import computed_qos
 from webhook.rules.findings import Change, Verdict
-from webhook.rules.over_limit import deny_over_limit
+from webhook.rules.over_limit import deny_over_limit, over_maximum
 from webhook.rules.quota import Asked, Cost, check_quotas, cost_of, counted_limits
+from webhook.rules.replicas import deny_replicas
 from webhook.rules.resize import unclampable
 from webhook.rules.workload import Workload, workload_of
 
@@ -78,14 +79,22 @@ def _created(subject: Subject) -> Allowed | Denied:
     outgrown = next((each.outgrown for each in made if each.outgrown), "")
     if outgrown and "clamp" not in subject.settings.skips:
         return _too_large(subject.request, outgrown, subject.settings)
-    asked = [part.asks(each.workload, each.cost) for part, each in zip(subject.parts, made, strict=True)]
+    asked = [_settled(part, each) for part, each in zip(subject.parts, made, strict=True)]
     decided = _judged(subject, asked, *_written(subject, made))
     if isinstance(decided, Denied):
         return decided
     notes = [
-        part.role.named(note) for part, each in zip(subject.parts, made, strict=True) for note in each.workload.notes
+        part.role.named(note)
+        for part, each in zip(subject.parts, made, strict=True)
+        for note in (*part.role.notes, *each.workload.notes)
     ]
     return _noted(subject, replace(decided, notes=tuple(notes)))
+
+
+def _settled(part: Part, made: Applied) -> Asked:
+    """Return what the Pods ask for that are made of the object once it has the changes."""
+    settled = part.role.settled(made.workload)
+    return part.asks(settled, made.cost if settled is made.workload else applied(settled).cost)
 
 
 def _written(subject: Subject, made: Sequence[Applied]) -> tuple[tuple[Change, ...], bytes]:
@@ -107,11 +116,9 @@ def _written(subject: Subject, made: Sequence[Applied]) -> tuple[tuple[Change, .
 
 def _noted(subject: Subject, decided: Allowed) -> Allowed:
     """Add what an earlier review has left on the object, as far as that can be verified."""
-    metadata = subject.request.metadata
-    noted = earlier.found(metadata)
+    noted = earlier.found(subject.request.metadata)
     changes = [change for part in subject.parts if noted.changes for change in _earlier(part, noted.changes, subject)]
-    omitted = earlier.omitted(metadata, (part.role.pod for part in subject.parts), noted.omitted)
-    return replace(decided, earlier=tuple(changes), omitted=omitted, is_noted=True)
+    return replace(decided, earlier=tuple(changes), is_noted=True)
 
 
 def _earlier(part: Part, noted: Sequence[Change], subject: Subject) -> tuple[Change, ...]:
@@ -182,6 +189,14 @@ def _validated(subject: Subject) -> Allowed | Denied:
     return _judged(subject, asked)
 
 
+def states_too_much(request: Request, policy: Policy, constraints: Constraints, today: str) -> bool:
+    """Return whether the Pod or job, as it comes, states more than a maximum, whatever the policy makes of that."""
+    subject = _subject(request, policy, constraints, today)
+    return subject is not None and any(
+        True for part in subject.parts if part.role.is_ours for _ in over_maximum(part.workload)
+    )
+
+
 def _standing(part: Part) -> Standing:
     workload = part.workload
     if workload.old is None:
@@ -213,14 +228,14 @@ def _subject(request: Request, policy: Policy, constraints: Constraints, today: 
 
 def _workload(role: Role, task: Task, settings: Settings, constraints: Constraints, old: Pod | None = None) -> Workload:
     """Return the Workload of the Pods of the role, with what quotas and LimitRanges demand of it."""
-    workload = workload_of(role.pod, _task_of(role, task), settings, old, fixed=role.fixed)
+    workload = workload_of(role.pod, _task_of(role, task), settings, old, fixed=role.fixed).on(constraints.kubernetes)
     counted = counted_limits(workload, constraints.quotas)
     return replace(workload, counted_limits=counted, ranges=ranges_of(constraints.limit_ranges))
 
 
 def _task_of(role: Role, task: Task) -> Task:
-    """Return the task with the container that runs it in the Pods of this role."""
-    return replace(task, primary=primary(role.pod)) if role.name else task
+    """Return the task as the Pods of this role have it, which an operator makes."""
+    return replace(task, primary=primary(role.pod), operated=True) if role.name else task
 
 
 def _in_its_mode(subject: Subject, decision: Allowed | Denied) -> Decision:
@@ -290,6 +305,9 @@ def _forbidden(subject: Subject, why: str, code: int = 403) -> Denied:
 def _denied_by_policy(subject: Subject) -> Denied | None:
     """Return the denial of what the policy does not allow, however much is free."""
     asked_by = subject.asked_by
+    workers = [(part.role.name, part.role.most) for part in subject.parts if part.role.are_workers]
+    if why := deny_replicas(subject.request.kind, workers, subject.settings):
+        return _forbidden(subject, why, subject.settings.denial_codes.never_fits[asked_by])
     for part in (part for part in subject.parts if part.role.is_ours):
         if not subject.request.resize and (why := denial_reason(part.workload)):
             return _forbidden(subject, part.role.named(why), refusal.NOT_ALLOWED[asked_by])

@@ -18,7 +18,6 @@ class Allowed(Struct, frozen=True):
     settings: Settings = Settings()  # what held for it
     patch: bytes = b""  # the operations that make the changes, what stands between the brackets of a JSON Patch
     earlier: tuple[Change, ...] = ()  # what an earlier review of the same Pod has changed, containers by their names
-    omitted: int = 0  # changes of an earlier review that had no room for its record on the Pod
     notes: tuple[str, ...] = ()  # what was left undone, and why
     is_noted: bool = False  # whether the record is left on the Pod: not by /validate, and pods/resize drops annotations
     waits: str = ""  # why a job, which is admitted all the same, does not start yet: its quotas have room only later

@@ -155,9 +155,12 @@ def _short(exceeded: Sequence[Exceeded], most: ResourceList | None = None) -> st
 def sizes(room: ResourceList) -> str:
     """Return the largest task that fits into the room, as `name=amount,…` or `any`; empty where not even a Pod fits.
 
-    Amounts are in whole thousandths, as the API server rounds them up.
+    Amounts are in whole thousandths, as the API server rounds them up. `cpu` and `requests.cpu` are one resource, of
+    which the lesser amount fits.
     """
     resources = {name: Quantity(value.nano // MILLI * MILLI, value.format) for name, value in room.items()}
+    for name in [name for name in resources if f"requests.{name}" in resources]:
+        resources[f"requests.{name}"] = min(resources[f"requests.{name}"], resources.pop(name))
     if any(not resources[name] for name in NEEDED & set(resources)):
         return ""
     return _text(resources, sorted(set(resources) - COUNTS)) or "any"

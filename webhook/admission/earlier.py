@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from webhook.admission.record import CHANGES, Record, names, room
+from webhook.admission.record import CHANGES, Record, names
 from webhook.api import bounds
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
@@ -22,7 +22,6 @@ from webhook.api.resources import Resources
 from webhook.jobs.role import Role
 from webhook.rules.findings import Change
 
-CHANGE_BYTES: Final = 512  # of one Change in a record; most take 150
 APPENDED: Final = "/spec/tolerations/-"
 _decode: Final = msgspec.json.Decoder(Record).decode
 
@@ -34,19 +33,6 @@ def found(metadata: ObjectMeta) -> Record:
         with suppress(msgspec.DecodeError, RecursionError):
             return _decode(text)
     return Record("")
-
-
-def omitted(metadata: ObjectMeta, made: Iterable[Pod], claimed: int) -> int:
-    """Return the number of changes that are claimed to have had no room on the object; zero where that cannot be.
-
-    Its Pods have at least as many values, and its other annotations fill the space that such a record takes.
-    """
-    values = 0
-    for pod in made:
-        blocks = [block for block in (pod.spec.resources, *(it.resources for _, it in pods.containers(pod))) if block]
-        values += sum([len(block.requests or ()) + len(block.limits or ()) for block in blocks])
-        values += len(pod.spec.tolerations or ())
-    return claimed if 0 < claimed <= values and room(metadata) < claimed * CHANGE_BYTES else 0
 
 
 def undone(pod: Pod, claimed: Iterable[Change]) -> tuple[Pod, tuple[Change, ...]]:

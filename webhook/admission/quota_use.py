@@ -27,8 +27,8 @@ class ResourceUse:
 
     @property
     def percent(self) -> int:
-        """How much of it is used, rounded down; 100 of nothing."""
-        return self.used.nano * 100 // self.hard.nano if self.hard.nano > 0 else 100
+        """How much of it is used, rounded down; 0 of nothing, which forbids it, and 100 once it is used."""
+        return self.used.nano * 100 // self.hard.nano if self.hard.nano > 0 else 100 * (self.used.nano > 0)
 
 
 @dataclass(frozen=True, slots=True)

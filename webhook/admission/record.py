@@ -12,12 +12,14 @@ from webhook.admission.wire import Request
 from webhook.api import bounds
 from webhook.api.patch import escape, unescape
 from webhook.api.pod import POD_LEVEL, ObjectMeta
+from webhook.api.quantity import QuantityError, parse
 from webhook.jobs.role import Role
 from webhook.rules.findings import Change, Rule
 
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "cpu-limits", "fill")
+TOLERATIONS: Final = "/tolerations/-"  # how the path of a toleration that was added ends
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
 
@@ -48,9 +50,7 @@ def record(request: Request, decided: Allowed | Denied) -> bytes:
     changes = by_name(request.roles, decided.changes)
     if allowed.earlier:
         changes = merged((*allowed.earlier, *changes))
-    if not (changes or allowed.omitted):
-        return b""
-    return _text(Record(decided.settings.policy, changes, allowed.notes, 0 if changes else allowed.omitted))
+    return _text(Record(decided.settings.policy, changes, allowed.notes)) if changes else b""
 
 
 def _text(record: Record) -> bytes:
@@ -60,7 +60,8 @@ def _text(record: Record) -> bytes:
 def note(metadata: ObjectMeta, text: bytes) -> bytes:
     """Return the operation that leaves the record in the annotation, and nothing else; empty where it is so already.
 
-    Where the other annotations leave no room for the record, its number of changes is left there, or nothing.
+    Where the other annotations leave no room for the record, its number of changes is left there, or nothing. A later
+    review cannot verify that number, and takes it away.
     """
     annotations = metadata.annotations
     if text and not _fits(text, space := room(metadata)):
@@ -88,18 +89,23 @@ def _fits(text: bytes, room: int) -> bool:
 def _in_short(text: bytes) -> bytes:
     """Return the record with the number of its changes in their place; the audit log has them."""
     whole = _decode(_decode_string(text))
-    return _text(Record(whole.policy, omitted=whole.omitted or len(whole.changes)))
+    return _text(Record(whole.policy, omitted=len(whole.changes)))
 
 
 def by_name(roles: Iterable[Role], changes: Sequence[Change]) -> tuple[Change, ...]:
-    """Return the changes with containers by name where the path has their index, which other webhooks may shift."""
+    """Return the changes as people read them: containers by name, as other webhooks may shift their index.
+
+    A resource stands at the end of the path as it is called, without the escapes of a JSON Pointer.
+    """
     known = names(roles)
     return tuple(_named(change, known) for change in changes)
 
 
 def _named(change: Change, known: Mapping[str, str]) -> Change:
     pointer, slash, rest = change.path.partition("/resources/")
-    return replace(change, path=f"{known[pointer]}{slash}{rest}") if pointer in known else change
+    if not rest.startswith(("requests/", "limits/")):  # of a group of Ray, whose pointer an earlier review is found by
+        return change
+    return replace(change, path=f"{known.get(pointer, pointer)}{slash}{unescape(rest)}")
 
 
 def names(roles: Iterable[Role]) -> Mapping[str, str]:
@@ -150,7 +156,7 @@ def audit(decision: Decision, text: bytes) -> dict[str, str | Raw] | None:
         if decided.outlook:
             notes["outlook"] = decided.outlook
     elif decided.waits:
-        notes |= {"outlook": "fits-later", "waits": decided.waits}
+        notes["outlook"], notes["waits"] = "fits-later", decided.waits
     if decided.changes:
         notes["more-changes" if isinstance(decided, Allowed) and decided.earlier else "changes"] = Raw(text)
     if isinstance(decided, Allowed) and decided.notes:
@@ -181,14 +187,24 @@ def warnings(request: Request, decision: Decision) -> list[str]:
 
 def in_brief(change: Change) -> str:
     """Return a change for people: what was set or lowered, of which container, from what to what, and why."""
-    if change.path.endswith("/tolerations/-"):
+    if change.path.endswith(TOLERATIONS):
         key, effect = change.after.get("key", "everything"), change.after.get("effect", "every effect")
         return f"tolerated: {key}:{effect} ({change.why})"
     if change.after is None:
         return f"removed: {place(change)}, which was {change.before} ({change.why})"
-    verb = "lowered" if change.rule == "clamp" else "set"
     before = f" from {change.before}" if change.before is not None else ""
-    return f"{verb}: {place(change)}{before} to {change.after} ({change.why})"
+    return f"{_verb(change)}: {place(change)}{before} to {change.after} ({change.why})"
+
+
+def _verb(change: Change) -> str:
+    """Return what became of a value: two reviews together may have raised what one of them lowered."""
+    if not (isinstance(change.before, str) and isinstance(change.after, str)):
+        return "set"
+    try:
+        before, after = parse(change.before), parse(change.after)
+    except QuantityError:
+        return "set"
+    return "lowered" if after < before else "raised" if before and before < after else "set"
 
 
 def place(change: Change) -> str:

@@ -124,12 +124,20 @@ def decode(body: bytes | bytearray) -> Request:
 
 def undecoded(head: bytes | bytearray, problem: str) -> Request:
     """Return the request of a review too large to be decoded, by how it begins; BadReviewError if that is not one."""
-    uid, namespace = _UID.search(head[:HEAD]), _NAMESPACE.search(head[:HEAD])
+    uid = _UID.search(head[:HEAD])
     if uid is None:
         raise BadReviewError(f"{problem} - at `$`")
-    return Request(uid[1].decode(), namespace=namespace[1].decode() if namespace else "", problem=problem)
+    return Request(uid[1].decode(), namespace=namespace_of(head).decode(), problem=problem)
 
 
+def namespace_of(head: bytes | bytearray) -> bytes:
+    """Return the namespace of a review by how it begins, empty without one."""
+    found = _NAMESPACE.search(head[:HEAD])
+    return found[1] if found else b""
+
+
+OF_A_GROUP: Final = b'"resource":{"group":"'  # as Go writes it
+OF_NO_GROUP: Final = OF_A_GROUP + b'"'
 HEAD: Final = 4096  # bytes of a review that have these, in the order in which Go writes them
 _UID: Final = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([-\w]{1,256})"')
 _NAMESPACE: Final = re.compile(rb'"namespace"\s*:\s*"([-.\w]{1,253})"\s*,\s*"operation"')
@@ -166,6 +174,8 @@ def _decode(body: bytes | bytearray) -> Request:
 
 def _in_one_go(body: bytes | bytearray) -> tuple[_Request, Pod, str] | None:
     """Return the request and its Pod, where all of it is as it is in nearly every review."""
+    if body.find(OF_A_GROUP, 0, HEAD) >= 0 > body.find(OF_NO_GROUP, 0, HEAD):
+        return None
     try:
         request = _request(_decode_of_pod(body))
     except (msgspec.DecodeError, UnicodeDecodeError, BadReviewError):

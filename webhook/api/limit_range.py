@@ -1,5 +1,7 @@
-"""The part of a LimitRange that Pods are checked against."""
+"""The part of a LimitRange that Pods are checked against, and what its defaults have set in a Pod."""
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -7,9 +9,12 @@ from msgspec import Struct
 
 from webhook.api.bounds import QuotaAmountMap
 from webhook.api.quantity import Quantity
-from webhook.api.resource_list import EMPTY, ResourceList
+from webhook.api.resource_list import EMPTY, ResourceList, round_down, whole
 from webhook.api.resource_quota import NamespacedMeta
 from webhook.api.wire import Wire
+
+ANNOTATION: Final = "kubernetes.io/limit-ranger"
+_SET: Final = re.compile(r"(?:LimitRanger plugin set: )?(.+) (request|limit) for (init )?container (\S+)")
 
 
 class LimitRangeItem(Wire, frozen=True):
@@ -19,6 +24,8 @@ class LimitRangeItem(Wire, frozen=True):
     min: QuotaAmountMap[Quantity] | None = None
     max: QuotaAmountMap[Quantity] | None = None
     max_limit_request_ratio: QuotaAmountMap[Quantity] | None = None
+    default: QuotaAmountMap[Quantity] | None = None
+    default_request: QuotaAmountMap[Quantity] | None = None
 
 
 class LimitRangeSpec(Wire, frozen=True):
@@ -28,7 +35,7 @@ class LimitRangeSpec(Wire, frozen=True):
 
 
 class LimitRange(Wire, frozen=True):
-    """A v1 LimitRange; its defaults are in the Pod before the webhook sees it."""
+    """A v1 LimitRange; its defaults are in a Pod of the cluster before the webhook sees it."""
 
     metadata: NamespacedMeta = NamespacedMeta()
     spec: LimitRangeSpec = LimitRangeSpec()
@@ -38,9 +45,14 @@ class LimitRange(Wire, frozen=True):
         """`metadata.name`."""
         return self.metadata.name
 
+    @property
+    def of_containers(self) -> list[LimitRangeItem]:
+        """The items that are about containers."""
+        return [item for item in self.spec.limits or () if item.type == "Container"]
+
 
 class Bounds(Struct, frozen=True, gc=False):
-    """What LimitRanges allow by resource; the API server demands a limit of each resource in `most` and `ratio`."""
+    """What LimitRanges allow, in whole units; the API server demands a limit of each resource in `most` and `ratio`."""
 
     least: ResourceList = EMPTY  # of request and limit
     most: ResourceList = EMPTY  # of request and limit
@@ -74,9 +86,10 @@ def ranges_of(limit_ranges: Iterable[LimitRange]) -> Ranges:
 
 def _bounds(items: Iterable[LimitRangeItem], kind: str) -> Bounds:
     of_kind = [item for item in items if item.type == kind]
+    least, most = _tightest(max, (item.min for item in of_kind)), _tightest(min, (item.max for item in of_kind))
     return Bounds(
-        _tightest(max, (item.min for item in of_kind)),
-        _tightest(min, (item.max for item in of_kind)),
+        {name: whole(name, amount) for name, amount in least.items()},
+        {name: Quantity(round_down(name, amount.nano), amount.format) for name, amount in most.items()},
         _tightest(min, (item.max_limit_request_ratio for item in of_kind)),
     )
 
@@ -89,3 +102,17 @@ def _tightest(
         for name, amount in (each or EMPTY).items():
             tightest[name] = of(tightest.get(name, amount), amount)
     return tightest
+
+
+def defaulted(annotation: str) -> Mapping[tuple[str, str, str], frozenset[str]]:
+    """Return the resources that the LimitRanger plugin has set, by its annotation of the Pod.
+
+    They are by `request` or `limit`, by `init ` or nothing, and by the name of the container
+    (mergePodResourceRequirements in kubernetes `plugin/pkg/admission/limitranger`).
+    """
+    found: dict[tuple[str, str, str], frozenset[str]] = defaultdict(frozenset)
+    for part in annotation.split("; "):
+        if match := _SET.fullmatch(part):
+            names, side, init, container = match.groups(default="")
+            found[side, init, container] |= frozenset(names.split(", "))
+    return found

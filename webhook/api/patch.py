@@ -23,7 +23,7 @@ class Assignment(Protocol):
 
 
 class Operation(Struct, frozen=True, gc=False):
-    """One operation of a JSON Patch; `add` also replaces an existing value."""
+    """One operation of a JSON Patch; `add` also replaces an existing value, but not in a list: there it inserts."""
 
     op: str
     path: str
@@ -50,7 +50,7 @@ def build(changes: Iterable[Assignment], missing: Collection[str]) -> list[Opera
         target: Any = added.get(parent)
         if target is None:
             if parent not in missing:
-                operations.append(Operation("add", path, value))
+                operations.append(Operation("replace" if parent.endswith("/args") else "add", path, value))
                 return
             target = [] if step == "-" else {}
             added[parent] = target

@@ -1,6 +1,6 @@
 """The `resources` of a container or of a Pod as a whole, and their decoder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -78,6 +78,17 @@ def _identity(side: ResourceList) -> frozenset[object]:
 
 
 NO_RESOURCES: Final = Resources()
+
+
+def absent(pointer: str, block: Resources | None) -> Iterator[str]:
+    """Yield the pointers of what the container at `pointer` lacks of `resources` and its two maps."""
+    found = block or NO_RESOURCES
+    if block is None:
+        yield f"{pointer}/resources"
+    if found.requests is None:
+        yield f"{pointer}/resources/requests"
+    if found.limits is None:
+        yield f"{pointer}/resources/limits"
 
 
 def decode_hook(kind: type, value: object) -> object:

@@ -1,6 +1,5 @@
 """`flyte-admission doctor`."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,7 @@ import click
 
 from webhook.cli.inputs import Source, fail, of_files, read_policy
 from webhook.cli.options import output_option, source_option
-from webhook.cli.output import echo, echo_data, width
+from webhook.cli.output import Progress, echo, echo_data, styled, wrapped
 from webhook.offline import doctor as doctors
 from webhook.offline.doctor import TLS
 from webhook.offline.findings import Finding
@@ -26,7 +25,7 @@ COLOURS: Final = {"error": "red", "warning": "yellow"}
 
 
 @click.command(short_help="Find what is wrong with an installation.")
-@source_option("mutatingwebhookconfigurations,validatingwebhookconfigurations,namespaces,nodes,pods,…")
+@source_option("…")
 @click.option("--policy", type=FILE, metavar="FILE", help=f"Instead of the one in the ConfigMap {POLICY}.")
 @click.option("--flyte-namespace", default="flyte", show_default=True, metavar="NAME",
               help="Where the ConfigMaps of Flyte are.")  # fmt: skip
@@ -37,9 +36,9 @@ def doctor(source: Source, policy: Path | None, output: str, **namespaces: str) 
     """Find what is wrong with the installation, and with quotas, nodes and Flyte under its policy.
 
     It reads a cluster, or a dump of one, and changes nothing. What it may not read is listed at the end. docs/cli.md
-    has all findings, and the rights that it takes to look for all of them.
+    has all findings, the rights that it takes to look for all of them, and the command that makes a dump.
 
-    Exit code: 0, 1 if something is found, 2 usage or unreadable input.
+    Exit code: 0, 1 if something is found, 2 usage or unreadable files.
 
     \b
     Try it:
@@ -54,7 +53,7 @@ def doctor(source: Source, policy: Path | None, output: str, **namespaces: str) 
     _take_policy(world, policy)
     found = doctors.examine(world)
     if output == "text":
-        echo(_report(found, world.unseen))
+        echo(_report(found, world))
     else:
         echo_data(doctors.as_data(found, world), output)
     if found:
@@ -63,12 +62,12 @@ def doctor(source: Source, policy: Path | None, output: str, **namespaces: str) 
 
 def _read_files(world: World, source: Source) -> None:
     found = of_files(source.files, tuple(KINDS))
-    for kind in KINDS:
-        if own := [it for it in found if it.kind == kind]:
-            chosen = source.namespace if kind in OF_NAMESPACES else ""
-            world.add(kind, [it for it in own if chosen in ("", it.namespace)])
-        else:
-            world.unseen.append(f"no {kind} in the files")
+    for kind in dict.fromkeys(it.kind for it in found):
+        chosen = source.namespace if kind in OF_NAMESPACES else ""
+        world.add(kind, [it for it in found if it.kind == kind and chosen in ("", it.namespace)])
+    if absent := [kind for kind in KINDS if not world.has(kind)]:
+        world.unseen.append(f"left out of the files, or there are none: {', '.join(absent)}")
+    world.unseen.append("metrics of the API server: only with --kubeconfig")
 
 
 def _read_cluster(
@@ -81,6 +80,7 @@ def _read_cluster(
     listings = (
         (MUTATING, Listing("mutatingwebhookconfigurations", api=registration)),
         (VALIDATING, Listing("validatingwebhookconfigurations", api=registration)),
+        ("Service", Listing("services")),
         ("Namespace", Listing("namespaces")),
         ("Node", Listing("nodes")),
         ("Pod", Listing("pods", namespace, fieldSelector=once.RUNNING)),
@@ -92,14 +92,17 @@ def _read_cluster(
         ("Secret", Listing("secrets", webhook_namespace, fieldSelector=f"metadata.name={TLS}")),
     )
     for kind, listing in listings:
+        shown = Progress(f"read {{}} {listing.resource}")
         try:
-            objects = once.read_list(kubeconfig, listing)
+            objects = once.read_list(kubeconfig, listing, shown.step)
         except once.ERRORS as error:
             _left_out(world, listing.resource, error)
         else:
             world.add(kind, [Manifest(kind, data, Document(data, str(kubeconfig)), ()) for data in objects])
             if kind == "Secret" and not objects:
                 world.unseen.append(f"the certificate: there is no Secret {TLS}")
+        finally:
+            shown.end()
     try:
         world.fail_open = doctors.fail_open(once.read_metrics(kubeconfig))
     except once.ERRORS as error:
@@ -129,20 +132,17 @@ def _take_policy(world: World, file: Path | None) -> None:
         world.unseen.append(f"the policy: {error}")
 
 
-def _report(findings: Sequence[Finding], unseen: Sequence[str]) -> Iterator[str]:
+def _report(findings: Sequence[Finding], world: World) -> Iterator[str]:
     for it in findings:
-        yield click.style(f"{it.kind.severity}: {it.kind.id}", fg=COLOURS[it.kind.severity])
-        yield _wrapped(it.what)
-        yield _wrapped(f"{it.kind.do} See {it.kind.page}.")
+        yield styled(f"{it.kind.severity}: {it.kind.id}", fg=COLOURS[it.kind.severity])
+        yield from wrapped(it.what)
+        yield from wrapped(f"{it.kind.do} See {it.kind.page}.")
         yield ""
     counts = [sum(it.kind.severity == severity for it in findings) for severity in COLOURS]
     yield f"Errors: {counts[0]}. Warnings: {counts[1]}."
-    if unseen:
+    if world.unseen:
         yield "Could not look at:"
-        yield from map(_wrapped, unseen)
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(
-        text, width(), initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+        yield from (line for what in world.unseen for line in wrapped(what))
+    if not_looked_for := doctors.not_looked_for(world):
+        yield "So some of these may be there all the same:"
+        yield from wrapped(", ".join(not_looked_for))

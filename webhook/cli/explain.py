@@ -30,10 +30,11 @@ class Sources(NamedTuple):
     kubeconfig: Path | None
 
 
-@click.command(short_help="Show why a Pod was changed or refused.")
+@click.command(short_help="Show why a Pod or job was changed or refused.")
 @click.argument("pod", required=False)
 @click.option("-f", "--filename", "files", multiple=True, type=TEXT_FILE, metavar="FILE",
-              help="Pods, or audit events, in YAML or JSON; - reads standard input. May be repeated.")  # fmt: skip
+              help="Pods, jobs, or audit events, in YAML or JSON; - reads standard input. "
+              "May be repeated.")  # fmt: skip
 @click.option("--log", "logs", multiple=True, type=TEXT_FILE, metavar="FILE",
               help="A log of the webhook, or an audit log, one JSON object a line. May be repeated.")  # fmt: skip
 @click.option("--kubeconfig", type=FILE, metavar="FILE", help="Read POD from the cluster of its current context.")
@@ -43,8 +44,9 @@ class Sources(NamedTuple):
 def explain(pod: str | None, namespace: str, policy: Path | None, output: str, **sources: Any) -> None:
     """Show what was changed in POD, from what to what, why, by which line of the policy, and what the answer was.
 
-    A Pod that runs has a record of its changes. Of one that was refused or is gone, the audit log has everything; the
-    webhook's own log has the refusal, and the number of changes. Without POD, all that is found is explained.
+    POD is the name of a Pod or of a job, such as a RayJob. One that runs has a record of its changes. Of one that was
+    refused or is gone, the audit log has everything; the webhook's own log has the refusal, and the number of changes.
+    Without POD, all that is found is explained.
 
     Exit code: 0, 1 if nothing is found, 2 usage or unreadable input.
 
@@ -61,7 +63,8 @@ def explain(pod: str | None, namespace: str, policy: Path | None, output: str, *
     ]  # fmt: skip
     if not found:
         click.echo(
-            f"nothing about {pod or 'any Pod'} there; of a Pod that is gone, the audit log has the record", err=True
+            f"nothing about {pod or 'any Pod or job'} there; of one that is gone, the audit log has the record",
+            err=True,
         )
         raise click.exceptions.Exit(1)
     if output == "text":

@@ -1,12 +1,12 @@
 """The program: its commands, each imported only when it, or the list of all, is used."""
 
 import os
+import sys
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import click
+from click.shell_completion import ShellComplete
 
 COMMANDS: Final = {
     "certs": "certs.__main__:main",
@@ -47,12 +47,6 @@ def main(context: click.Context) -> None:
 
     Each option can also be given in the environment: FLYTE_ADMISSION_SERVE_POLICY is --policy of serve.
     """
-    ours, found = Path(__file__).resolve().parents[2] / "certs", find_spec("certs")
-    if not found or Path(found.origin or "").resolve().parent != ours:
-        raise click.UsageError(
-            f"another package hides the `certs` of flyte-admission here: {found and found.origin}; install "
-            "flyte-admission in an environment of its own, with pipx or uv tool install"
-        )
     if os.environ.get("NO_COLOR"):
         context.color = False
 
@@ -60,3 +54,16 @@ def main(context: click.Context) -> None:
 def kubectl_plugin() -> None:
     """Run as `kubectl flyte-admission`."""
     main(prog_name="kubectl flyte-admission")
+
+
+def kubectl_completion() -> None:
+    """Print what completes the arguments of `kubectl flyte-admission`, as kubectl asks its plugins for it.
+
+    Each line is a word and its help. The last is a ShellCompDirective of Cobra: 4 for these words alone, 0 for files.
+    """
+    *words, incomplete = sys.argv[1:] or [""]
+    found = ShellComplete(main, {}, "kubectl flyte-admission", "").get_completions(words, incomplete)
+    plain = [it for it in found if it.type == "plain"]
+    for it in plain:
+        click.echo(f"{it.value}\t{it.help}" if it.help else it.value)
+    click.echo(":4" if plain or not found else ":0")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from webhook.api.version import NEWEST, Version, parse
 from webhook.cli.inputs import Source
 from webhook.shared.option_types import FILE
 
@@ -23,6 +24,25 @@ limit_ranges_option = click.option(
     "--limit-ranges", type=FILE, multiple=True, metavar="FILE",
     help="LimitRange manifests that the result is to stay within. May be given several times.",
 )  # fmt: skip
+
+
+class VersionType(click.ParamType[Version]):
+    """The type of an option that takes a version of Kubernetes."""
+
+    name = "VERSION"
+
+    def convert(self, value: str | Version, param: click.Parameter | None, ctx: click.Context | None) -> Version:
+        """Parse a Version; what is not one is a usage error."""
+        try:
+            return value if isinstance(value, Version) else parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+kubernetes_option = click.option(
+    "--kubernetes", type=VersionType(), default=str(NEWEST), show_default=True, metavar="VERSION",
+    help="The version of the API server, where none is there to say it: what spec.resources means changed with 1.37.",
+)  # fmt: skip
 mode_option = click.option(
     "--mode", type=click.Choice(["enforce", "warn", "audit"]),
     help="Decide in this mode, instead of those of the policy.",
@@ -33,7 +53,7 @@ output_option = click.option(
 )  # fmt: skip
 
 
-def source_option(kinds: str = "pods,resourcequotas") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def source_option(kinds: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Take where the objects of a cluster come from, as the argument `source`; `kinds` are those in a dump of it."""
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:

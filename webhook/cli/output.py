@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -15,7 +16,8 @@ from webhook.shared.clock import today
 
 T = TypeVar("T")
 WIDTH: Final = 80  # columns, where there is no terminal
-SHORTEST: Final = 12  # columns of a first column that is cut
+SHORTEST: Final = 12  # columns of the first column
+SLOW: Final = {"JSON": 50_000_000, "YAML": 1_000_000}  # characters that take about a second to parse
 DELAY: Final = 1.0  # seconds until progress is shown
 EVERY: Final = 100  # items
 
@@ -25,9 +27,36 @@ def width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
+def wrapped(text: str, first: str = "  ") -> list[str]:
+    """Return the text in lines that fit the terminal, indented but for the first one, whose indent is `first`."""
+    return textwrap.wrap(
+        text, width(), initial_indent=first, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+class Styled(str):
+    """A line with colours, whose text is printable."""
+
+    __slots__ = ()
+
+
+def styled(line: str, **style: Any) -> Styled:
+    """Return the line in this style of click.style."""
+    return Styled(click.style(_printable(line), **style))
+
+
 def echo(lines: Iterable[str]) -> None:
-    """Write the lines to stdout."""
-    click.echo("\n".join(lines))
+    """Write the lines to stdout: other people's names and texts are in them, which must not reach the terminal raw."""
+    click.echo("\n".join(line if isinstance(line, Styled) else _printable(line) for line in lines))
+
+
+def echo_message(text: str) -> None:
+    """Write a message of one or more lines to stderr, in the same way."""
+    click.echo("\n".join(map(_printable, text.split("\n"))), err=True)
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def echo_data(data: Any, output: str) -> None:
@@ -43,17 +72,23 @@ def exit_by(outcomes: Collection[str], fail_on: Collection[str], loaded: LoadedP
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], indent: str = "") -> Iterator[str]:
-    """Yield the lines of a table: the first column to the left, cut where a line would be too long, others right."""
+    """Yield the lines of a table: the first column to the left, others right.
+
+    A first cell that is too long for its line has lines of its own above the others, so that it can be read and copied.
+    """
     cells = [[*head], *([str(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = width() - len(indent) - sum(size + 2 for size in widths[1:])
     widths[0] = min(widths[0], max(room, SHORTEST))
     for number, (first, *others) in enumerate(cells):
-        shown = first if len(first) <= widths[0] else f"{first[: widths[0] - 1]}…"
+        shown = first
+        if len(first) > widths[0]:
+            yield from (indent + part for part in textwrap.wrap(first, width() - len(indent)))
+            shown = ""
         line = indent + "".join(
             [shown.ljust(widths[0]), *(f"  {cell:>{size}}" for cell, size in zip(others, widths[1:], strict=True))]
         )
-        yield line.rstrip() if number else click.style(line.rstrip(), bold=True)
+        yield line.rstrip() if number else styled(line.rstrip(), bold=True)
 
 
 class Progress:
@@ -74,6 +109,14 @@ class Progress:
         """Show the last number, if one has been shown."""
         if self._shown:
             click.echo(f"\r{self._what.format(self._count)}", err=True)
+
+
+def announce_parsing(file: str, text: str) -> None:
+    """Say on a terminal that a text takes long to parse, during which nothing can be counted."""
+    kind = "JSON" if text.lstrip()[:1] in ("{", "[") else "YAML"
+    if len(text) > SLOW[kind] and sys.stderr.isatty():
+        hint = "; kubectl's -o json is read much faster" if kind == "YAML" else ""
+        click.echo(f"reading {len(text) // 1_000_000} MB of {kind} in {file} …{hint}", err=True)
 
 
 def progress(items: Iterable[T], what: str) -> Iterator[T]:

@@ -10,7 +10,7 @@ import click
 
 from webhook.cli.inputs import read_limit_ranges, read_policy, read_text, usable
 from webhook.cli.options import limit_ranges_option
-from webhook.cli.output import echo_data
+from webhook.cli.output import echo_data, echo_message
 from webhook.policy.contradictions import contradictions
 from webhook.policy.file import json_schema
 from webhook.policy.imported import as_policy, imported
@@ -51,10 +51,10 @@ def check(file: Path, *, verbose: bool, limit_ranges: tuple[Path, ...]) -> None:
     """
     loaded = read_policy(file)
     for line in loaded.left_to_flyte if verbose else ():
-        click.echo(line, err=True)
+        echo_message(line)
     contradicting = [*contradictions(loaded.policy, read_limit_ranges(limit_ranges), today())]
     for line in contradicting:
-        click.echo(line, err=True)
+        echo_message(line)
     count = len(loaded.warnings_on(today())) + len(contradicting)
     click.echo(f"{file}: good" + (f", with {count} warning{'s'[: count > 1]}" if count else ""))
 
@@ -94,8 +94,10 @@ def import_settings(files: tuple[Path, ...], project: str, domain: str) -> None:
     `flyte edit settings --from-file FILE`, or write them into it. Those of the organisation are task_resources.
     """
     scope = {key: name for key, name in (("project", project), ("domain", domain)) if name}
-    overrides = usable(lambda: [it for file in files for it in imported(read_text(file), str(file), scope)])
-    click.echo(as_policy(overrides), nl=False)
+    read = usable(lambda: [imported(read_text(file), str(file), scope) for file in files])
+    for warning in (line for each in read for line in each.warnings):
+        echo_message(warning)
+    click.echo(as_policy([override for each in read for override in each.overrides]), nl=False)
 
 
 @policy.command()

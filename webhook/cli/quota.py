@@ -10,21 +10,19 @@ from webhook.admission.denial import COUNTS
 from webhook.admission.quota_use import NamespaceUse, as_data
 from webhook.api.quantity import ZERO
 from webhook.api.resource_quota import ResourceQuota
-from webhook.cli.inputs import Source, read_policy, read_world, usable
+from webhook.cli.inputs import Source, exit_if_unread, read_policy, read_world, running_pods, usable
 from webhook.cli.options import output_option, source_option
-from webhook.cli.output import SHORTEST, echo, echo_data, progress, table, width
+from webhook.cli.output import SHORTEST, echo, echo_data, progress, table, width, wrapped
 from webhook.offline import manifests, usage
-from webhook.offline.running import running
 from webhook.policy.model import Policy
 from webhook.rules.quota import is_charged
-from webhook.shared.clock import today
 from webhook.shared.option_types import FILE
 
 MOST_HOLDERS: Final = 5  # in the text
 
 
 @click.command(short_help="Show what quotas have left, what fits, and who holds most.")
-@source_option()
+@source_option("pods,resourcequotas")
 @click.option(
     "--policy", type=FILE, metavar="FILE", help="For its namespace_mapping and domains, if they are your own."
 )
@@ -47,11 +45,9 @@ def quota(source: Source, policy: Path | None, project: str, domain: str, output
     chosen = read_policy(policy).policy if policy else Policy()
     world = read_world(source, ("Pod", "ResourceQuota"), optional="Pod")
     quotas = usable(lambda: [manifests.converted(each, ResourceQuota) for each in world.quotas])
-    pods = running(progress(world.pods, "read {} Pods"), chosen.identification)
-    for problem in pods.problems:
-        click.echo(problem, err=True)
+    running = running_pods(world.pods, chosen.identification)
     found = [
-        it for it in usage.usage(quotas, pods.pods, chosen, today())
+        it for it in usage.usage(quotas, progress(running.pods, "counted {} Pods"), chosen.identification)
         if project in ("", it.project) and domain in ("", it.domain)
     ]  # fmt: skip
     if output != "text":
@@ -60,6 +56,7 @@ def quota(source: Source, policy: Path | None, project: str, domain: str, output
         echo(_in_full(found[0]) if len(found) == 1 else _listed(found))
     else:
         click.echo("no ResourceQuota there", err=True)
+    exit_if_unread(running)
 
 
 def _listed(found: Sequence[NamespaceUse]) -> Iterator[str]:
@@ -71,7 +68,7 @@ def _listed(found: Sequence[NamespaceUse]) -> Iterator[str]:
 
 def _in_full(found: NamespaceUse) -> Iterator[str]:
     whose = [f"{kind} {name}" for kind, name in (("project", found.project), ("domain", found.domain)) if name]
-    yield found.namespace + (f" ({', '.join(whose)})" if whose else "")
+    yield from wrapped(found.namespace + (f" ({', '.join(whose)})" if whose else ""), first="")
     for quota in found.quotas:
         yield ""
         rows = [(it.name, it.hard, it.used, it.free, it.percent) for it in quota.resources]
@@ -79,8 +76,8 @@ def _in_full(found: NamespaceUse) -> Iterator[str]:
         if quota.scopes:
             yield f"counts only Pods of {', '.join(quota.scopes)}"
     yield ""
-    yield f"largest task that fits now: {found.fits_now or 'none'}"
-    yield f"with nothing else running:  {found.fits_ever or 'none'}"
+    yield from wrapped(f"largest task that fits now: {found.fits_now or 'none'}", first="")
+    yield from wrapped(f"with nothing else running:  {found.fits_ever or 'none'}", first="")
     if found.holders:
         yield ""
         yield from _holders(found)
@@ -90,7 +87,8 @@ def _holders(found: NamespaceUse) -> Iterator[str]:
     """Yield the largest holders, with as many of the fullest resources as fit."""
     resources = sorted((it for quota in found.quotas for it in quota.resources), key=lambda it: -it.percent)
     room, names = width() - len("PODS  ") - SHORTEST, []
-    for name in dict.fromkeys(it.name for it in resources if is_charged(it.name) and it.name not in COUNTS):
+    listed = dict.fromkeys(it.name for it in resources if is_charged(it.name) and it.name not in COUNTS)
+    for name in (name for name in listed if f"requests.{name}" not in listed):  # cpu is requests.cpu
         room -= len(name) + 2
         if room >= 0:
             names.append(name)

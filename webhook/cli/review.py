@@ -6,16 +6,18 @@ from typing import Any
 import click
 import yaml
 
-from webhook.cli.inputs import name_of, read_ledger, read_policy, read_text, usable, warn_of_quotas
+from webhook.cli.inputs import read_ledger, read_policy, read_texts, usable
 from webhook.cli.options import (
     fail_on_option,
+    kubernetes_option,
     limit_ranges_option,
     mode_option,
     output_option,
     policy_option,
     quotas_option,
 )
-from webhook.cli.output import echo, echo_data, exit_by
+from webhook.cli.output import echo, echo_data, echo_message, exit_by
+from webhook.offline import manifests
 from webhook.offline import review as offline
 from webhook.shared.clock import today
 
@@ -24,9 +26,10 @@ from webhook.shared.clock import today
 @policy_option
 @quotas_option
 @limit_ranges_option
+@kubernetes_option
 @click.option("-f", "--filename", "files", required=True, multiple=True, metavar="FILE",
               type=click.Path(dir_okay=False, allow_dash=True),
-              help="A Pod, a List, several YAML documents, or an AdmissionReview; - reads standard input. "
+              help="A Pod, a job, a List, several YAML documents, or an AdmissionReview; - reads standard input. "
               "May be repeated.")  # fmt: skip
 @click.option("-n", "--namespace", default="", metavar="NAME", help="The namespace of quotas that state none.")
 @mode_option
@@ -47,13 +50,15 @@ def review(policy: Path, quotas: tuple[Path, ...], files: tuple[str, ...], outpu
       flyte-admission review --policy examples/policy.yaml -f examples/pods.yaml
       kubectl get pod POD -o yaml | flyte-admission review --policy policy.yaml -f -
     """
-    loaded, ledger = read_policy(policy), read_ledger(quotas, options["namespace"], options["limit_ranges"])
-    warn_of_quotas(quotas, options["namespace"])
-    texts = [(read_text(file), name_of(file)) for file in files]
+    loaded, quota_texts, namespace = read_policy(policy), read_texts(quotas), options["namespace"]
+    ledger = read_ledger(quota_texts, namespace, options["limit_ranges"], options["kubernetes"])
+    for warning in (line for each in quota_texts for line in manifests.quota_warnings(*each, namespace)):
+        echo_message(warning)
+    texts = read_texts(files)
     chosen = loaded.policy.in_mode(options["mode"]) if options["mode"] else loaded.policy
     reports = usable(lambda: [report for text in texts for report in offline.reports(*text, chosen, ledger, today())])
     if output == "text":
-        echo(map(offline.as_text, reports))
+        echo(line for report in reports for line in offline.as_text(report))
     elif output == "json":
         echo_data([offline.as_data(report) for report in reports], output)
     else:

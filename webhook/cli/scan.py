@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -11,12 +11,13 @@ from webhook.admission.decision import Denied
 from webhook.admission.record import in_brief
 from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
-from webhook.cli.inputs import WORLD, Source, read_policy, read_world, usable
-from webhook.cli.options import fail_on_option, output_option, policy_option, source_option
-from webhook.cli.output import echo, echo_data, exit_by, progress, table
+from webhook.cli.inputs import WORLD, Source, exit_if_unread, read_policy, read_world, running_pods, usable
+from webhook.cli.options import fail_on_option, kubernetes_option, output_option, policy_option, source_option
+from webhook.cli.output import echo, echo_data, exit_by, progress, styled, table
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.offline import scan as scans
+from webhook.offline.review import JOBS
 from webhook.offline.scan import Finding, Scan
 from webhook.shared.clock import today
 
@@ -27,12 +28,13 @@ COLUMNS: Final = ("count", "unchanged", "changed", "refused", "over max", "risky
 
 @click.command(short_help="Show what would become of all Pods and jobs that run.")
 @policy_option
-@source_option()
+@source_option("pods,resourcequotas,limitranges")
 @click.option("--no-quotas", is_flag=True, help="Leave ResourceQuotas out, such as without the right to list them.")
 @click.option("--details", is_flag=True, help="After the summary, list each Pod that would be changed or refused.")
+@kubernetes_option
 @output_option
 @fail_on_option()
-def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **flags: bool) -> None:
+def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **options: Any) -> None:
     """Show what would become of the Pods and jobs of Flyte that run, if they were created now.
 
     They come from a dump, or from the cluster of a kubeconfig, with its quotas and LimitRanges. Those that have ended
@@ -47,18 +49,19 @@ def scan(policy: Path, source: Source, output: str, fail_on: tuple[str, ...], **
       flyte-admission scan --policy policy.yaml --kubeconfig ~/.kube/config
     """
     loaded = read_policy(policy)
-    kinds = [kind for kind in WORLD if kind != "ResourceQuota" or not flags["no_quotas"]]
+    kinds = [kind for kind in (*WORLD, *JOBS) if kind != "ResourceQuota" or not options["no_quotas"]]
     world = read_world(source, kinds, optional="LimitRange")
     quotas = usable(lambda: [manifests.converted(each, ResourceQuota) for each in world.quotas])
     ranges = usable(lambda: [manifests.converted(each, LimitRange) for each in world.limit_ranges])
-    running = progress(world.pods, "decided about {} Pods and jobs")
-    found = scans.scan(running, Ledger(quotas, ranges), loaded.policy, today())
-    for problem in found.problems:
-        click.echo(problem, err=True)
+    running = running_pods(world.pods, loaded.policy.identification)
+    decided = scans.findings(running, Ledger(quotas, ranges, options["kubernetes"]), loaded.policy, today())
+    found = Scan([*progress(decided, "decided about {} Pods and jobs")], running)
     if output == "text":
-        echo([*summary(found, policy), *(_details(found) if flags["details"] else ())])
+        note = [] if quotas or options["no_quotas"] else ["No ResourceQuota was read, so none refuses anything."]
+        echo([*summary(found, policy), *note, *(_details(found) if options["details"] else ())])
     else:
         echo_data(scans.as_data(found, loaded.policy), output)
+    exit_if_unread(running)
     exit_by({finding.outcome for finding in found.findings}, fail_on, loaded)
 
 
@@ -97,23 +100,24 @@ def _by_namespace(findings: Iterable[Finding]) -> Iterator[str]:
 
 def _notes(found: Scan) -> Iterator[str]:
     """Yield what to know about the figures."""
-    changed = [finding for finding in found.findings if finding.outcome == "changed" and finding.mode == "enforce"]
-    unseen = sum(not finding.has_record for finding in changed)
-    if unseen:
-        yield f"Changed, but without a record (created while the webhook was away): {unseen}."
+    if unseen := sum(finding.is_unseen for finding in found.findings):
+        yield f"Changed or refused, but without a record (created without the webhook): {unseen}."
     reported = sum(finding.mode != "enforce" and finding.outcome != "unchanged" for finding in found.findings)
     if reported:
         yield f"In a mode that only reports, so that nothing is done to them: {reported}."
-    yield f"Left out: {found.ended} that ended, {found.others} that are not Flyte's."
+    yield f"Left out: {found.running.ended} that ended, {found.running.others} that are not Flyte's."
 
 
 def _details(found: Scan) -> Iterator[str]:
     """Yield each Pod that would be changed or refused, with what and why."""
     for finding in found.findings:
         if finding.outcome != "unchanged":
-            outcome = click.style(finding.outcome, fg="red" if finding.outcome == "refused" else "yellow")
-            yield f"\n{finding.namespace}/{finding.name}: {outcome}"
+            yield ""
+            what = f"{finding.namespace}/{finding.name}: {finding.outcome}"
+            yield styled(what, fg="red" if finding.outcome == scans.REFUSED else "yellow")
             if isinstance(finding.decided, Denied):
                 yield f"  {finding.decided.code} {finding.decided.reason}: {finding.decided.message}"
             yield from (f"  {in_brief(change)}" for change in finding.changes)
             yield from (f"  risk: {risk}" for risk in finding.risks)
+            if finding.is_unseen:
+                yield "  no record: it was created without the webhook"

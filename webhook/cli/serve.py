@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from webhook.cli.inputs import fail, load_policy, read_ledger
-from webhook.cli.options import policy_option, quotas_option
+from webhook.cli.inputs import fail, load_policy, read_ledger, read_texts
+from webhook.cli.options import kubernetes_option, policy_option, quotas_option
 from webhook.server.options import Options
 from webhook.shared.option_types import FILE, AddressType
 
@@ -20,6 +20,7 @@ from webhook.shared.option_types import FILE, AddressType
     help="The cluster whose ResourceQuotas are checked; without this and --quotas, the one that this Pod runs in.",
 )
 @click.option("--no-quotas", is_flag=True, help="Check no ResourceQuota, and leave that to the API server.")
+@kubernetes_option
 @click.option(
     "--listen",
     type=AddressType(),
@@ -71,7 +72,8 @@ def serve(**options: Any) -> None:
     if not chosen.quotas and chosen.tls_cert_file is None:
         raise click.UsageError("without --quotas, --tls-cert-file and --tls-private-key-file are needed")
     loaded = load_policy(chosen.policy)
-    ledger = read_ledger(chosen.quotas) if chosen.quotas or chosen.no_quotas else None
+    in_memory = chosen.quotas or chosen.no_quotas
+    ledger = read_ledger(read_texts(chosen.quotas), kubernetes=chosen.kubernetes) if in_memory else None
     from webhook.server import serving
 
     try:

@@ -11,7 +11,7 @@ import click
 
 from webhook.cli.inputs import USAGE_ERROR, fail
 from webhook.cli.options import fail_on_option, mode_option
-from webhook.cli.output import echo
+from webhook.cli.output import echo, styled
 from webhook.offline import cases
 from webhook.offline.cases import GOLDEN, Case
 from webhook.policy.settings import Mode
@@ -19,6 +19,7 @@ from webhook.policy.yaml_text import Problem, ProblemsError
 from webhook.shared.clock import today as this_day
 
 FIRST: Final = "first.case.yaml"
+ANSWER: Final = "response.json"  # of a case that is a folder
 
 
 class Result(NamedTuple):
@@ -43,12 +44,12 @@ class Result(NamedTuple):
 def test(paths: tuple[Path, ...], output: str, init: Path | None, **options: Any) -> None:
     """Decide about the objects of test cases, and compare with what is expected.
 
-    A case is a document of a file named case.yaml or *.case.yaml, or a folder with policy.yaml, review.json,
-    response.json, and perhaps quotas.yaml. Each PATH is a file or a folder that is searched; by default the present
-    one. --mode is for cases that state none. A case that expects nothing fails by --fail-on, and `--fail-on warning`
-    fails cases whose policy has warnings.
+    A case is a document of a file named case.yaml, *.case.yaml, or *.case.yml, or a folder with policy.yaml,
+    review.json, response.json, and perhaps quotas.yaml and limit-ranges.yaml. Each PATH is a file or a folder that is
+    searched; by default the present one. --mode is for cases that state none. A case that expects nothing fails by
+    --fail-on, and `--fail-on warning` fails cases whose policy has warnings.
 
-    Exit code: 0 all passed, 1 some failed, 2 a case that cannot be read, or none.
+    Exit code: 0 all passed, 1 some failed, 2 a case that cannot be read, or a PATH without one.
 
     \b
     Try it:
@@ -58,9 +59,10 @@ def test(paths: tuple[Path, ...], output: str, init: Path | None, **options: Any
     if init:
         _write_first(init)
         return
-    results = [result for path in paths or (Path(),) for result in _results(path, **options)]
-    if not results:
-        fail(f"no case in {', '.join(map(str, paths)) or 'this folder'}: none of case.yaml, *.case.yaml, response.json")
+    found = {path: [*_results(path, **options)] for path in paths or (Path(),)}
+    if empty := [str(path) for path, own in found.items() if not own]:
+        fail(f"no case in {', '.join(empty)}: none of case.yaml, *.case.yaml, *.case.yml, response.json")
+    results = [result for own in found.values() for result in own]
     shown = {"text": _as_text, "json": _as_json, "junit": _as_junit}[output]
     echo(shown(results))
     if any(result.problem for result in results):
@@ -83,9 +85,9 @@ def _results(path: Path, mode: Mode | None, fail_on: Collection[str], today: str
 
 
 def _cases(file: Path) -> Iterator[Case]:
-    if file.name == "case.yaml" or file.name.endswith(".case.yaml"):
+    if f".{file.name}".endswith((".case.yaml", ".case.yml")):
         yield from cases.of_file(file, _read)
-    elif file.name == "response.json" and all((file.parent / name).is_file() for name in GOLDEN):
+    elif file.name == ANSWER and any((file.parent / name).is_file() for name in GOLDEN if name != ANSWER):
         yield cases.of_folder(file.parent, _read, [each.name for each in file.parent.iterdir()])
 
 
@@ -116,10 +118,10 @@ def _as_text(results: list[Result]) -> Iterator[str]:
     failed, unread = (sum(bool(getattr(each, key)) for each in results) for key in ("difference", "problem"))
     for result in results:
         if result.difference:
-            yield click.style(f"FAILED {result.name}", fg="red", bold=True)
+            yield styled(f"FAILED {result.name}", fg="red", bold=True)
             yield from (f"  {line}" for line in result.difference.splitlines())
         elif result.problem:
-            yield click.style(f"CANNOT BE READ {result.name}", fg="red", bold=True)
+            yield styled(f"CANNOT BE READ {result.name}", fg="red", bold=True)
             yield from (f"  {line}" for line in result.problem.splitlines())
     counts = [(len(results) - failed - unread, "passed"), (failed, "failed"), (unread, "cannot be read")]
     yield ", ".join(f"{count} {what}" for count, what in counts if count or what == "passed")
@@ -135,7 +137,7 @@ def _as_json(results: list[Result]) -> Iterator[str]:
         }
         for it in results
     ]
-    yield json.dumps(data, indent=2)
+    yield from json.dumps(data, indent=2).splitlines()
 
 
 def _as_junit(results: list[Result]) -> Iterator[str]:
@@ -146,6 +148,6 @@ def _as_junit(results: list[Result]) -> Iterator[str]:
         case = SubElement(suite, "testcase", classname="flyte-admission", name=result.name)
         for kind, text in (("failure", result.difference), ("error", result.problem)):
             if text:
-                SubElement(case, kind).text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+                SubElement(case, kind).text = text
     indent(suite)
-    yield tostring(suite, encoding="unicode")
+    yield from tostring(suite, encoding="unicode").splitlines()

@@ -14,6 +14,7 @@ from aiohttp.http import HttpProcessingError
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
+from webhook.api.version import Version
 from webhook.cluster import quota_answers
 from webhook.cluster.kinds import Kind, T
 from webhook.cluster.quota_answers import Event, Objects, Page, ReadError, Verb, decode_page
@@ -84,6 +85,12 @@ class ClusterClient:
         limits = ClientTimeout(total=self._timeouts.page, sock_connect=self._timeouts.connect)
         async with self._get("get", "/metrics", [], limits) as response:
             return (await _read(response, LARGEST_PAGE)).decode(errors="replace")
+
+    async def version(self) -> Version:
+        """Return the version of Kubernetes that the API server behaves like; ReadError if that fails."""
+        limits = ClientTimeout(total=self._timeouts.connect)
+        async with self._get("get", "/version", [], limits) as response:
+            return quota_answers.decode_version(await _read(response, LARGEST_ERROR))
 
     async def _pages(self, path: str, query: Query, decode: Callable[[bytes], P]) -> AsyncIterator[P]:
         """Yield the pages of a list, each decoded in a thread."""

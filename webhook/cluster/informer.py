@@ -7,15 +7,17 @@ from weakref import WeakValueDictionary
 
 from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.version import NEWEST
 from webhook.cluster.client import ClusterClient
 from webhook.cluster.kinds import LIMIT_RANGES, QUOTAS
 from webhook.cluster.quota_answers import ReadError
 from webhook.cluster.reflector import Reflector, Time
 from webhook.cluster.reservations import Reservations
 from webhook.cluster.snapshot import Snapshot
+from webhook.telemetry import logs
 from webhook.telemetry.metrics import Metrics
 
-LIVE_SECONDS: Final = 1.0  # the timeout of a live read; the API server waits two seconds for the review
+LIVE_SECONDS: Final = 0.8  # the timeout of a live read; the API server waits two seconds for the review
 LIVE: Final = "live"  # the third kind of read, besides list and watch
 
 
@@ -29,11 +31,19 @@ class Informer:
         """Start empty; `run` reads."""
         self.reservations = Reservations(time.clock)
         self._client, self._sleep = client, time.sleep
-        self._quotas = Reflector(client, QUOTAS, time, metrics.quota_read_failed)
+        self.kubernetes = NEWEST  # until the API server has said its version
+        self._version_problem = ""
+        self._quotas = Reflector(client, QUOTAS, time, metrics.quota_read_failed, self._read_version)
+        self._quotas.changed = self.reservations.see
         self._limit_ranges = Reflector(client, LIMIT_RANGES, time, metrics.limit_range_read_failed)
         self._next: dict[str, asyncio.Task[Sequence[ResourceQuota] | None]] = {}  # live reads by namespace, not begun
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        metrics.observe_cache(self.age, lambda: self._quotas.synced, lambda: len(self._quotas.skipped))
+        metrics.observe_cache(
+            self.age,
+            lambda: self._quotas.synced,
+            lambda: len(self._quotas.skipped),
+            lambda: len(self._quotas.snapshot.crowded),
+        )
 
     @property
     def synced(self) -> bool:
@@ -68,12 +78,26 @@ class Informer:
             tasks.create_task(self._quotas.run())
             tasks.create_task(self._limit_ranges.run())
 
+    async def _read_version(self) -> None:
+        """Read the version of the API server: an upgrade ends each watch. Where that fails, the last one counts."""
+        try:
+            found = await self._client.version()
+        except ReadError as error:
+            if str(error) != self._version_problem:
+                self._version_problem = str(error)
+                logs.warning("version cannot be read", reason=str(error), kubernetes=str(self.kubernetes))
+            return
+        self._version_problem = ""
+        if found != self.kubernetes:
+            self.kubernetes = found
+            logs.info("version read", kubernetes=str(found))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
     async def live(self, namespace: str, wait: float = 0) -> Sequence[ResourceQuota] | None:
-        """Read the namespace's quotas from the API server, by name; None if that fails or takes over a second.
+        """Read the namespace's quotas from the API server, by name; None if that fails or takes over LIVE_SECONDS.
 
         Wait so many seconds before. Calls during a read share the next one: its result is never older than the call.
         """

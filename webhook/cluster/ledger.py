@@ -11,6 +11,7 @@ from webhook.api.pod import ObjectMeta
 from webhook.api.quantity import ZERO
 from webhook.api.resource_list import EMPTY, ResourceList
 from webhook.api.resource_quota import Charges, QuotaStatus, ResourceQuota
+from webhook.api.version import NEWEST, Version
 from webhook.cluster.snapshot import Snapshot, by_name
 
 MOST_PODS: Final = 10_000  # that the ledger remembers; the oldest are forgotten, and stay charged
@@ -23,8 +24,14 @@ class Ledger:
     has a name, its key is its generateName, and the first named Pod with that generateName takes its place.
     """
 
-    def __init__(self, quotas: Iterable[ResourceQuota], limit_ranges: Iterable[LimitRange] = ()) -> None:
+    def __init__(
+        self,
+        quotas: Iterable[ResourceQuota],
+        limit_ranges: Iterable[LimitRange] = (),
+        kubernetes: Version = NEWEST,
+    ) -> None:
         """Start with `status.hard` and `status.used` where given, else with `spec.hard` and nothing used."""
+        self.kubernetes = kubernetes
         self._quotas: dict[str, dict[str, ResourceQuota]] = {}
         for quota in by_name(quotas):
             self._quotas.setdefault(quota.metadata.namespace or "default", {})[quota.name] = _enforced(quota)

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from webhook.api.nesting import prune
 from webhook.api.resource_quota import NamespacedMeta
+from webhook.api.version import Version, parse
 from webhook.api.wire import Wire
 from webhook.cluster.kinds import Kind, T
 
@@ -101,11 +102,21 @@ class _Status(Wire, frozen=True):
     details: Any = None
 
 
+class _Version(Wire, frozen=True):
+    """What the API server answers to /version; one that behaves like an older version names that too."""
+
+    major: str
+    minor: str
+    emulation_major: str | None = None
+    emulation_minor: str | None = None
+
+
 _decode_list: Final = msgspec.json.Decoder(_List).decode
 _decode_objects: Final = msgspec.json.Decoder(_ObjectList).decode
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
 _decode_loose: Final = msgspec.json.Decoder(_Loose).decode
 _decode_status: Final = msgspec.json.Decoder(_Status).decode
+_decode_version: Final = msgspec.json.Decoder(_Version).decode
 
 
 def decode_page(body: bytes, kind: Kind[T]) -> Page[T]:
@@ -124,6 +135,15 @@ def decode_objects(body: bytes) -> Objects:
     """Decode one page of a LIST of any kind; ReadError if it is not one."""
     read = _decoded(_decode_objects, body)
     return Objects(read.items or [], read.metadata.next or "")
+
+
+def decode_version(body: bytes) -> Version:
+    """Decode the answer to /version: what the API server behaves like; ReadError if it is not one."""
+    found = _decoded(_decode_version, body)
+    try:
+        return parse(f"{found.emulation_major or found.major}.{found.emulation_minor or found.minor}")
+    except ValueError as error:
+        raise ReadError(f"the answer cannot be read: {_short(error)}") from error
 
 
 def decode_event(line: bytes, kind: Kind[T]) -> Event[T]:

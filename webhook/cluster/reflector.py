@@ -12,7 +12,7 @@ from webhook.cluster.client import ClusterClient
 from webhook.cluster.kinds import QUOTAS, Kind, T
 from webhook.cluster.quota_answers import GONE, Event, ReadError, Unreadable
 from webhook.cluster.skipped import Skipped
-from webhook.cluster.snapshot import Snapshot
+from webhook.cluster.snapshot import MOST_READ, Snapshot
 from webhook.telemetry import logs
 
 WATCH_SECONDS: Final = 300.0  # at least; up to twice as long, so that the watches of replicas do not end together
@@ -34,13 +34,26 @@ class Time:
 class Reflector(Generic[T]):
     """A cache of the cluster's objects of one kind."""
 
-    def __init__(self, client: ClusterClient, kind: Kind[T], time: Time, failed: Callable[[str], None]) -> None:
-        """Start empty; `run` reads, and calls `failed` with the kind of each read that fails."""
+    def __init__(
+        self,
+        client: ClusterClient,
+        kind: Kind[T],
+        time: Time,
+        failed: Callable[[str], None],
+        connecting: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Start empty; `run` reads, and calls `failed` with the kind of each read that fails.
+
+        `connecting` is called before each list and watch.
+        """
         self.synced = False
         self.failing: dict[str, str] = {}  # kind of read -> why it fails at present
         self.snapshot: Snapshot[T] = Snapshot()
         self._client, self._kind, self._time, self._count = client, kind, time, failed
+        self._connecting = connecting
+        self.changed: Callable[[T], object] = lambda _: None  # for each version of an object that a watch brings
         self._of_quotas = kind.resource == QUOTAS.resource
+        self._crowded: set[str] = set()  # the namespaces that the log has named
         self.skipped = Skipped(of_quotas=self._of_quotas)
         self._backoff = Backoff(time.clock, time.random)
         self._failures = 0  # of the watch at this version
@@ -58,6 +71,8 @@ class Reflector(Generic[T]):
 
     async def _step(self) -> None:
         read = "watch" if self._version else "list"
+        if self._connecting:
+            await self._connecting()
         try:
             await (self._watch() if self._version else self._list())
         except Exception as error:
@@ -74,6 +89,7 @@ class Reflector(Generic[T]):
         found = await self._client.list(self._kind)
         self.snapshot = await asyncio.to_thread(Snapshot, found.items)
         self.skipped.replace(found.unreadable)
+        self._name_crowded()
         self._version, self._failures = found.version, 0
         self._contact = self._time.clock()
         self.succeeded("list")
@@ -105,7 +121,7 @@ class Reflector(Generic[T]):
             self._store(event)
         self._contact = self._time.clock()
         if (version := event.metadata.resource_version) and version != self._version:
-            self._version = version
+            self._version, self._failures = version, 0
             self.succeeded("watch")
 
     def _store(self, event: Event[T]) -> None:
@@ -119,11 +135,18 @@ class Reflector(Generic[T]):
             self.snapshot.remove(event.metadata)
         else:
             self.snapshot.put(found)
+            self.changed(found)
+        self._name_crowded()
+
+    def _name_crowded(self) -> None:
+        """Log each namespace once that has more objects than a review reads."""
+        for namespace in sorted(self.snapshot.crowded - self._crowded):
+            logs.warning("too many ResourceQuotas" if self._of_quotas else "too many LimitRanges", namespace=namespace,
+                         hint=f"a review reads the first {MOST_READ} by name")  # fmt: skip
+        self._crowded = set(self.snapshot.crowded)
 
     def succeeded(self, read: str) -> None:
         """Log the recovery if the failure was logged."""
-        if read == "watch":
-            self._failures = 0
         if self.failing.pop(read, None):
             logs.info("quotas can be read again" if self._of_quotas else "limit ranges can be read again", read=read)
 

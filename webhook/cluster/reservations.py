@@ -33,10 +33,10 @@ NONE: Final = Reservation("", "", {})
 class _UnderWay:
     """What is under way to one quota, in nanos by resource."""
 
-    seen: ResourceQuota  # with the newest figures
+    seen: ResourceQuota  # with the newest figures of the cache
     held: Counter[str] = field(default_factory=Counter)  # let through here in the last HELD seconds
-    uncounted: Counter[str] = field(default_factory=Counter)  # let through anywhere, and not in the figures
-    late: Counter[str] = field(default_factory=Counter)  # given back by time, and not in the figures either
+    uncounted: Counter[str] = field(default_factory=Counter)  # let through anywhere, and not in these figures
+    late: Counter[str] = field(default_factory=Counter)  # given back by time, and not in these figures either
     replicas: int = 1  # that let through as much as this one
 
     def hold(self, amounts: ResourceList) -> None:
@@ -54,30 +54,37 @@ class _UnderWay:
                 del self.held[resource], self.uncounted[resource], self.late[resource]
 
     def see(self, quota: ResourceQuota) -> None:
-        """Take the figures if they are newer: what they have grown by is what was let through, the oldest first."""
+        """Take newer figures of the cache: what they have grown by is what was let through, the oldest first."""
         if quota is self.seen or quota.version < self.seen.version:
             return
-        grown = {name: quota.used.get(name, ZERO).nano - self.seen.used.get(name, ZERO).nano for name in self.held}
+        for name, nano in self._growth(quota).items():
+            late = min(nano, self.late[name])
+            self.late[name] -= late
+            self.uncounted[name] -= min(nano - late, self.uncounted[name])
+        self.seen = quota
+
+    def under_way(self, quota: ResourceQuota) -> Counter[str]:
+        """Return what was let through, and is not in these live figures, which may be newer than the cache's."""
+        newer = self._growth(quota) if quota.version > self.seen.version else Counter[str]()
+        return self.uncounted - (newer - self.late)
+
+    def _growth(self, quota: ResourceQuota) -> Counter[str]:
+        """Return what the figures have grown by; where that is more than was let through here, others do so too."""
+        used, before = quota.used, self.seen.used
+        grown = Counter({name: used.get(name, ZERO).nano - before.get(name, ZERO).nano for name in self.held})
         if any(nano > self.late[name] + self.uncounted[name] for name, nano in grown.items()):
             self.uncounted += Counter({name: (REPLICAS - self.replicas) * nano for name, nano in self.held.items()})
             self.replicas = REPLICAS
-        for name, nano in grown.items():
-            late = min(max(nano, 0), self.late[name])
-            self.late[name] -= late
-            self.uncounted[name] -= min(max(nano, 0) - late, self.uncounted[name])
-        self.seen = quota
-
-    def beside(self, name: str, mine: int, *, live: bool) -> int:
-        """Return what may be under way beside `mine`; where figures are not live, as much as there usually is."""
-        return max(0, self.uncounted[name] - self.replicas * mine) if live else REPLICAS * (self.held[name] - mine)
+        return +grown
 
 
 class Reservations:
     """What was let through in the last moments, by namespace and quota.
 
     Nobody tells the webhook when the API server has charged a Pod. A reservation ends when `status.used` of the quota
-    has grown by as much, and after HELD seconds in any case. Where `status.used` grows by more than was let through
-    here, somebody else creates Pods too: then a second replica is reckoned with, which lets through as much.
+    has grown by as much, and after HELD seconds in any case. Pods that end lower it at the same time, so each of its
+    versions counts. Where it grows by more than was let through here, somebody else creates Pods too: then a second
+    replica is reckoned with, which lets through as much.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -119,13 +126,21 @@ class Reservations:
         for quota in quotas:
             if (found := self._quotas.get((asked.namespace, quota.name))) is None:
                 continue
-            found.see(quota)
-            used, hard, mine = found.seen.used, quota.hard, own.charges.get(quota.name, EMPTY)
+            if not live:
+                found.see(quota)
+            newest = max(quota, found.seen, key=lambda each: each.version)
+            others = found.under_way(quota) if live else Counter({name: REPLICAS * n for name, n in found.held.items()})
+            share, mine = found.replicas if live else REPLICAS, own.charges.get(quota.name, EMPTY)
             for name, more in asked.charges.get(quota.name, EMPTY).items():
-                others = found.beside(name, mine.get(name, ZERO).nano, live=live)
-                if used.get(name, ZERO).nano + others + more.nano > hard[name].nano:
+                beside = max(0, others[name] - share * mine.get(name, ZERO).nano)
+                if newest.used.get(name, ZERO).nano + beside + more.nano > quota.hard[name].nano:
                     return False
         return True
+
+    def see(self, quota: ResourceQuota) -> None:
+        """Take the figures of a quota that has changed in the cluster."""
+        if found := self._quotas.get((quota.metadata.namespace or "", quota.name)):
+            found.see(quota)
 
     def _expire(self) -> None:
         now = self._clock()

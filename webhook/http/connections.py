@@ -1,18 +1,23 @@
-"""The connections of one listener: how many may be open, which one makes room for a new one, and how they end.
+"""The connections of one listener: how many may be open, who gets a place, and how they end.
 
 No client can fill the memory or keep the process from ending: not by sending nothing, not by sending half a request,
-not by leaving answers unread. A complete request is answered before its connection closes.
+not by leaving answers unread. None can keep others out: connections wait for a place in their order, and one address
+gets only so much of what is free. A complete request is answered before its connection closes.
 """
 
 import asyncio
 import gc
 import select
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 READ_SECONDS: Final = 10.0  # for a handshake, and for a head, from its first byte or from the start of the connection
 WRITE_SECONDS: Final = 10.0  # how long a client may leave an answer unread
 MAX_UNREAD: Final = 16  # connections with an unread answer at the same time
+MAX_WAITING: Final = 1024  # connections that wait for a place; they take next to no memory
+SHARE: Final = 4  # an address may have this many times the connections that are free
+IDLE_WHERE_OTHERS_WAIT: Final = 0.5  # seconds for a handshake, a head, or a body, while others wait for a place
 ACCEPT_SECONDS: Final = 0.1  # at shutdown, for connections that are just being accepted; uvicorn waits as long
 IDLE_SECONDS: Final = 0.3  # at shutdown, for requests that are on their way
 CLOSE_SECONDS: Final = 0.25  # at shutdown, for a connection to close
@@ -23,19 +28,27 @@ TICK: Final = 0.02  # seconds between two checks at shutdown
 class Connection:
     """The connection of one client: which requests have come, and which are answered."""
 
-    abort: Callable[[], object]  # from `Connections.admit` on
-
-    def __init__(self) -> None:
+    def __init__(self, address: str, abort: Callable[[], object]) -> None:
+        """Take the address of the client."""
+        self.address = address
+        self.abort = abort
         self.transport: asyncio.Transport | None = None  # once HTTP is spoken
         self.begun = self.complete = self.answered = 0  # requests: with their head, with their body, with an answer
         self.finished = False  # whether nothing more is read
         self.final_response = b""  # sent after the answers to all complete requests
         self.closed_at = 0.0
+        self.since = 0.0  # when it got its place, or its last head or answer was complete
+        self.go_on: Callable[[], object] = lambda: None  # called after each answer
         self._timer: asyncio.TimerHandle | None = None
 
-    def open(self, transport: asyncio.Transport) -> None:
+    def open(self, transport: asyncio.Transport, go_on: Callable[[], object]) -> None:
         """Start HTTP on the transport."""
-        self.transport, self.abort = transport, transport.abort
+        self.transport, self.abort, self.go_on = transport, transport.abort, go_on
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client has closed it, so that no answer can arrive."""
+        return bool(self.transport and self.transport.is_closing())
 
     @property
     def busy(self) -> bool:
@@ -55,12 +68,17 @@ class Connection:
     def has_input(self) -> bool:
         """Whether bytes have arrived that are not read yet."""
         socket = self.transport and self.transport.get_extra_info("socket")
-        return bool(socket and select.select([socket.fileno()], [], [], 0)[0])
+        if not socket:
+            return False
+        poll = select.poll()
+        poll.register(socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def answer_done(self) -> None:
         """Count an answer."""
         self.answered += 1
         self._close_if_done()
+        self.go_on()
 
     def finish(self, final_response: bytes = b"") -> None:
         """Read no more; answer the complete requests, send the final response, and close."""
@@ -86,8 +104,11 @@ class Connection:
             self._timer = None
 
 
+Start: TypeAlias = Callable[[Connection], object]
+
+
 class Connections:
-    """The open connections of a listener, with a limit on their number."""
+    """The connections of a listener: those that are open, up to a limit, and those that wait for a place."""
 
     def __init__(self, limit: int, draining: Callable[[], bool] = lambda: False) -> None:
         self._limit = limit
@@ -95,36 +116,101 @@ class Connections:
         self._ending = False
         self._collecting = False  # whether garbage is collected soon
         self._patient_until = 0.0  # at shutdown, for requests that have arrived and are not read yet
-        self._open: dict[Connection, None] = {}  # ordered by their last answer, else by their start
+        self._open: dict[Connection, None] = {}  # ordered by `since`
+        self._open_of = Counter[str]()  # by address
+        self._waiting: dict[str, deque[tuple[Connection, Start]]] = {}  # by address; the oldest first
+        self._admission: asyncio.Handle | None = None
         self._unread: dict[Connection, asyncio.TimerHandle] = {}  # the oldest first
 
-    @property
-    def draining(self) -> bool:
-        """Whether each answer is the last of its connection."""
-        return self._ending or self._draining()
+    def is_last(self, connection: Connection) -> bool:
+        """Return whether the next answer of the connection is its last: so, too, where others wait for its place."""
+        closing = self._ending or self._draining() or (bool(self._waiting) and not self._has_room(connection.address))
+        return connection.is_last(draining=closing)
 
-    def admit(self, connection: Connection, abort: Callable[[], object]) -> None:
-        """Add the connection. At the limit, abort an idle one to make room; if all are busy, abort the new one."""
-        connection.abort = abort
-        if len(self._open) >= self._limit:
-            victim = next((each for each in self._open if not each.busy), connection)
-            self._open.pop(victim, None)
-            victim.abort()
-            if victim is connection:
+    def accept(self, address: str, start: Start, abort: Callable[[], object]) -> None:
+        """Have a connection start once there is a place for it, or abort it.
+
+        Where too many wait, the address that has most of them loses its newest.
+        """
+        self._waiting.setdefault(address, deque()).append((Connection(address, abort), start))
+        if self._waiting_in_all() > MAX_WAITING:
+            newest, _ = max(self._waiting.values(), key=len).pop()
+            newest.abort()
+        self._admit_soon()
+
+    def _waiting_in_all(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def _has_room(self, address: str) -> bool:
+        """Return whether the address may have one more: so, none can have all of them, nor can several together."""
+        return self._open_of[address] < SHARE * (self._limit - len(self._open))
+
+    def _admit_soon(self, seconds: float = 0) -> None:
+        if self._admission:
+            self._admission.cancel()
+        self._admission = asyncio.get_running_loop().call_later(seconds, self._admit)
+
+    def _admit(self) -> None:
+        """Start the first connection of an address that has room; if none has, have idle connections make room.
+
+        The addresses take turns. In each iteration of the event loop only one starts, because handshakes take time.
+        """
+        self._admission = None
+        if address := next(filter(self._has_room, self._waiting), None):
+            queue = self._waiting.pop(address)
+            connection, start = queue.popleft()
+            if queue:
+                self._waiting[address] = queue
+            self._open_of[address] += 1
+            self._place(connection)
+            start(connection)
+            self._admit_soon()
+        elif self._waiting:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Of the connections whose address has no room, abort those that are idle longest, once that is too long."""
+        now = asyncio.get_running_loop().time()
+        wanted = self._waiting_in_all()
+        full = {address for address in self._open_of if not self._has_room(address)}
+        for connection in [each for each in self._open if not each.busy and each.address in full]:
+            left = connection.since + IDLE_WHERE_OTHERS_WAIT - now
+            if left > 0 or not wanted:
+                self._admit_soon(max(left, 0.01))
                 return
+            if connection.begun == connection.answered and connection.has_input:
+                self.progressed(connection)  # it is about to
+            else:
+                connection.abort()
+                wanted -= 1
+        self._admit_soon(IDLE_WHERE_OTHERS_WAIT)
+
+    def progressed(self, connection: Connection) -> None:
+        """Note that a head, or an answer, is complete."""
+        if connection in self._open:
+            del self._open[connection]
+            self._place(connection)
+
+    def _place(self, connection: Connection) -> None:
         self._open[connection] = None
+        connection.since = asyncio.get_running_loop().time()
 
     def answered(self, connection: Connection) -> None:
         """Count an answer of the connection."""
-        if connection in self._open:
-            self._open[connection] = self._open.pop(connection)
+        self.progressed(connection)
         connection.answer_done()
 
     def lost(self, connection: Connection) -> None:
         """Remove a closed connection."""
         connection.stop_timer()
+        connection.go_on = lambda: None
         self.read_again(connection)
-        self._open.pop(connection, None)
+        if connection in self._open:
+            del self._open[connection]
+            self._open_of[connection.address] -= 1
+            if not self._open_of[connection.address]:
+                del self._open_of[connection.address]
+            self._admit_soon()
         if connection.begun > connection.answered and not self._collecting:
             self._collecting = True
             asyncio.get_running_loop().call_later(COLLECT_SECONDS, self._collect)
@@ -154,11 +240,11 @@ class Connections:
         loop = asyncio.get_running_loop()
         start = loop.time()
         self._patient_until = start + 2 * IDLE_SECONDS
-        while loop.time() < start + (seconds if self._open else ACCEPT_SECONDS):
+        while loop.time() < start + (seconds if self._open or self._waiting else ACCEPT_SECONDS):
             if loop.time() >= start + IDLE_SECONDS:
                 self._close_idle(loop.time())
             await asyncio.sleep(TICK)
-        for connection in tuple(self._open):
+        for connection in (*(each for queue in self._waiting.values() for each, _ in queue), *self._open):
             connection.abort()
 
     def _close_idle(self, now: float) -> None:

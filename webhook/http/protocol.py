@@ -5,11 +5,7 @@ The bounds rely on asyncio's Protocol and on httptools' callbacks. Of uvicorn's 
 """
 
 import asyncio
-import ssl
-from functools import partial
 from http import HTTPStatus
-from os import dup
-from socket import socket
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,10 +20,12 @@ MAX_HEAD: Final = 64 * 1024  # bytes; the API server sends less than one KiB
 MAX_FIELDS: Final = 100
 MAX_PIECES: Final = 1024  # of a body, before they must have a size; the API server sends no chunks
 SMALLEST_PIECE: Final = 64  # bytes, on average
-MAX_PIPELINED: Final = 16  # requests that wait for their answers; the API server does not pipeline
+MAX_PIPELINED: Final = 4  # requests that wait for their answers; the API server does not pipeline
 PARSE_SIZE: Final = 16 * 1024  # bytes that are parsed at a time
+# Bytes of TLS that are not decrypted yet, before reading is paused, and below which it goes on: more than the largest
+# record, the rest of which would never come otherwise.
+READ_BUFFER: Final = (32 * 1024, 17 * 1024)
 WRITE_BUFFER: Final = 64 * 1024  # bytes of answers in this process, before writing is paused
-TLS_CLOSE_SECONDS: Final = 1.0  # for the client's close_notify
 BODY_FIELDS: Final = (b"content-length", b"transfer-encoding")
 STATE_KEY: Final = "connection"  # where the ASGI scope has the Connection
 
@@ -48,7 +46,7 @@ class Bounded:
         connection: Connection = scope["state"][STATE_KEY]
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and connection.is_last(draining=self._connections.draining):
+            if message["type"] == "http.response.start" and self._connections.is_last(connection):
                 message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
             await send(message)
 
@@ -64,30 +62,29 @@ class BoundedHttp(HttpToolsProtocol):
     def __init__(
         self,
         connections: Connections,
+        connection: Connection,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        connection: Connection | None = None,
     ) -> None:
-        """Take uvicorn's arguments, and the `connection` if it began with a TLS handshake."""
+        """Take the connection, and uvicorn's arguments."""
         self._connections = connections
-        self._plain = connection is None
-        self._connection = connection or Connection()
-        super().__init__(config, server_state, {**app_state, STATE_KEY: self._connection}, _loop)
+        self._connection = connection
+        super().__init__(config, server_state, {**app_state, STATE_KEY: self._connection})
         self._in_head = self._has_body = False
         self._head = self._fields = self._pieces = self._received = 0  # bytes and fields of the head
         self._called_back = False  # whether the parser has called back for this piece
         self._silent_bytes = 0  # since its last callback
+        self._rest = b""  # what has come and is not parsed yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Start the time for the first head."""
         transport.set_write_buffer_limits(WRITE_BUFFER)
         super().connection_made(transport)
-        self._connection.open(transport)
-        if self._plain:
-            self._connections.admit(self._connection, transport.abort)
+        self._connection.open(transport, self._go_on)
+        self._plain = transport.get_extra_info("sslcontext") is None
+        if not self._plain:
+            transport.set_read_buffer_limits(*READ_BUFFER)  # type: ignore[attr-defined] # of TLS
         self._connection.start_timer(READ_SECONDS, self._timed_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -97,15 +94,31 @@ class BoundedHttp(HttpToolsProtocol):
         keep-alive.
         """
         del exc
+        self._rest = b""
         self._connections.lost(self._connection)
         super().connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
-        """Parse piece by piece; refuse a field that is too long for the parser to call back."""
-        for start in range(0, len(data), PARSE_SIZE):
+        """Parse it; while a request waits for its answer, read no more, so that the rest stays with the kernel."""
+        self._rest += data
+        self._parse()
+        if self._rest:
+            self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """Parse what has come before the answer, and read again."""
+        if self._rest:
+            self._parse()
+            if not self._rest:
+                self.transport.resume_reading()
+
+    def _parse(self) -> None:
+        """Parse piece by piece, up to the end of a request; refuse a field too long for the parser to call back."""
+        while self._rest and not self._connection.busy:
             if self._connection.finished or self.transport.is_closing():
+                self._rest = b""
                 return
-            piece = data[start : start + PARSE_SIZE]
+            piece, self._rest = self._rest[:PARSE_SIZE], self._rest[PARSE_SIZE:]
             self._called_back = False
             super().data_received(piece)
             self._silent_bytes = 0 if self._called_back else self._silent_bytes + len(piece)
@@ -158,6 +171,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._connection.stop_timer()
         super().on_headers_complete()
         self._connection.begun += 1
+        self._connections.progressed(self._connection)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -204,46 +218,3 @@ class BoundedHttp(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Do nothing, for `Connections.end`: uvicorn would close a connection with a request on its way."""
-
-
-class Handshake(asyncio.Protocol):
-    """The TLS handshake of a connection: it counts as a connection, and its time is limited.
-
-    For that it takes the socket out of the transport, unread. asyncio limits the time of a handshake for sockets only,
-    uvicorn does not, and uvloop reads from a transport even if its protocol has paused it before.
-    """
-
-    def __init__(
-        self,
-        connections: Connections,
-        context: ssl.SSLContext,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        """Take uvicorn's arguments, and the context to serve with."""
-        self._connections = connections
-        self._context = context
-        self._connection = Connection()
-        self._http = BoundedHttp(connections, config, server_state, app_state, _loop, connection=self._connection)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Start the handshake."""
-        taken = socket(fileno=dup(transport.get_extra_info("socket").fileno()))
-        transport.abort()
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(
-            loop.connect_accepted_socket(
-                lambda: self._http, taken, ssl=self._context,
-                ssl_handshake_timeout=READ_SECONDS, ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
-            )
-        )  # fmt: skip
-        task.add_done_callback(partial(self._done, taken))
-        self._connections.admit(self._connection, task.cancel)
-
-    def _done(self, taken: socket, task: "asyncio.Task[tuple[asyncio.Transport, BoundedHttp]]") -> None:
-        """Close the socket if the handshake has failed; otherwise HTTP has it."""
-        if task.cancelled() or task.exception():
-            taken.close()
-            self._connections.lost(self._connection)

@@ -4,16 +4,12 @@ Sources: jobset `api/jobset/v1alpha2/jobset_types.go`; for the Pods of a Job, ku
 runs no more of them at once than have to complete.
 """
 
-from typing import Final
-
-import msgspec
-from msgspec import Raw
+from collections.abc import Iterator
 
 from webhook.api.bounds import Replicas, RoleList, Text
-from webhook.api.pod import ObjectMeta, PodTemplate
-from webhook.api.resources import decode_hook
+from webhook.api.pod import PodTemplate
 from webhook.api.wire import Wire
-from webhook.jobs.role import Job, Role
+from webhook.jobs.role import JobSpec, Role
 
 
 class _JobSpec(Wire, frozen=True):
@@ -32,24 +28,14 @@ class _ReplicatedJob(Wire, frozen=True):
     template: _JobTemplate | None = None
 
 
-class _Spec(Wire, frozen=True):
+class JobSet(JobSpec, frozen=True):
+    """`spec` of a JobSet."""
+
     replicated_jobs: RoleList[_ReplicatedJob] | None = None
-    suspend: bool | None = None
 
-
-class _JobSet(Wire, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
-    spec: _Spec = _Spec()
-
-
-_decode: Final = msgspec.json.Decoder(_JobSet, dec_hook=decode_hook, float_hook=str).decode
-
-
-def decode(data: Raw) -> Job:
-    """Decode a JobSet; msgspec.DecodeError says what is wrong with it."""
-    found = _decode(data)
-    roles = tuple(_role(index, job) for index, job in enumerate(found.spec.replicated_jobs or ()))
-    return Job("JobSet", found.metadata, roles, bool(found.spec.suspend))
+    def roles(self) -> Iterator[Role]:
+        """Yield each of `replicatedJobs`."""
+        return (_role(index, job) for index, job in enumerate(self.replicated_jobs or ()))
 
 
 def _role(index: int, job: _ReplicatedJob) -> Role:

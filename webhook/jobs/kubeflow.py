@@ -7,17 +7,15 @@ and the defaults in `pkg/apis/kubeflow.org/v1`. Each kind has a map of replica t
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, TypeAlias
 
-import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta
 from msgspec.structs import replace
 
 from webhook.api import bounds
 from webhook.api.bounds import Replicas, Text
 from webhook.api.patch import escape
-from webhook.api.pod import Container, ObjectMeta, PodTemplate
-from webhook.api.resources import decode_hook
+from webhook.api.pod import Container, PodTemplate
 from webhook.api.wire import Wire
-from webhook.jobs.role import Job, Role, block_of
+from webhook.jobs.role import JobSpec, Role, block_of
 
 # The operator's own init containers: of a PyTorchJob's workers that have a master, and of an MPIJob's launcher.
 _WAITS_FOR_MASTER: Final = Container(
@@ -47,56 +45,53 @@ class _RunPolicy(Wire, frozen=True):
     suspend: bool | None = None
 
 
-class _Spec(Wire, frozen=True):
-    pytorch_replica_specs: ReplicaSpecs | None = None
-    tf_replica_specs: ReplicaSpecs | None = None
-    mpi_replica_specs: ReplicaSpecs | None = None
-    elastic_policy: _Elastic | None = None
+class _KubeflowJob(JobSpec, frozen=True):
     run_policy: _RunPolicy | None = None
 
-
-class _KubeflowJob(Wire, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
-    spec: _Spec = _Spec()
-
-
-_decode: Final = msgspec.json.Decoder(_KubeflowJob, dec_hook=decode_hook, float_hook=str).decode
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the job waits until somebody lets it start."""
+        return bool(self.run_policy and self.run_policy.suspend)
 
 
-def pytorch(data: Raw) -> Job:
-    """Decode a PyTorchJob; msgspec.DecodeError says what is wrong with it."""
-    found = _decode(data)
-    specs = found.spec.pytorch_replica_specs or {}
-    roles = _roles("/spec/pytorchReplicaSpecs", specs)
-    if specs.get("Master"):
-        roles = (_with_init(role, _WAITS_FOR_MASTER) if role.name == "worker" else role for role in roles)
-    if elastic := found.spec.elastic_policy:
-        roles = (_in_range(role, elastic) if role.name == "worker" else role for role in roles)
-    return _job("PyTorchJob", found, roles)
+class PyTorchJob(_KubeflowJob, frozen=True):
+    """`spec` of a PyTorchJob."""
+
+    pytorch_replica_specs: ReplicaSpecs | None = None
+    elastic_policy: _Elastic | None = None
+
+    def roles(self) -> Iterator[Role]:
+        """Yield the replica types."""
+        specs, elastic = self.pytorch_replica_specs or {}, self.elastic_policy
+        for role in _roles("/spec/pytorchReplicaSpecs", specs):
+            if role.name == "worker":
+                found = _with_init(role, _WAITS_FOR_MASTER) if specs.get("Master") else role
+                yield _in_range(found, elastic) if elastic else found
+            else:
+                yield role
 
 
-def tensorflow(data: Raw) -> Job:
-    """Decode a TFJob; msgspec.DecodeError says what is wrong with it."""
-    found = _decode(data)
-    return _job("TFJob", found, _roles("/spec/tfReplicaSpecs", found.spec.tf_replica_specs or {}))
+class TFJob(_KubeflowJob, frozen=True):
+    """`spec` of a TFJob."""
+
+    tf_replica_specs: ReplicaSpecs | None = None
+
+    def roles(self) -> Iterator[Role]:
+        """Yield the replica types."""
+        return _roles("/spec/tfReplicaSpecs", self.tf_replica_specs or {})
 
 
-def mpi(data: Raw) -> Job:
-    """Decode an MPIJob; msgspec.DecodeError says what is wrong with it."""
-    found = _decode(data)
-    specs = {
-        name: spec for name, spec in (found.spec.mpi_replica_specs or {}).items() if name in ("Launcher", "Worker")
-    }
-    roles = (_as_launcher(role) if role.name == "launcher" else role for role in _roles(_MPI, specs, {"Worker": 0}))
-    return _job("MPIJob", found, roles)
+class MPIJob(_KubeflowJob, frozen=True):
+    """`spec` of an MPIJob."""
 
+    mpi_replica_specs: ReplicaSpecs | None = None
 
-_MPI: Final = "/spec/mpiReplicaSpecs"
-
-
-def _job(kind: str, found: _KubeflowJob, roles: Iterator[Role]) -> Job:
-    policy = found.spec.run_policy
-    return Job(kind, found.metadata, tuple(roles), bool(policy and policy.suspend))
+    def roles(self) -> Iterator[Role]:
+        """Yield the launcher and the workers; the operator makes Pods of no other replica type."""
+        specs = self.mpi_replica_specs or {}
+        known = {name: spec for name, spec in specs.items() if name in ("Launcher", "Worker")}
+        for role in _roles("/spec/mpiReplicaSpecs", known, {"Worker": 0}):
+            yield _as_launcher(role) if role.name == "launcher" else role
 
 
 def _roles(at: str, specs: Mapping[str, _Replica | None], defaults: Mapping[str, int] | None = None) -> Iterator[Role]:

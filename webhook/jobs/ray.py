@@ -7,22 +7,20 @@ limits.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
 from webhook.api import bounds
 from webhook.api.bounds import AmountMap, Replicas, RoleList, Text
-from webhook.api.patch import escape
-from webhook.api.pod import Container, ObjectMeta, Pod, PodSpec, PodTemplate
+from webhook.api.patch import escape, unescape
+from webhook.api.pod import Container, Pod, PodSpec, PodTemplate
 from webhook.api.quantity import NANO, Quantity, QuantityError, parse
 from webhook.api.resource_list import ResourceList
-from webhook.api.resources import NO_RESOURCES, Resources, decode_hook
+from webhook.api.resources import Resources, absent
 from webhook.api.wire import Wire
-from webhook.jobs.role import Job, Role, block_of
+from webhook.jobs.role import JobSpec, Role, Stated, block_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
 
@@ -65,32 +63,29 @@ class _Cluster(Wire, frozen=True):
     autoscaler_options: _Autoscaler | None = None
 
 
-class _Spec(Wire, frozen=True):
+class RayJob(JobSpec, frozen=True):
+    """`spec` of a RayJob."""
+
     ray_cluster_spec: _Cluster | None = None
     submission_mode: Text | None = None
     submitter_pod_template: PodTemplate | None = None
-    suspend: bool | None = None
 
-
-class _RayJob(Wire, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
-    spec: _Spec = _Spec()
-
-
-_decode: Final = msgspec.json.Decoder(_RayJob, dec_hook=decode_hook, float_hook=str).decode
-
-
-def decode(data: Raw) -> Job:
-    """Decode a RayJob; msgspec.DecodeError says what is wrong with it."""
-    found = _decode(data)
-    return Job("RayJob", found.metadata, tuple(_roles(found.spec)), bool(found.spec.suspend))
+    def roles(self) -> Iterator[Role]:
+        """Yield the head, each group of workers, and the submitter."""
+        if cluster := self.ray_cluster_spec:
+            yield _head(cluster, self.submission_mode)
+            for index, group in enumerate(cluster.worker_group_specs or ()):
+                yield _workers(group, index, is_elastic=bool(cluster.enable_in_tree_autoscaling))
+        if self.submission_mode in (None, "", "K8sJobMode"):
+            if template := self.submitter_pod_template:
+                yield Role("submitter", template.pod, "/spec/submitterPodTemplate")
+            else:
+                yield Role("submitter", Pod(spec=PodSpec([_SUBMITTER])), is_ours=False)
 
 
 class _Node(Role, frozen=True):
     """The head, or a group of workers; its first container runs Ray."""
 
-    start_params: Mapping[str, str | None] = {}
-    stated: Mapping[str, str | None] = {}  # `resources` of the group, which override `rayStartParams`
     autoscaler: str = ""  # the pointer of its container in the Pod
     options: _Autoscaler | None = None
 
@@ -101,16 +96,11 @@ class _Node(Role, frozen=True):
 
     def absent(self, before: Workload) -> Collection[str]:
         """Return the parents in the template, and in the options of the autoscaler."""
-        found, options = set(super().absent(before)), self.options or _Autoscaler()
+        found = set(super().absent(before))
         if not self.autoscaler:
             return found
-        if self.options is None:
-            found.add(AUTOSCALER)
-        stated = options.resources or NO_RESOURCES
-        if options.resources is None:
-            found.add(f"{AUTOSCALER}/resources")
-        sides = {"requests": stated.requests, "limits": stated.limits}
-        return found.union(f"{AUTOSCALER}/resources/{side}" for side, amounts in sides.items() if amounts is None)
+        found.update(absent(AUTOSCALER, (self.options or _Autoscaler()).resources))
+        return found if self.options else {*found, AUTOSCALER}
 
     def in_object(self, path: str) -> str:
         """Return the place in the template, or in the options of the autoscaler."""
@@ -138,39 +128,31 @@ class _Node(Role, frozen=True):
                 if path not in paths:
                     yield Change(path, str(value), str(value), "fill", "KubeRay's own")
 
-    def before(self, pod: Pod, claimed: Sequence[Change]) -> Role:
-        """Return the node with what was stated of the resources before the claimed changes."""
-        known = {change.path: change for change in claimed}
-        params = {name: _before(known, self._param(name), text) for name, text in self.start_params.items()}
-        stated = {name: _before(known, self._stated(name), text) for name, text in self.stated.items()}
-        return replace(self, pod=pod, start_params=params, stated=stated)
-
-    def _param(self, name: str) -> str:
-        return f"{self.at.removesuffix('/template')}/rayStartParams/{escape(name)}"
-
-    def _stated(self, name: str) -> str:
-        return f"{self.at.removesuffix('/template')}/resources/{escape(name)}"
-
     def consequences(self, after: Workload, changes: Sequence[Change]) -> Iterator[Change]:
         """Yield the resources that Ray gets as parameters, where they are above a limit that has changed."""
         first = "/spec/containers/0"
         changed = {change.path for change in changes}
         limits = next((block.limits for block in after.blocks if block.pointer == first), {})
         known = {name: limit for name, limit in limits.items() if f"{first}/resources/limits/{escape(name)}" in changed}
-        for param, limit in _parameters(known):
-            if (text := self.start_params.get(param)) and _is_over(text, limit):
-                value = str(-(-limit.nano // NANO))
-                yield _lowered(self._param(param), text, value, limit)
-        for name, text in self.stated.items():
-            found = known.get(name.lower())
-            if text and found is not None and _is_over(text, found):
-                yield _lowered(self._stated(name), text, str(found), found)
+        params = dict(_parameters(known))
+        for path, text in self.stated.items():
+            parent, _, name = path.rpartition("/")
+            is_param = parent.endswith("/rayStartParams")
+            limit = params.get(name) if is_param else known.get(unescape(name).lower())
+            if limit is not None and _is_over(str(text), limit):
+                value = str(-(-limit.nano // NANO)) if is_param else str(limit)
+                yield Change(path, text, value, "clamp", f"over the limit {limit} of the container")
 
 
-def _before(claimed: Mapping[str, Change], path: str, text: str | None) -> str | None:
-    """Return what the value was before the claimed change of it; as it is where that has another outcome."""
-    change = claimed.get(path)
-    return change.before if change and change.after == text and isinstance(change.before, str) else text
+def _stated(group: _Group, at: str) -> Stated:
+    """Return what the group states of the resources of Ray: `resources` override `rayStartParams`."""
+    sides = {"rayStartParams": group.ray_start_params, "resources": group.resources}
+    return {
+        f"{at}/{side}/{escape(name)}": text
+        for side, texts in sides.items()
+        for name, text in (texts or {}).items()
+        if text
+    }
 
 
 def _parameters(limits: ResourceList) -> Iterator[tuple[str, Quantity]]:
@@ -188,23 +170,6 @@ def _is_over(text: str, limit: Quantity) -> bool:
         return False
 
 
-def _lowered(path: str, before: str, after: str, limit: Quantity) -> Change:
-    return Change(path, before, after, "clamp", f"over the limit {limit} of the container")
-
-
-def _roles(spec: _Spec) -> Iterator[Role]:
-    if cluster := spec.ray_cluster_spec:
-        yield _head(cluster, spec.submission_mode)
-        for index, group in enumerate(cluster.worker_group_specs or ()):
-            yield _workers(group, index, is_elastic=bool(cluster.enable_in_tree_autoscaling))
-    if spec.submission_mode in (None, "", "K8sJobMode"):
-        template = spec.submitter_pod_template
-        if template:
-            yield Role("submitter", template.pod, "/spec/submitterPodTemplate")
-        else:
-            yield Role("submitter", Pod(spec=PodSpec([_SUBMITTER])), is_ours=False)
-
-
 def _head(cluster: _Cluster, submission_mode: str | None) -> Role:
     group, options = cluster.head_group_spec or _Group(), cluster.autoscaler_options
     pod, autoscaler = (group.template or PodTemplate()).pod, ""
@@ -217,8 +182,7 @@ def _head(cluster: _Cluster, submission_mode: str | None) -> Role:
         replace(pod, spec=replace(pod.spec, app_containers=[*pod.spec.containers, *added])),
         f"{CLUSTER}/headGroupSpec/template",
         added=_pointers("containers", len(pod.spec.containers), len(added)),
-        start_params=group.ray_start_params or {},
-        stated=group.resources or {},
+        stated=_stated(group, f"{CLUSTER}/headGroupSpec"),
         autoscaler=autoscaler,
         options=options,
     )
@@ -228,16 +192,16 @@ def _workers(group: _Group, index: int, *, is_elastic: bool) -> Role:
     pod, hosts = (group.template or PodTemplate()).pod, 1 if group.num_of_hosts is None else group.num_of_hosts
     inits = pod.spec.init_containers or []
     count, least, most = (max(0, replicas * hosts) for replicas in _replicas(group))
+    at = f"{CLUSTER}/workerGroupSpecs/{index}"
     return _Node(
         group.group_name or f"workers {index}",
         replace(pod, spec=replace(pod.spec, init_containers=[*inits, _WAITS_FOR_HEAD])),
-        f"{CLUSTER}/workerGroupSpecs/{index}/template",
+        f"{at}/template",
         count=least if is_elastic else count,
         most=most if is_elastic else count,
         are_workers=True,
         added=_pointers("initContainers", len(inits), 1),
-        start_params=group.ray_start_params or {},
-        stated=group.resources or {},
+        stated=_stated(group, at),
     )
 
 

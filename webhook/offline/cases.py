@@ -17,6 +17,7 @@ from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
 from webhook.api.limit_range import LimitRange
+from webhook.api.patch import unescape
 from webhook.api.quantity import QuantityError, parse
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.ledger import Ledger
@@ -36,6 +37,7 @@ Read: TypeAlias = Callable[[PurePath], str]  # ProblemsError if there is no such
 GOLDEN: Final = ("policy.yaml", "review.json", "response.json")  # the files of a case that is a folder
 QUOTAS: Final = "quotas.yaml"
 LIMIT_RANGES: Final = "limit-ranges.yaml"
+NOTHING: Final[dict[str, list[Any]]] = {"changes": [], "warnings": []}  # what null means, where it is not null
 DECIDE: Final = {"mutate": mutate, "validate": validate}
 Word: TypeAlias = Literal["unchanged", "changed", "refused", "ignored", "would be changed", "would be refused"]
 
@@ -51,7 +53,7 @@ class ExpectedChange(Section):
 
 
 class Expected(Section):
-    """What is expected of the decision; what is not given may be anything."""
+    """The expected decision; a missing key matches anything, and null matches only nothing."""
 
     outcome: Word | None = None
     code: int | None = None
@@ -164,23 +166,27 @@ def of_folder(folder: PurePath, read: Read, others: Collection[str]) -> Case:
 def difference(case: Case, today: str, mode: Mode | None, fail_on: Collection[str]) -> str:
     """Return how the decision differs from what is expected; empty where it does not.
 
-    `mode` is for cases that state none. Where nothing is expected, an outcome that `fail_on` names is a difference.
+    `mode` is for cases that state none. Where nothing is expected, an outcome that `fail_on` names is a difference. So
+    is an object that the webhook ignores, such as for a typo in its label, unless that is what is expected.
     """
     request, decision = _decide(case, today, case.mode or mode)
     report = Report(request, decision, None)
-    if case.expected is None:
-        return f"outcome: {report.outcome}" if report.decided_outcome in fail_on else ""
     if isinstance(case.expected, dict):
         expected, found = case.expected, readable(encode(request, decision))
         return _diff(json.dumps(expected, indent=2), json.dumps(found, indent=2)) if expected != found else ""
-    expected = case.expected.model_dump(by_alias=True, exclude_unset=True)
+    if report.ignored_for and (case.expected is None or case.expected.outcome != report.outcome):
+        return f"outcome: {report.outcome} ({report.ignored_for})"
+    if case.expected is None:
+        return f"outcome: {report.outcome}" if report.decided_outcome in fail_on else ""
+    stated = case.expected.model_dump(by_alias=True, exclude_unset=True)
+    expected = {key: NOTHING.get(key) if value is None else value for key, value in stated.items()}
     found = {key: value for key, value in _found(expected, report).items() if key in expected}
     return _diff("\n".join(_lines(expected)), "\n".join(_lines(found)))
 
 
 def _decide(case: Case, today: str, mode: Mode | None) -> tuple[Request, Decision]:
     try:
-        request = request_of(case.manifest)[0]
+        request = request_of(case.manifest, case.ledger)[0]
     except BadReviewError as error:
         raise case.manifest.problem(str(error)) from error
     policy = case.loaded.policy.in_mode(mode) if mode else case.loaded.policy
@@ -201,16 +207,16 @@ def readable(answer: bytes) -> dict[str, Any]:
 def _found(expected: dict[str, Any], report: Report) -> dict[str, Any]:
     """Return what was decided, in the words of the expectation where it meets them."""
     decided = outcome(report.decision)
-    code, reason, message = None, None, ""
+    code, reason, message = None, None, None
     if isinstance(decided, Denied):
         code, reason, message = decided.code, decided.reason, decided.message
-    part = expected.get("message") or ""
+    part = expected.get("message")
     pairs = list(zip(decided.changes, record.by_name(report.request.roles, decided.changes), strict=True))
     return {
         "outcome": report.outcome,
         "code": code,
         "reason": reason,
-        "message": part if part in message else message,
+        "message": part if part is not None and part in (message or "") else message,
         "changes": _changes(expected.get("changes") or [], pairs),
         "warnings": record.warnings(report.request, report.decision),
     }
@@ -228,7 +234,10 @@ def _changes(expected: list[dict[str, Any]], pairs: list[tuple[Change, Change]])
 
 def _meets(wanted: dict[str, Any], change: Change) -> bool:
     has = {"path": change.path, "from": change.before, "to": change.after, "rule": change.rule, "why": change.why}
-    return all(_same(value, has[key]) for key, value in wanted.items())
+    return all(
+        unescape(str(value)) == unescape(change.path) if key == "path" else _same(value, has[key])
+        for key, value in wanted.items()
+    )
 
 
 def _same(wanted: Any, found: Any) -> bool:

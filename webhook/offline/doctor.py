@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -22,6 +23,7 @@ from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY
 from webhook.api.resource_quota import QuotaSpec, ResourceQuota
 from webhook.cluster.ledger import Ledger
+from webhook.flyte.namespace import NamespacePattern
 from webhook.flyte.task import OWNERS, is_flytes, task_of_namespace
 from webhook.offline.findings import (
     BACKOFF_OFF,
@@ -29,6 +31,8 @@ from webhook.offline.findings import (
     FLYTE_TOO_OLD,
     GPU_NAME_UNKNOWN,
     IMPATIENT,
+    KINDS,
+    MATCH_CONDITIONS,
     NAMESPACES_DIFFER,
     PODS_MISSED,
     QUOTA_BELOW_DEFAULT,
@@ -38,6 +42,7 @@ from webhook.offline.findings import (
     SELECTOR_OF_AKS,
     SELECTOR_TWICE,
     TAINT_UNTOLERATED,
+    UNREACHABLE,
     UNTRUSTED,
     WEBHOOK_MISSING,
     Finding,
@@ -52,6 +57,7 @@ from webhook.offline.world import (
     Deployment,
     Named,
     Node,
+    Service,
     Taint,
     Webhook,
     World,
@@ -67,6 +73,8 @@ NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"  # the label that each nam
 PROBES: Final[Sequence[Mapping[str, str]]] = (
     {"execution-id": "a"}, {"flyte.org/run": "a"}, {"execution-id": "a", "flyte.org/run": "a"},
 )  # fmt: skip
+REVIEWED: Final = {("CREATE", "pods"): "the creation of Pods", ("UPDATE", "pods/resize"): "resizes of Pods"}
+PATHS: Final = {MUTATING: "/mutate", VALIDATING: "/validate"}
 AKS: Final = frozenset({"control-plane", "kubernetes.azure.com/managedby"})  # what the enforcer adds terms for
 NODE_CONDITIONS: Final = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # taints that come and go
 IMAGE: Final = re.compile(
@@ -75,8 +83,10 @@ IMAGE: Final = re.compile(
 FAIL_OPEN: Final = re.compile(
     r'^apiserver_admission_webhook_fail_open_count\{[^}]*name="([^"]+)"[^}]*\} (\S+)$', re.MULTILINE
 )
-TIMEOUT: Final = 30.0  # seconds; the default of Flyte 2's actions.kubernetes.timeout
+TIMEOUT: Final = "30s"  # the default of Flyte 2's actions.kubernetes.timeout
+FLYTE_1: Final = ("flyteadmin", "propeller")  # of the sections that its ConfigMaps have
 PAUSES: Final = 10  # that Flyte 2's client makes within that timeout
+File: TypeAlias = tuple[str, Mapping[str, Any]]  # its place, and its options
 SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -93,7 +103,14 @@ def as_data(findings: Sequence[Finding], world: World) -> dict[str, Any]:
             for it in findings
         ],
         "not_looked_at": world.unseen,
+        "not_looked_for": not_looked_for(world),
     }
+
+
+def not_looked_for(world: World) -> list[str]:
+    """Return the ids of the findings that lack something that it takes to find them all."""
+    others = {"metrics": world.fail_open is not None, "policy": world.policy is not None}
+    return [kind.id for kind in KINDS if not all(others.get(need, world.has(need)) for need in kind.needs)]
 
 
 def fail_open(metrics: str) -> Mapping[str, int]:
@@ -102,6 +119,10 @@ def fail_open(metrics: str) -> Mapping[str, int]:
     for name, count in FAIL_OPEN.findall(metrics):
         counts[name] += int(float(count))
     return counts
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s'[: count != 1]}"
 
 
 def _ours(world: World, *kinds: str) -> list[Webhook]:
@@ -113,6 +134,41 @@ def _webhook_missing(world: World) -> Iterator[Finding]:
     for kind in (MUTATING, VALIDATING):
         if world.has(kind) and not _ours(world, kind):
             yield Finding(WEBHOOK_MISSING, f"no {kind} has a webhook *{OURS}")
+
+
+def _unreachable(world: World) -> Iterator[Finding]:
+    faults = [fault for kind in PATHS for each in _ours(world, kind) for fault in _faults(each, kind, world)]
+    yield from (Finding(UNREACHABLE, fault) for fault in dict.fromkeys(faults))
+
+
+def _faults(webhook: Webhook, kind: str, world: World) -> Iterator[str]:
+    """Yield why a webhook cannot answer: its path, and the Service that it names, as far as Services could be read."""
+    service, url = webhook.client_config.service, webhook.client_config.url or ""
+    asked = (service.path if service else urlsplit(url).path) or "/"
+    if asked != PATHS[kind]:
+        yield f"{webhook.name} of the {kind} asks {asked}, not {PATHS[kind]}"
+    if not (service and world.has("Service")):
+        return
+    place = (service.namespace, service.name)
+    name = f"Service {'/'.join(place)}"
+    found = [it for it in world.all("Service", Service) if (it.metadata.namespace, it.metadata.name) == place]
+    if not found:
+        yield f"there is no {name}, which the webhook configurations name"
+        return
+    if service.port not in [it.port for it in found[0].spec.ports or ()]:
+        yield f"the {name} has no port {service.port}, which the webhook configurations name"
+    replicas = [it.status.available_replicas for it in _behind(found[0], world)]
+    if replicas and not any(replicas):
+        yield f"no replica behind the {name} is available"
+
+
+def _behind(service: Service, world: World) -> Iterator[Deployment]:
+    """Yield the Deployments whose Pods the Service selects."""
+    selector = (service.spec.selector or {}).items()
+    for it in world.all("Deployment", Deployment):
+        labels = (it.spec.template.metadata.labels or {}).items()
+        if selector and selector <= labels and it.metadata.namespace == service.metadata.namespace:
+            yield it
 
 
 def _failing_open(world: World) -> Iterator[Finding]:
@@ -130,7 +186,7 @@ def _untrusted(world: World) -> Iterator[Finding]:
         if (why := _distrust(_decoded(it.client_config.ca_bundle), chain, world.now))
     )  # fmt: skip
     for why, count in reasons.items():
-        yield Finding(UNTRUSTED, f"{why}, in {count} webhooks")
+        yield Finding(UNTRUSTED, f"{why}, in {_counted(count, 'webhook')}")
 
 
 def _distrust(bundle: bytes, chain: Sequence[Certificate], now: datetime) -> str:
@@ -160,11 +216,16 @@ def _selectors(world: World) -> Iterator[Finding]:
     for kind in (MUTATING, VALIDATING):
         webhooks = _ours(world, kind)
         for labels in PROBES if webhooks else ():
-            count, named = sum(it.selects(labels, namespace) for it in webhooks), " and ".join(labels)
-            if count == 0:
-                yield Finding(SELECTOR_MISSES, f"no webhook of the {kind} selects Pods with {named}")
-            if count > 1:
-                yield Finding(SELECTOR_TWICE, f"{count} webhooks of the {kind} select Pods with {named}")
+            counts = {what: sum(it.is_called(labels, namespace, *asked) for it in webhooks)
+                      for asked, what in REVIEWED.items()}  # fmt: skip
+            named = f"with {' and '.join(labels)}"
+            if missed := [what for what, count in counts.items() if count == 0]:
+                yield Finding(SELECTOR_MISSES, f"no webhook of the {kind} is called for {' and '.join(missed)} {named}")
+            if (most := max(counts.values())) > 1:
+                yield Finding(SELECTOR_TWICE, f"{most} webhooks of the {kind} are called for Pods {named}")
+        if conditions := [it.name for it in webhooks if it.match_conditions]:
+            what = f"the matchConditions of {' and '.join(conditions)} in the {kind} may leave out Pods"
+            yield Finding(MATCH_CONDITIONS, f"{what}; this program does not evaluate them")
         keys = {it.key for each in webhooks if each.namespace_selector for it in each.namespace_selector.terms}
         if added := sorted(keys & AKS):
             yield Finding(
@@ -193,10 +254,11 @@ def _pods_missed(world: World) -> Iterator[Finding]:
         namespace = pod.metadata.namespace or "default"
         own = {name: value or "" for name, value in (pod.metadata.labels or {}).items()}
         of_namespace = {NAMESPACE_NAME: namespace, **labels.get(namespace, {})}
-        if _is_of_flyte(pod) and not any(it.selects(own, of_namespace) for it in webhooks):
+        if _is_of_flyte(pod) and not any(it.is_called(own, of_namespace) for it in webhooks):
             missed.append(f"{namespace}/{pod.metadata.name}")
     if missed:
-        yield Finding(PODS_MISSED, f"no webhook selects {len(missed)} Pods of Flyte that run, such as {missed[0]}")
+        what = _counted(len(missed), "running Pod")
+        yield Finding(PODS_MISSED, f"no webhook selects {what} of Flyte, such as {missed[0]}")
 
 
 def _is_of_flyte(pod: Pod) -> bool:
@@ -217,17 +279,19 @@ def _hard(quota: ResourceQuota) -> Mapping[str, Quantity]:
 
 
 def _quota_below_default(world: World) -> Iterator[Finding]:
-    unused: dict[str, list[ResourceQuota]] = defaultdict(list)
-    for quota in world.all("ResourceQuota", ResourceQuota):
-        spec = msgspec.structs.replace(quota.spec or QuotaSpec(), hard=dict(_hard(quota)))
-        unused[quota.metadata.namespace or "default"].append(msgspec.structs.replace(quota, spec=spec, status=None))
-    for namespace, policy in _flytes(world, unused):
-        decided = _decided(policy, namespace, world, {}, unused[namespace])
+    unused = Ledger(map(_unused, world.all("ResourceQuota", ResourceQuota)), world.all("LimitRange", LimitRange))
+    for namespace, policy in _flytes(world, unused.by_namespace()):
+        decided = _decided(policy, namespace, world, {}, unused)
         why = decided.message.partition(" is forbidden: ")[2] if isinstance(decided, Denied) else ""
         if why.startswith("exceeded quota"):  # not a resource without a default, which Flyte may fill in
             yield Finding(
                 QUOTA_BELOW_DEFAULT, f"{namespace}: one task with the defaults does not fit: {why.partition(';')[0]}"
             )
+
+
+def _unused(quota: ResourceQuota) -> ResourceQuota:
+    spec = msgspec.structs.replace(quota.spec or QuotaSpec(), hard=dict(_hard(quota)))
+    return msgspec.structs.replace(quota, spec=spec, status=None)
 
 
 def _flytes(world: World, namespaces: Mapping[str, Any]) -> Iterator[tuple[str, Policy]]:
@@ -242,14 +306,14 @@ def _flytes(world: World, namespaces: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 
 def _decided(
-    policy: Policy, namespace: str, world: World, resources: Mapping[str, Any], quotas: Sequence[ResourceQuota] = ()
+    policy: Policy, namespace: str, world: World, resources: Mapping[str, Any], ledger: Ledger
 ) -> Allowed | Denied:
     """Decide about a task with these resources, whose launch may be interruptible."""
     labels = {"execution-id": "doctor", "interruptible": "true"}
     metadata = {"name": "task", "namespace": namespace, "labels": labels}
     data = {"metadata": metadata, "spec": {"containers": [{"name": "task", "resources": resources}]}}
     request, _ = request_of(Manifest("Pod", data, Document(data, "doctor"), ()))
-    return outcome(decide(request, policy, Ledger(quotas), _day(world)))
+    return outcome(decide(request, policy, ledger, _day(world)))
 
 
 def _day(world: World) -> str:
@@ -283,12 +347,12 @@ def _taints(world: World) -> Iterator[Finding]:
                         node.metadata.name
                     )
     for what, nodes in found.items():
-        yield Finding(TAINT_UNTOLERATED, f"{what} of {len(nodes)} nodes, such as {nodes[0]}")
+        yield Finding(TAINT_UNTOLERATED, f"{what} of {_counted(len(nodes), 'node')}, such as {nodes[0]}")
 
 
 def _tolerations(policy: Policy, world: World, name: str) -> list[Toleration]:
     """Return what a task gets that asks for one device; a task that is refused gets nothing."""
-    decided = _decided(policy, "default", world, {"limits": {name: "1"}})
+    decided = _decided(policy, "default", world, {"limits": {name: "1"}}, Ledger(()))
     return [msgspec.convert(it.after, Toleration) for it in decided.changes if it.rule == "tolerate"]
 
 
@@ -300,32 +364,48 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def _flyte_options(world: World) -> Iterator[Finding]:
-    for where, options in _options(world):
-        template = _at(options, "namespace_mapping", "template")
-        gpu = _at(options, "plugins", "k8s", "gpu-resource-name")
-        if policy := world.policy:
-            ours = policy.identification.namespaces.template
-            if template and "".join(str(template).split()) != "".join(ours.split()):
-                yield Finding(NAMESPACES_DIFFER, f"{where} names namespaces {template}, the policy reads {ours}")
-            if gpu and not policy.devices.has(str(gpu)):
-                yield Finding(GPU_NAME_UNKNOWN, f"{where} calls GPUs {gpu}, which is no GPU in the policy")
-        if str(_at(options, "tasks", "backoff", "base-second")) == "0":
+    files = [*_options(world)]
+    for where, seconds in _stated(files, "tasks", "backoff", "base-second"):
+        if str(seconds) == "0":
             yield Finding(BACKOFF_OFF, f"{where}: base-second 0 makes a task fail that should wait for its quota")
+    if world.policy:
+        yield from _names(files, world.policy)
+        yield from _impatient(files, world.policy)
 
 
-def _impatient(world: World) -> Iterator[Finding]:
-    codes = world.policy.denial_codes if world.policy else None
-    if codes is None or 429 not in (codes.fits_later["flyte2"], codes.never_fits["flyte2"]):
+def _names(files: Sequence[File], policy: Policy) -> Iterator[Finding]:
+    """Yield where Flyte's names of namespaces, domains and GPUs are not those of the policy."""
+    ours, flytes = policy.identification.namespaces, NamespacePattern()
+    is_flyte_1 = any(_at(options, section) is not None for _, options in files for section in FLYTE_1)
+    for where, template in _stated(files, "namespace_mapping", "template", default=is_flyte_1 and flytes.template):
+        if "".join(str(template).split()) != "".join(ours.template.split()):
+            yield Finding(NAMESPACES_DIFFER, f"{where} names namespaces {template}, the policy reads {ours.template}")
+    for where, domains in _stated(files, "domains", default=is_flyte_1 and [{"id": it} for it in flytes.domains]):
+        listed = [_at(it, "id") for it in (domains if isinstance(domains, list) else [domains])]
+        if unknown := [str(it) for it in listed if it is not None and str(it) not in ours.domains]:
+            yield Finding(NAMESPACES_DIFFER, f"{where} has domains that the policy does not: {', '.join(unknown)}")
+    for where, gpu in _stated(files, "plugins", "k8s", "gpu-resource-name"):
+        if not policy.devices.has(str(gpu)):
+            yield Finding(GPU_NAME_UNKNOWN, f"{where} calls GPUs {gpu}, which is no GPU in the policy")
+
+
+def _impatient(files: Sequence[File], policy: Policy) -> Iterator[Finding]:
+    codes = policy.denial_codes
+    if 429 not in (codes.fits_later["flyte2"], codes.never_fits["flyte2"]):
         return
-    stated = [(where, _at(options, "actions", "kubernetes", "timeout")) for where, options in _options(world)]
-    timeouts = [(where, _seconds(str(it))) for where, it in stated if it is not None]
-    for where, seconds in timeouts or [("Flyte 2 by default", TIMEOUT)]:
-        if 0 < seconds <= PAUSES * codes.retry_after_seconds:
-            what = f"{PAUSES} pauses of {codes.retry_after_seconds} s do not fit into the timeout of {seconds:g} s"
+    for where, timeout in _stated(files, "actions", "kubernetes", "timeout", default=TIMEOUT):
+        if 0 < _seconds(str(timeout)) <= PAUSES * codes.retry_after_seconds:
+            what = f"{PAUSES} pauses of {codes.retry_after_seconds} s do not fit into the timeout of {timeout}"
             yield Finding(IMPATIENT, f"{what} ({where})")
 
 
-def _options(world: World) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _stated(files: Sequence[File], *path: str, default: Any = None) -> list[tuple[str, Any]]:
+    """Return what the files of Flyte state there, each with its place, else the default of Flyte if there is one."""
+    found = [(where, _at(options, *path)) for where, options in files]
+    return [it for it in found if it[1] not in (None, "")] or ([("Flyte by default", default)] if default else [])
+
+
+def _options(world: World) -> Iterator[File]:
     """Yield the YAML files of the ConfigMaps, each with its place, but for our own."""
     for each in world.all("ConfigMap", Data):
         for file, text in (each.data or {}).items():
@@ -351,6 +431,6 @@ def _seconds(duration: str) -> float:
 
 
 CHECKS: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
-    _webhook_missing, _failing_open, _untrusted, _selectors, _flyte_too_old, _pods_missed, _quota_counts_nothing,
-    _quota_below_default, _limit_ranges, _taints, _flyte_options, _impatient,
+    _webhook_missing, _unreachable, _failing_open, _untrusted, _selectors, _flyte_too_old, _pods_missed,
+    _quota_counts_nothing, _quota_below_default, _limit_ranges, _taints, _flyte_options,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Why a Pod was changed or refused: from its record, from an event of the audit log, or from a line of our log."""
+"""Why a Pod or job was changed or refused: from its record, an event of the audit log, or a line of our log."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,64 +8,68 @@ import msgspec
 
 from webhook import jobs
 from webhook.admission import earlier
-from webhook.admission.record import PREFIX, Record, in_brief, names
+from webhook.admission.record import PREFIX, TOLERATIONS, Record, in_brief, names
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
 from webhook.api.pod import Pod
 from webhook.api.quantity import Quantity, QuantityError, parse
-from webhook.flyte.task import Task, identify, task_of_namespace
+from webhook.flyte.task import Task, identify, primary, task_of_namespace
 from webhook.offline.manifests import Manifest
-from webhook.offline.review import request_of
+from webhook.offline.review import JOBS, request_of
 from webhook.policy.model import Layer, Policy, TaskScope
 from webhook.rules.fill import DEFAULT, MAXIMUM
 from webhook.rules.findings import Change
 
-KINDS: Final = ("Pod", "Event")
+KINDS: Final = ("Pod", *JOBS, "Event")
 SECTION: Final = "plugins.k8s"
 _record: Final = msgspec.json.Decoder(Record).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the webhook did with a Pod, as far as the source has it."""
+    """What the webhook did with a Pod or a job, as far as the source has it."""
 
     namespace: str
-    pod: str
-    source: str  # of all this, such as `its record`
+    pod: str  # or the job
+    source: str  # of all this, such as `its record`; empty where there is no record
     task: Task
     policy: str = ""  # the digest of the policy
     changes: tuple[Change, ...] = ()  # containers by their names
     omitted: int = 0  # changes that the source has no room for
     refusal: str = ""  # code, reason and text, as Flyte got it
     mode: str = ""  # in which nothing was done
+    dry_run: bool = False  # whether the client asked only what would happen
     notes: tuple[str, ...] = ()
-    primary: str = ""  # the path of the container that runs the task, by its name; empty where unknown
+    primary: frozenset[str] = frozenset()  # the paths, by name, of the containers that run the task; none if unknown
 
 
 def of_manifest(manifest: Manifest, policy: Policy) -> Explanation:
-    """Explain a Pod, or an event of the audit log; ProblemsError if it cannot be read."""
+    """Explain a Pod, a job, or an event of the audit log; ProblemsError if it cannot be read."""
     if manifest.kind == "Event":
         return _of_event(manifest.data, policy)
     request = request_of(manifest)[0]
     metadata, namespace = request.metadata, request.namespace
     pod = request.pod or Pod(metadata)
     task = identify(pod, namespace, policy.identification) or task_of_namespace(namespace, policy.identification)
-    noted = earlier.found(metadata)
+    noted, named = earlier.found(metadata), names(request.roles)
+    source = "its record" if noted.changes or noted.omitted else ""
     return Explanation(
-        namespace, request.object_name, "its record", task, noted.policy, noted.changes, noted.omitted,
-        primary=names(request.roles).get(task.primary, ""),
+        namespace, request.object_name, source, task, noted.policy, noted.changes, noted.omitted,
+        primary=frozenset(named.get(role.at + primary(role.pod), "") for role in request.roles),
     )  # fmt: skip
 
 
 def of_line(line: str, policy: Policy) -> Explanation | None:
-    """Explain a line of our log, or an event of the audit log on one line; None for any other line."""
+    """Explain a line of our log, or an event of the audit log on one line; None for any other line.
+
+    What is before its JSON, such as the time or the Pod that `kubectl logs` puts there, does not matter.
+    """
+    _, brace, rest = line.partition("{")
     try:
-        data = msgspec.json.decode(line)
+        data = msgspec.json.decode(brace + rest, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    if not isinstance(data, dict):
-        return None
-    if data.get("kind") == "Event":
+    if data.get("kind") == "Event" and _text(data.get("apiVersion")).startswith("audit.k8s.io/"):
         return _of_event(data, policy) if is_review(data) else None
     return _of_log(data, policy) if data.get("event") == "review" else None
 
@@ -98,6 +102,7 @@ def _of_event(event: dict[str, Any], policy: Policy) -> Explanation:
         sum(record.omitted for record in records),
         refusal,
         notes.get("mode", ""),
+        "dryRun=All" in _text(event.get("requestURI")),
         tuple(f"{key}: {notes[key]}" for key in ("outlook", "waits", "notes", "exempted") if key in notes),
     )
 
@@ -115,6 +120,7 @@ def _of_log(line: dict[str, Any], policy: Policy) -> Explanation:
         omitted=sum(count for count in counts.values() if isinstance(count, int)),
         refusal=refusal,
         mode="" if line.get("mode") == "enforce" else _text(line.get("mode")),
+        dry_run=line.get("dry_run") is True,
         notes=(decided, *(f"changes by {rule}: {count}" for rule, count in counts.items())),
     )
 
@@ -140,15 +146,19 @@ def _text(value: object) -> str:
 
 
 def lines(found: Explanation, policy: Policy) -> Iterator[tuple[Change, str]]:
-    """Yield each change with the line of the policy, `file:line`, that it comes from; empty where none says it."""
+    """Yield each change with the line of the policy, `file:line`, that it comes from; empty where none says it.
+
+    The line states the amount of the change, for an audit event does not say the workflow, which may have an override.
+    """
     task = found.task
-    scopes = policy.matching(TaskScope(task.domain, task.project, task.workflow, task.name), task.generation)
+    scope = TaskScope(task.domain, task.project, task.workflow, task.name)
+    scopes = policy.matching(scope, task.generation, operated=task.operated)
     layer = policy.effective(scopes)
     for change in found.changes:
         yield change, _line(change, found.primary, policy, layer)
 
 
-def _line(change: Change, primary: str, policy: Policy, layer: Layer) -> str:
+def _line(change: Change, primary: frozenset[str], policy: Policy, layer: Layer) -> str:
     if change.rule == "tolerate":
         return _line_of_toleration(change, policy)
     if change.rule == "cpu-limits":
@@ -157,14 +167,17 @@ def _line(change: Change, primary: str, policy: Policy, layer: Layer) -> str:
     name = unescape(rest.partition("/")[2])
     if change.rule == "clamp" or change.why.startswith(MAXIMUM):
         of_one, of_pod = (policy.stated(limits, name) for limits in (layer.limits, layer.pod_limits))
-        is_of_one = of_one is not None and (of_pod is None or _equal(of_one.value, change.after))
-        stated = of_one if is_of_one else of_pod
-        return stated.origin if stated else ""
+        if of_one and _equal(of_one.value, change.after):
+            return of_one.origin
+        return of_pod.origin if of_pod else ""
     if not change.why.startswith(DEFAULT):
         return ""  # it follows from what the Pod states
-    is_secondary = layer.secondary_defaults is not None and where not in (primary, pods.POD_LEVEL)
-    defaults = layer.secondary_defaults if is_secondary and layer.secondary_defaults is not None else layer.defaults
-    return defaults[name].origin if name in defaults and (primary or layer.secondary_defaults is None) else ""
+    is_secondary = where not in (*primary, pods.POD_LEVEL)
+    defaults = (is_secondary and layer.secondary_defaults) or layer.defaults
+    if (default := defaults.get(name)) is None or not (primary or not layer.secondary_defaults):
+        return ""
+    stated = any(_equal(value, change.after) for value in (default.request, default.limit))
+    return default.origin if stated else ""
 
 
 def _line_of_toleration(change: Change, policy: Policy) -> str:
@@ -196,21 +209,22 @@ def as_data(found: Explanation, policy: Policy) -> dict[str, Any]:
         "omitted": found.omitted,
         "refusal": found.refusal,
         "mode": found.mode,
+        "dry_run": found.dry_run,
         "notes": list(found.notes),
     }
 
 
 def as_text(found: Explanation, policy: Policy) -> Iterator[str]:
-    """Yield the explanation for people, as printable text: whoever may edit a Pod may have written its record."""
-    yield from ("".join(c if c.isprintable() else "?" for c in line) for line in _as_text(found, policy))
-
-
-def _as_text(found: Explanation, policy: Policy) -> Iterator[str]:
+    """Yield the explanation for people. Anyone with the right to edit a Pod can forge its record."""
+    who = f"{found.namespace}/{found.pod}"
+    if not found.source:
+        yield f"{who}: has no record; it needed no change, or was made without the webhook"
+        return
     word = "refused" if found.refusal else "changed" if found.changes or found.omitted else "not changed"
-    would = "would have been " if found.mode else ""
-    yield f"{found.namespace}/{found.pod}: {would}{word}, by {found.source}"
+    dry = " in a dry run" if found.dry_run else ""
+    yield f"{who}: {'would have been ' if found.mode else ''}{word}{dry}, by {found.source}"
     for change, line in lines(found, policy):
-        is_ours = change.path != earlier.APPENDED or isinstance(change.after, dict)
+        is_ours = not change.path.endswith(TOLERATIONS) or isinstance(change.after, dict)
         yield f"  {in_brief(change) if is_ours else change.path}{f'  # {line}' if line else ''}"
     if found.omitted and not found.changes:
         yield f"  {found.omitted} changes, which the audit log has"

@@ -1,6 +1,6 @@
 """The review of Pods from a file: the decisions of /mutate, without a server."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,19 +16,22 @@ from webhook.admission.decide import mutate, task_of
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.record import by_name, in_brief
 from webhook.admission.wire import BadReviewError, Request
-from webhook.api.pod import containers, decode
+from webhook.api.pod import Pod, containers, decode, decode_new
 from webhook.api.resource_list import text
-from webhook.api.resource_quota import Charges
+from webhook.api.resource_quota import Charges, ResourceQuota
+from webhook.api.version import NEWEST, Version
 from webhook.api.wire import plainly
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Identification, Task, is_flytes
 from webhook.jobs import KINDS
 from webhook.jobs.role import Role
 from webhook.offline import manifests
+from webhook.offline.limit_ranger import with_defaults
 from webhook.offline.manifests import Manifest
 from webhook.policy.model import Policy
 from webhook.policy.settings import Settings
-from webhook.rules.defaulting import default
+from webhook.rules import quota
+from webhook.rules.defaulting import default, hand_over
 from webhook.rules.workload import workload_of
 
 Decide: TypeAlias = Callable[[Request, Policy, Constraints, str], Decision]
@@ -89,13 +92,14 @@ def reports(text: str, file: str, policy: Policy, ledger: Ledger, today: str) ->
 
 def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> Report:
     try:
-        request, stored = request_of(manifest)
+        request, stored = request_of(manifest, ledger)
     except BadReviewError as error:
         raise manifest.problem(plainly(str(error))) from error
     if manifest.has_ended:
         return Report(request, Allowed(), stored, has_ended=True)
     if manifest.is_stored:
-        ledger.release(request.namespace, counted(request, policy.in_mode("audit"), ledger, today))
+        pod = as_it_runs(manifest)
+        ledger.release(request.namespace, counted(pod, ledger.quotas(request.namespace, pod.metadata)))
     decision = decide(request, policy, ledger, today)
     if isinstance(decision, Denied):
         return Report(request, decision, None)
@@ -108,19 +112,32 @@ def _report(manifest: Manifest, policy: Policy, ledger: Ledger, today: str) -> R
 
 def decide(request: Request, policy: Policy, ledger: Ledger, today: str, endpoint: Decide = mutate) -> Decision:
     """Return the decision under the quotas of the ledger, which are not charged yet."""
+    return endpoint(request, policy, constraints_of(request, ledger), today)
+
+
+def constraints_of(request: Request, ledger: Ledger) -> Constraints:
+    """Return what the namespace demands, without what is charged for this Pod already."""
     quotas = ledger.quotas(request.namespace, request.meta, resize=request.resize)
-    return endpoint(request, policy, Constraints(quotas, ledger.limit_ranges(request.namespace)), today)
+    return Constraints(quotas, ledger.limit_ranges(request.namespace), ledger.kubernetes)
 
 
-def counted(request: Request, in_audit: Policy, ledger: Ledger, today: str) -> Charges:
-    """Return what the quotas count for the Pod as it is, if it runs; the policy must be in the mode audit."""
-    decision = decide(request, in_audit, ledger, today)
-    return {} if isinstance(decision, Denied) else decision.charges
+def as_it_runs(manifest: Manifest) -> Pod:
+    """Return the Pod with its status, which counts while it is resized; ProblemsError if it cannot be read."""
+    try:
+        return decode(msgspec.json.encode(manifest.data))
+    except msgspec.DecodeError as error:
+        raise manifest.problem(plainly(str(error))) from error
 
 
-def request_of(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
-    """Return the request, and its object; the manifest of a Pod first gets the API server's defaults.
+def counted(pod: Pod, quotas: Iterable[ResourceQuota]) -> Charges:
+    """Return what the quotas count for a Pod that runs."""
+    return quota.counted(default(workload_of(pod, Task(1), Settings()))[0], quotas)
 
+
+def request_of(manifest: Manifest, ledger: Ledger | None = None) -> tuple[Request, dict[str, Any]]:
+    """Return the request, and its object.
+
+    The manifest of a Pod first gets the defaults of the API server, and of the LimitRanges if it is a new one.
     ProblemsError for a manifest that is not a Pod or job, BadReviewError for an AdmissionReview that is not one.
     """
     if manifest.kind == "AdmissionReview":
@@ -145,12 +162,17 @@ def request_of(manifest: Manifest) -> tuple[Request, dict[str, Any]]:
         raise manifest.problem(request.problem)
     if request.pod is None:
         return request, manifest.data
-    workload = workload_of(request.pod, Task(1), Settings())
-    changes = default(workload)[1]
-    if not changes:
-        return request, manifest.data
-    stored = _patched(manifest.data, b"[%b]" % operations(changes, workload.absent))
-    return replace(request, pod=decode(msgspec.json.encode(stored))), stored
+    stored = _defaulted(manifest.data, request.pod, ledger.kubernetes if ledger else NEWEST)
+    if ledger and not manifest.is_stored:
+        stored = with_defaults(stored, ledger.limit_ranges(request.namespace))
+    return replace(request, pod=decode_new(msgspec.json.encode(stored))), stored
+
+
+def _defaulted(data: dict[str, Any], pod: Pod, kubernetes: Version) -> dict[str, Any]:
+    """Return the manifest of the Pod as the API server of that version completes it."""
+    workload = workload_of(pod, Task(1), Settings()).on(kubernetes)
+    changes = hand_over(workload)[1]
+    return _patched(data, b"[%b]" % operations(changes, workload.absent)) if changes else data
 
 
 def _patched(data: dict[str, Any], patch: bytes) -> dict[str, Any]:
@@ -166,7 +188,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "namespace": report.request.namespace,
         "outcome": report.outcome,
         **({"why": report.ignored_for} if report.ignored_for else {}),
-        "changes": msgspec.to_builtins(decided.changes),
+        "changes": msgspec.to_builtins(by_name(report.request.roles, decided.changes)),
         "notes": [*_notes(decided)],
     }
     if isinstance(decided, Denied):
@@ -176,19 +198,19 @@ def as_data(report: Report) -> dict[str, Any]:
     return data | {"result": report.stored}
 
 
-def as_text(report: Report) -> str:
-    """Return the report for people."""
+def as_text(report: Report) -> Iterator[str]:
+    """Yield the report for people."""
     decided = outcome(report.decision)
     why = f" ({report.ignored_for})" if report.ignored_for else ""
-    lines = [f"{report.request.namespace}/{report.request.object_name}: {report.outcome}{why}"]
-    lines += [f"  {in_brief(change)}" for change in by_name(report.request.roles, decided.changes)]
-    lines += [f"  {note}" for note in _notes(decided)]
+    yield f"{report.request.namespace}/{report.request.object_name}: {report.outcome}{why}"
+    yield from (f"  {in_brief(change)}" for change in by_name(report.request.roles, decided.changes))
+    yield from (f"  {note}" for note in _notes(decided))
     if isinstance(decided, Denied):
-        lines.append(f"  {decided.code} {decided.reason}: {decided.message}")
+        yield f"  {decided.code} {decided.reason}: {decided.message}"
     elif report.outcome != "ignored":
-        lines += [f"  waits: {decided.waits}"] if decided.waits else []
-        lines += ["  result:", *(f"    {line}" for role in _result(report) for line in _summary(role))]
-    return "\n".join(lines)
+        yield from [f"  waits: {decided.waits}"] if decided.waits else []
+        yield "  result:"
+        yield from (f"    {line}" for role in _result(report) for line in _summary(role))
 
 
 def _notes(decided: Allowed | Denied) -> Sequence[str]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from webhook.admission.decide import task_of
 from webhook.admission.wire import Request
+from webhook.api.pod import Pod
 from webhook.flyte.task import Identification, Task
 from webhook.offline.manifests import Manifest
-from webhook.offline.review import request_of
+from webhook.offline.review import as_it_runs, request_of
 from webhook.policy.yaml_text import ProblemsError
 
 
@@ -18,6 +19,7 @@ class RunningPod:
     request: Request
     task: Task
     created: str  # RFC 3339
+    pod: Pod | None  # as it runs, with its status; None for a job
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ def running(manifests: Iterable[Manifest], how: Identification) -> Running:
     for manifest in manifests:
         try:
             request = request_of(manifest)[0]
+            pod = as_it_runs(manifest) if request.pod else None
         except ProblemsError as error:
             found.problems.append(str(error))
             continue
@@ -46,6 +49,6 @@ def running(manifests: Iterable[Manifest], how: Identification) -> Running:
             found.ended += 1
         else:
             created = str(manifest.data["metadata"].get("creationTimestamp") or "")
-            found.pods.append(RunningPod(request, task, created))
+            found.pods.append(RunningPod(request, task, created, pod))
     found.pods.sort(key=lambda each: each.created)
     return found

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from webhook.admission import earlier
+from webhook.admission.decide import mutate, states_too_much
 from webhook.admission.decision import Allowed, Denied, outcome
 from webhook.admission.record import by_name
 from webhook.api.patch import unescape
@@ -15,9 +16,8 @@ from webhook.api.resource_list import DEVICE_CLASS, is_extended
 from webhook.cluster.ledger import Ledger
 from webhook.flyte.task import Task
 from webhook.jobs.role import Role
-from webhook.offline.manifests import Manifest
-from webhook.offline.review import counted, decide
-from webhook.offline.running import RunningPod, running
+from webhook.offline.review import constraints_of, counted
+from webhook.offline.running import Running, RunningPod
 from webhook.policy.model import Policy
 from webhook.policy.settings import Mode
 from webhook.rules.findings import Change
@@ -41,6 +41,7 @@ class Finding:
     decided: Allowed | Denied
     changes: tuple[Change, ...]  # containers by their names
     has_record: bool  # whether the webhook has changed it when it was created
+    is_over_maximum: bool  # whether it states more than a maximum
     risks: tuple[str, ...]
 
     @property
@@ -49,9 +50,13 @@ class Finding:
         return REFUSED if isinstance(self.decided, Denied) else "changed" if self.changes else "unchanged"
 
     @property
-    def is_over_maximum(self) -> bool:
-        """Whether something of the Pod is over a maximum."""
-        return any(change.rule == "clamp" for change in self.changes)
+    def is_unseen(self) -> bool:
+        """Whether the webhook did not review its creation: it has no record of changes, or the policy refuses it.
+
+        A refusal for a quota alone proves nothing, since the quota may have had room then.
+        """
+        is_refused = isinstance(self.decided, Denied) and self.decided.outlook is None
+        return self.mode == "enforce" and not self.has_record and (bool(self.changes) or is_refused)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -64,12 +69,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The findings in the order in which the Pods were created, and how many Pods are left out."""
+    """The findings in the order in which the Pods were created, and what was found beside them."""
 
     findings: list[Finding]
-    ended: int
-    others: int  # Pods that are not Flyte's
-    problems: list[str]  # of Pods that cannot be read
+    running: Running
 
     def reasons(self) -> list[tuple[str, int]]:
         """Return the reasons with the number of their Pods, refusals first, then the most frequent."""
@@ -81,21 +84,22 @@ class Scan:
         return Counter(risk for finding in self.findings for risk in finding.risks).most_common()
 
 
-def scan(manifests: Iterable[Manifest], ledger: Ledger, policy: Policy, today: str) -> Scan:
+def findings(running: Running, ledger: Ledger, policy: Policy, today: str) -> Iterator[Finding]:
     """Decide about each Pod and job that runs as if all of them were created anew, in the order in which they were.
 
     The quotas of the ledger count Pods that run. That is taken back first, so that no Pod is charged twice.
     """
-    found, in_audit = running(manifests, policy.identification), policy.in_mode("audit")
-    for each in (it for it in found.pods if it.request.pod):
-        ledger.release(each.request.namespace, counted(each.request, in_audit, ledger, today))
-    findings = [_finding(each, ledger, policy, today) for each in found.pods]
-    return Scan(findings, found.ended, found.others, found.problems)
+    for each in running.pods:
+        if each.pod:
+            namespace = each.request.namespace
+            ledger.release(namespace, counted(each.pod, ledger.quotas(namespace, each.pod.metadata)))
+    yield from (_finding(each, ledger, policy, today) for each in running.pods)
 
 
 def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Finding:
     request, task, record = each.request, each.task, earlier.found(each.request.metadata)
-    decided = outcome(decide(request, policy, ledger, today))
+    constraints = constraints_of(request, ledger)
+    decided = outcome(mutate(request, policy, constraints, today))
     if isinstance(decided, Allowed) and request.pod:
         ledger.charge(request.namespace, request.meta, decided.charges)
     return Finding(
@@ -108,6 +112,7 @@ def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Fi
         decided=decided,
         changes=by_name(request.roles, decided.changes),
         has_record=bool(record.changes or record.omitted),
+        is_over_maximum=states_too_much(request, policy, constraints, today),
         risks=tuple(dict.fromkeys(_risks(request.roles, task, decided.changes))),
     )
 
@@ -139,9 +144,9 @@ def _reason(change: Change) -> str:
     """Return the change as far as Pods have it in common."""
     if change.path.endswith("/-"):
         return f"tolerate {change.after.get('key', 'everything')}: {change.why}"
-    side, _, step = change.path.rpartition("/resources/")[2].rpartition("/")
     verb = "remove" if change.after is None else "lower" if change.rule == "clamp" else "set"
-    what = f"{side}.{unescape(step)}" if "/resources/" in change.path else unescape(step)
+    side = change.path.partition("/resources/")[2].partition("/")[0]
+    what = f"{side}.{change.resource}" if side else unescape(change.path.rpartition("/")[2])
     return f"{verb} {what}: {change.why}"
 
 
@@ -154,8 +159,8 @@ def as_data(found: Scan, policy: Policy) -> dict[str, Any]:
     """Return the scan for programs."""
     return {
         "policy": policy.digest,
-        "ended": found.ended,
-        "others": found.others,
+        "ended": found.running.ended,
+        "others": found.running.others,
         "reasons": dict(found.reasons()),
         "risks": dict(found.risks()),
         "found": [_as_data(finding) for finding in found.findings],
@@ -173,6 +178,7 @@ def _as_data(finding: Finding) -> dict[str, Any]:
         "outcome": finding.outcome,
         "over_maximum": finding.is_over_maximum,
         "has_record": finding.has_record,
+        "unseen": finding.is_unseen,
         "risks": list(finding.risks),
         "changes": msgspec.to_builtins(finding.changes),
     }

@@ -60,16 +60,44 @@ class Selector(Wire, frozen=True):
         return all(term.selects(labels) for term in self.terms)
 
 
+class ServiceReference(Wire, frozen=True):
+    """The Service of a webhook."""
+
+    name: str = ""
+    namespace: str = ""
+    path: str | None = None
+    port: int = 443
+
+
 class ClientConfig(Wire, frozen=True):
     """How the API server reaches a webhook."""
 
     ca_bundle: str | None = None  # base64 of PEM
+    service: ServiceReference | None = None
+    url: str | None = None
 
 
 class Rule(Wire, frozen=True):
-    """What a webhook is called for."""
+    """The operations and resources that call a webhook; `*` matches all."""
 
+    operations: list[str] | None = None
+    api_groups: list[str] | None = None
+    api_versions: list[str] | None = None
     resources: list[str] | None = None
+    scope: str | None = None
+
+    def covers(self, operation: str, resource: str) -> bool:
+        """Return whether it is for this operation on `pods`, or on a subresource of theirs such as `pods/resize`.
+
+        Source: k8s.io/apiserver `pkg/admission/plugin/webhook/predicates/rules/rules.go`.
+        """
+        kind, slash, part = resource.partition("/")
+        names = {f"{a}/{b}" for a in (kind, "*") for b in (part, "*")} | ({resource, "*"} if not slash else set())
+        wanted = (
+            (self.operations, {operation, "*"}), (self.api_groups, {"", "*"}), (self.api_versions, {"v1", "*"}),
+            (self.resources, names),
+        )  # fmt: skip
+        return self.scope != "Cluster" and all(accepted.intersection(stated or ()) for stated, accepted in wanted)
 
 
 class Webhook(Wire, frozen=True):
@@ -80,12 +108,15 @@ class Webhook(Wire, frozen=True):
     client_config: ClientConfig = ClientConfig()
     namespace_selector: Selector | None = None
     object_selector: Selector | None = None
+    match_conditions: list[dict[str, str]] | None = None
 
-    def selects(self, pod: Mapping[str, str], namespace: Mapping[str, str]) -> bool:
-        """Return whether it is called for a Pod with these labels in a namespace with those."""
+    def is_called(
+        self, pod: Mapping[str, str], namespace: Mapping[str, str], operation: str = "CREATE", resource: str = "pods"
+    ) -> bool:
+        """Return whether it is called for a Pod with these labels in a namespace with those; matchConditions aside."""
         of_pod, of_namespace = self.object_selector or Selector(), self.namespace_selector or Selector()
-        is_for_pods = any("pods" in (rule.resources or ()) for rule in self.rules or ())
-        return is_for_pods and of_pod.selects(pod) and of_namespace.selects(namespace)
+        is_covered = any(rule.covers(operation, resource) for rule in self.rules or ())
+        return is_covered and of_pod.selects(pod) and of_namespace.selects(namespace)
 
 
 class Configuration(Wire, frozen=True):
@@ -106,6 +137,26 @@ class Data(Wire, frozen=True):
 
     metadata: Meta
     data: dict[str, str] | None = None
+
+
+class Port(Wire, frozen=True):
+    """A port of a Service."""
+
+    port: int
+
+
+class ServiceSpec(Wire, frozen=True):
+    """`spec` of a Service."""
+
+    ports: list[Port] | None = None
+    selector: dict[str, str] | None = None
+
+
+class Service(Wire, frozen=True):
+    """A Service."""
+
+    metadata: Meta
+    spec: ServiceSpec = ServiceSpec()
 
 
 class Taint(Wire, frozen=True):
@@ -155,6 +206,7 @@ class Containers(Wire, frozen=True):
 class Template(Wire, frozen=True):
     """`spec.template` of a Deployment."""
 
+    metadata: Meta = Meta()
     spec: Containers = Containers()
 
 
@@ -164,11 +216,18 @@ class DeploymentSpec(Wire, frozen=True):
     template: Template = Template()
 
 
+class DeploymentStatus(Wire, frozen=True):
+    """`status` of a Deployment."""
+
+    available_replicas: int = 0
+
+
 class Deployment(Wire, frozen=True):
     """A Deployment."""
 
     metadata: Meta
     spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
 
 
 MUTATING: Final = "MutatingWebhookConfiguration"
@@ -176,6 +235,7 @@ VALIDATING: Final = "ValidatingWebhookConfiguration"
 KINDS: Final[Mapping[str, type[Wire]]] = {
     MUTATING: Configuration,
     VALIDATING: Configuration,
+    "Service": Service,
     "Namespace": Named,
     "Pod": Pod,
     "ResourceQuota": ResourceQuota,

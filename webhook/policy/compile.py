@@ -1,7 +1,7 @@
 """Compiles the checked content of a policy file into a Policy: Kubernetes' names, and values with their line."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from webhook.api import pod
 from webhook.api.quantity import ZERO, Quantity, parse
@@ -18,8 +18,11 @@ from webhook.policy.settings import (
     OverLimit,
     TolerationSettings,
 )
-from webhook.policy.values import SPELLINGS, DefaultsField, MaximaField, Toleration
+from webhook.policy.spelling import SPELLINGS
+from webhook.policy.values import DefaultsField, MaximaField, Toleration
 from webhook.policy.yaml_text import Document, Path
+
+T = TypeVar("T")
 
 # Accelerators of Flyte 2 (flytek8s/config/config.go), other names that device plugins give a GPU, and the device
 # classes of the vendors' drivers for dynamic resource allocation.
@@ -87,6 +90,11 @@ class PolicyBlock(NamedTuple):
         it = self.content
         return TaskScope(it.domain or "", it.project or "", it.workflow or "", it.task or "")
 
+    @property
+    def key(self) -> OverrideKey:
+        """The block as an override."""
+        return OverrideKey(self.scope, self.content.until or "", self.content.made_by == "operator")
+
 
 def origin(document: Document, path: Path) -> str:
     """Return `file:line` of the key at the path."""
@@ -102,6 +110,7 @@ def platform_block(document: Document, content: PolicyFile) -> PolicyBlock:
         secondary_defaults=content.secondary_defaults,
         pod_limits=content.pod_limits,
         over_limit=content.over_limit,
+        max_replicas=content.max_replicas,
         cpu_limits=content.cpu_limits,
         keep_exclusive_cpus=content.keep_exclusive_cpus,
         resource_claims=content.resource_claims,
@@ -109,8 +118,8 @@ def platform_block(document: Document, content: PolicyFile) -> PolicyBlock:
     )
     paths = {"defaults": (*path, "defaults"), "limits": (*path, "limits")}
     ours = (
-        "secondary_defaults", "pod_limits", "over_limit", "cpu_limits", "keep_exclusive_cpus", "resource_claims",
-        "mode",
+        "secondary_defaults", "pod_limits", "over_limit", "max_replicas", "cpu_limits", "keep_exclusive_cpus",
+        "resource_claims", "mode",
     )  # fmt: skip
     return PolicyBlock(document, block, {**paths, **{key: (key,) for key in ours}})
 
@@ -136,7 +145,7 @@ def compile_policy(content: PolicyFile, platform: PolicyBlock, overrides: Sequen
     gpu = gpu_devices(k8s)
     return Policy(
         platform=_layer(platform, gpu),
-        overrides={OverrideKey(block.scope, block.content.until or ""): _layer(block, gpu) for block in overrides},
+        overrides={block.key: _layer(block, gpu) for block in overrides},
         replaces=content.override_strategy == "replace-all-resources",
         identification=_identification(content),
         tolerations=_tolerations(k8s, gpu, by_own_name=content.tolerate_by_own_name),
@@ -156,12 +165,18 @@ def k8s_of(content: PolicyFile) -> K8s:
 
 def gpu_devices(k8s: K8s) -> Devices:
     """Return the resources that `gpu` stands for."""
-    configured = [it.resource_name for it in (k8s.accelerator_device_classes or {}).values() if it.resource_name]
+    classes = [each for of in as_list(k8s.accelerator_device_classes or []) for each in of.values()]
+    configured = [each.resource_name for each in classes if each and each.resource_name]
     return Devices(
         k8s.gpu_resource_name,
         BUILT_IN_GPUS.union(configured, [k8s.gpu_resource_name]),
         GPU_PREFIXES,
     )
+
+
+def as_list(value: T | list[T]) -> list[T]:
+    """Return the list, or one value as a list of it."""
+    return value if isinstance(value, list) else [value]
 
 
 def is_too_small(key: str, amount: Quantity) -> bool:
@@ -183,6 +198,9 @@ def _layer(block: PolicyBlock, gpu: Devices) -> Layer:
         limits=_maxima(block, "limits", gpu),
         pod_limits=_maxima(block, "pod_limits", gpu),
         over_limit=_over_limit(block, gpu),
+        max_replicas={
+            kind: (most, block.origin("max_replicas", kind)) for kind, most in (content.max_replicas or {}).items()
+        },
         cpu_limits=(content.cpu_limits, block.origin("cpu_limits")) if content.cpu_limits else None,
         keeps_exclusive_cpus=(keeps, block.origin("keep_exclusive_cpus")) if keeps is not None else None,
         claims=(claims, block.origin("resource_claims")) if claims else None,
@@ -228,27 +246,25 @@ def _over_limit(block: PolicyBlock, gpu: Devices) -> dict[str, tuple[OverLimit, 
 def _identification(content: PolicyFile) -> Identification:
     mapping = NamespacePattern()
     template = content.namespace_mapping.template if content.namespace_mapping else mapping.template
-    domains = tuple(domain.id for domain in content.domains) if content.domains else mapping.domains
+    domains = tuple(domain.id for domain in as_list(content.domains)) if content.domains else mapping.domains
     return Identification(NamespacePattern(template, domains), content.project_domain_labels)
 
 
 def _tolerations(k8s: K8s, gpu: Devices, *, by_own_name: bool) -> TolerationSettings:
-    named = k8s.add_tolerations_for_extended_resources
+    named = as_list(k8s.add_tolerations_for_extended_resources or [])
     return TolerationSettings(
         by_resource=gpu.by_resource(ByResource, _by_resource(k8s)),
-        extended=None if by_own_name and not named else frozenset(named or ()),
-        always=tuple(map(_toleration, k8s.default_tolerations or ())),
-        interruptible=tuple(map(_toleration, k8s.interruptible_tolerations or ())),
+        extended=None if by_own_name and not named else frozenset(named),
+        always=tuple(map(_toleration, as_list(k8s.default_tolerations or []))),
+        interruptible=tuple(map(_toleration, as_list(k8s.interruptible_tolerations or []))),
     )
 
 
 def _by_resource(k8s: K8s) -> dict[str, tuple[pod.Toleration, ...]]:
-    configured = k8s.resource_tolerations or {}
     by_resource: dict[str, list[Toleration]] = {}
-    for entry in configured if isinstance(configured, list) else [configured]:
+    for entry in as_list(k8s.resource_tolerations or []):
         for name, tolerations in entry.items():
-            listed = tolerations if isinstance(tolerations, list) else [tolerations]
-            by_resource.setdefault(SPELLINGS.get(name, name), []).extend(listed)
+            by_resource.setdefault(SPELLINGS.get(name, name), []).extend(as_list(tolerations))
     return {name: tuple(map(_toleration, tolerations)) for name, tolerations in by_resource.items()}
 
 
@@ -289,14 +305,15 @@ def _exemptions(document: Document, content: PolicyFile) -> Iterator[Exemption]:
             reason=exemption.reason,
             until=exemption.until,
             origin=f"{document.file}:{place.line}:{place.column}",
+            of_operators=exemption.match.made_by == "operator",
         )
 
 
 CREATORS: Final[tuple[Creator, ...]] = ("flyte1", "flyte2", "operator", "job")
 # Sections whose values carry their own place.
 SECTIONS_WITHOUT_ORIGINS: Final = (
-    "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "over_limit", "overrides",
-    "exemptions",
+    "task_resources", "task_resource_defaults", "secondary_defaults", "pod_limits", "over_limit", "max_replicas",
+    "overrides", "exemptions",
 )  # fmt: skip
 
 

@@ -21,6 +21,10 @@ def contradictions(policy: Policy, limit_ranges: Iterable[LimitRange], day: str)
             for name, amount in sorted(least.items()):
                 if (most := maximum(name)) and most < amount:
                     yield f"{where} min {name}={amount} is over the policy's maximum {most} of {kind}: none is accepted"
+        for item in each.of_containers:
+            for name, amount in sorted({**(item.default_request or {}), **(item.default or {})}.items()):
+                if (most := settings.limits.get(name)) and most < amount:
+                    yield f"{where} default {name}={amount} is over the policy's maximum {most}, and is lowered to it"
         for name, default in sorted(settings.defaults.limits.items()):
             most = of_container.most.get(name)
             if most and most < default:

@@ -3,23 +3,21 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from webhook.policy.compile import PolicyBlock, compile_policy, gpu_devices, k8s_of, override_block, platform_block
 from webhook.policy.flyte_file import FlyteFile
-from webhook.policy.model import Devices, Policy, TaskScope
+from webhook.policy.json_schema import SURROUNDINGS
+from webhook.policy.model import Devices, OverrideKey, Policy, TaskScope
 from webhook.policy.problems import to_problem
-from webhook.policy.schema import K8s, Override, Plugins, PolicyFile, fields
-from webhook.policy.spelling import closest
+from webhook.policy.schema import FLYTE_SECTIONS, K8s, Override, Plugins, PolicyFile, fields
+from webhook.policy.spelling import NEARLY_THE_SAME, closest
 from webhook.policy.warnings import find_warnings
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, read_all
 
 M = TypeVar("M", bound=BaseModel)
-# How alike, by difflib, a key of Flyte's section must be to one that is used here to be taken for a misspelling of it:
-# more than accelerator-devices and accelerator-device-classes, which are both keys of Flyte's.
-NEARLY_THE_SAME: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,7 @@ def load(text: str, file: str) -> LoadedPolicy:
     Documents after the first are task-resource-attributes of flytectl; each is one more override.
     """
     flyte = FlyteFile(file)
-    documents = read_all(
-        text, file, strict=True, prepare=lambda number, node: (flyte.override if number else flyte.policy)(node)
-    )
+    documents = read_all(text, file, strict=True, prepare=flyte.policy)
     if not documents:
         raise ProblemsError(file, [Problem(1, 1, "nothing in the file; write one policy, such as task_resources: …")])
     document, *attributes = documents
@@ -59,7 +55,7 @@ def load(text: str, file: str) -> LoadedPolicy:
         raise ProblemsError(file, list(_deduplicated(problems, documents)))
     policy = compile_policy(content, blocks[0], overrides, digest(text))
     unused = dict(_left_to_flyte(document))
-    warnings = sorted({*_misspelled(document, unused), *find_warnings(blocks, policy)})
+    warnings = sorted({*flyte.warnings, *_misspelled(document, unused), *find_warnings(blocks, policy)})
     of_plugins = [document.problem(path, "left to Flyte", at_key=True) for path, near in unused.items() if not near]
     left = sorted({*flyte.left, *of_plugins})
     return LoadedPolicy(
@@ -81,7 +77,7 @@ def _deduplicated(problems: Iterable[Problem], documents: Iterable[Document]) ->
     misread = {problem for document in documents for problem in document.problems}
     places = {(problem.line, problem.column) for problem in misread}
     for problem in dict.fromkeys(problems):
-        if problem in misread or (problem.line, problem.column) not in places or "; write '" in problem.text:
+        if problem in misread or (problem.line, problem.column) not in places or "is not accepted" in problem.text:
             yield problem
 
 
@@ -107,9 +103,12 @@ def digest(text: str) -> str:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the policy file, for editors and CI."""
+    schema = PolicyFile.model_json_schema(by_alias=True)
+    schema["$defs"]["Surroundings"] = SURROUNDINGS
+    schema["patternProperties"] = {f"^({'|'.join(sorted(FLYTE_SECTIONS))})$": {"$ref": "#/$defs/Surroundings"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **PolicyFile.model_json_schema(by_alias=True),
+        **schema,
         "title": "flyte-admission policy",
     }
 
@@ -161,21 +160,25 @@ def _gpu_twice(blocks: Iterable[PolicyBlock], gpu: Devices) -> Iterator[Problem]
 
 def _override_problems(overrides: Iterable[PolicyBlock]) -> Iterator[Problem]:
     """Report overrides for all tasks, two for the same tasks, and modes that task authors could choose."""
-    first: dict[tuple[int, TaskScope, bool], PolicyBlock] = {}
+    first: dict[tuple[int, OverrideKey], PolicyBlock] = {}
     for block in overrides:
         # Each generation of Flyte makes labels of names in its own way, and in either two names can become equal.
-        ends = bool(block.content.until)  # one that ends may stand on one that does not
-        keys = [(1, labels, ends) for labels in block.scope.labels(1)]
-        keys += [(2, labels, ends) for labels in block.scope.labels(2)]
+        own = block.key  # one that ends may stand on one that ends later, or never
+        keys = [(1, own._replace(scope=labels)) for labels in own.scope.labels(1)]
+        keys += [(2, own._replace(scope=labels)) for labels in own.scope.labels(2)]
         same = next((first[key] for key in keys if key in first), None)
         if block.content.mode and (block.scope.workflow or block.scope.task):
             what = "not for a workflow or task, whose labels its author can set; give a project or domain alone"
             yield block.document.problem(block.paths["mode"], what, at_key=True)
-        if block.scope == TaskScope():
-            what = "for all tasks; give project, domain, workflow or task, or write it in task_resources"
+        if own.of_operators and block.content.max_replicas:
+            what = "for jobs, which Flyte creates, not operators; give it without made_by"
+            yield block.document.problem(block.paths["max_replicas"], what, at_key=True)
+        if own.scope == TaskScope() and not (block.content.org or own.of_operators):
+            what = "for all tasks; give project, domain, workflow or task, or org: flyte if all are meant"
             yield block.document.problem(block.paths[""], what)
         elif same:
-            what = f"for the same tasks as line {_line(same)}, {same.scope}; join the two"
+            until = f" until {own.until}" if own.until else ""
+            what = f"for the same tasks as line {_line(same)}, {same.key}{until}; join the two"
             yield block.document.problem(block.paths[""], what)
         else:
             first |= dict.fromkeys(keys, block)

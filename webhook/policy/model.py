@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from operator import attrgetter
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 from weakref import proxy
 
@@ -72,9 +71,9 @@ class TaskScope(NamedTuple):
     task: str = ""
 
     def __str__(self) -> str:
-        """Return text such as `project flytesnacks, domain development`."""
+        """Return text such as `project flytesnacks, domain development`, or `all tasks`."""
         named = {"project": self.project, "domain": self.domain, "workflow": self.workflow, "task": self.task}
-        return ", ".join(f"{name} {value}" for name, value in named.items() if value)
+        return ", ".join(f"{name} {value}" for name, value in named.items() if value) or "all tasks"
 
     def wider(self) -> Iterator["TaskScope"]:
         """Yield the scope and all scopes that contain it, the most specific last: task, workflow, project, domain."""
@@ -96,10 +95,19 @@ class TaskScope(NamedTuple):
 
 
 class OverrideKey(NamedTuple):
-    """An override by its tasks; one with a day counts until the end of it, on top of the one without."""
+    """An override by its tasks, of several the most specific last.
+
+    One for the Pods of operators is on top of those for all Pods. One with a day counts until the end of it, on top of
+    those that end later, or never.
+    """
 
     scope: TaskScope
     until: str = ""  # YYYY-MM-DD, in UTC
+    of_operators: bool = False  # whether it is only for Pods that operators create
+
+    def __str__(self) -> str:
+        """Return text such as `project flytesnacks, Pods of operators`."""
+        return f"{self.scope}, Pods of operators" if self.of_operators else str(self.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ class Layer:
     keeps_exclusive_cpus: tuple[bool, str] | None = None  # with its origin
     claims: tuple[Claims, str] | None = None  # with its origin
     over_limit: Mapping[str, tuple[OverLimit, str]] = field(default_factory=dict)  # with their origins
+    max_replicas: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # with their origins
     mode: tuple[Mode, str] | None = None  # with its origin
     reason: str = ""  # of an override
     origin: str = ""  # of an override: file:line:column
@@ -130,9 +139,12 @@ class Exemption:
     reason: str
     until: str  # YYYY-MM-DD, in UTC
     origin: str  # file:line:column
+    of_operators: bool = False  # whether it is only for Pods that operators create
 
-    def applies_to(self, task: TaskScope, namespace: str, today: str) -> bool:
-        """Return whether the exemption applies to the task in that namespace, on that day."""
+    def applies_to(self, task: TaskScope, namespace: str, today: str, *, operated: bool = False) -> bool:
+        """Return whether the exemption applies to the Pods of the task in that namespace, on that day."""
+        if self.of_operators and not operated:
+            return False
         wanted = (self.namespace, namespace), (self.project, task.project), (self.domain, task.domain)
         return today <= self.until and all(name in ("", found) for name, found in wanted)
 
@@ -191,18 +203,23 @@ class Policy:
         scope = TaskScope(task.domain, task.project, task.workflow, task.name)
         # The webhook sees labels before the API server checks their length.
         legal = all(len(name) <= MAX_LABEL_LENGTH for name in scope)
-        return (self._memoised_settings if legal else self._compute_settings)(scope, task.generation, *where)
+        compute = self._memoised_settings if legal else self._compute_settings
+        return compute(scope, task.generation, *where, task.operated and self._depends_on_operators)
 
     @cached_property
     def _depends_on_day(self) -> bool:
         return bool(self.exemptions) or any(key.until for key in self.overrides)
 
     @cached_property
+    def _depends_on_operators(self) -> bool:
+        return any(it.of_operators for it in self.exemptions) or any(key.of_operators for key in self.overrides)
+
+    @cached_property
     def _platform_settings(self) -> Settings:
         return self.settings_of(())
 
     @cached_property
-    def _memoised_settings(self) -> Callable[[TaskScope, Generation, str, str], Settings]:
+    def _memoised_settings(self) -> Callable[[TaskScope, Generation, str, str, bool], Settings]:
         # A proxy, so that the cache does not keep the policy alive.
         return lru_cache(maxsize=MAX_MEMOISED)(partial(Policy._compute_settings, proxy(self)))
 
@@ -214,9 +231,16 @@ class Policy:
         """Return the settings of tasks with exactly these overrides, without exemptions."""
         return self._memoised_compile(overrides, frozenset())
 
-    def _compute_settings(self, task: TaskScope, made_by: Generation, namespace: str, today: str) -> Settings:
-        overrides = self.matching(task, made_by, today)
-        exempt = [exemption for exemption in self.exemptions if exemption.applies_to(task, namespace, today)]
+    def _compute_settings(  # positional, for the memo
+        self,
+        task: TaskScope,
+        made_by: Generation,
+        namespace: str,
+        today: str,
+        operated: bool,  # noqa: FBT001
+    ) -> Settings:
+        overrides = self.matching(task, made_by, today, operated=operated)
+        exempt = [it for it in self.exemptions if it.applies_to(task, namespace, today, operated=operated)]
         return self._memoised_compile(overrides, frozenset((rule, it.reason) for it in exempt for rule in it.skips))
 
     def _compile(self, overrides: tuple[OverrideKey, ...], skips: frozenset[tuple[SkippableRule, str]]) -> Settings:
@@ -233,6 +257,7 @@ class Policy:
             secondary_defaults=_secondary(layer.defaults, bounded, layer.secondary_defaults),
             limits=maxima,
             pod_limits=of_pod,
+            max_replicas={kind: limit for kind, limit in layer.max_replicas.items() if limit[0]},
             over_limit_refused_by=self.devices.by_resource(ByResource, refused_by),
             cpu_limits=layer.cpu_limits[0] if layer.cpu_limits else "keep",
             keeps_exclusive_cpus=bool(layer.keeps_exclusive_cpus and layer.keeps_exclusive_cpus[0]),
@@ -263,6 +288,7 @@ class Policy:
             limits=self._merged_by_kind(layer.limits for layer in counted),
             pod_limits=self._merged_by_kind(layer.pod_limits for layer in stated),
             over_limit=self._merged_by_kind(layer.over_limit for layer in stated),
+            max_replicas={kind: limit for layer in stated for kind, limit in layer.max_replicas.items()},
             cpu_limits=next((layer.cpu_limits for layer in reversed(stated) if layer.cpu_limits), None),
             keeps_exclusive_cpus=next(
                 (layer.keeps_exclusive_cpus for layer in reversed(stated) if layer.keeps_exclusive_cpus), None
@@ -280,8 +306,10 @@ class Policy:
             merged.update(stated)
         return merged
 
-    def matching(self, task: TaskScope, made_by: Generation = 1, today: str = "") -> tuple[OverrideKey, ...]:
-        """Return the overrides that apply to the task on that day, the most specific last.
+    def matching(
+        self, task: TaskScope, made_by: Generation = 1, today: str = "", *, operated: bool = False
+    ) -> tuple[OverrideKey, ...]:
+        """Return the overrides that apply to the Pods of the task on that day, the most specific last.
 
         Workflow and task may be full names, or labels of that generation of Flyte. Without a day none has ended.
         """
@@ -290,13 +318,18 @@ class Policy:
         elements = labels._replace(task=without_hash(labels.task))
         both = zip(labels.wider(), elements.wider(), strict=True)
         found = [known.get(one) or known.get(other) or () for one, other in both]
-        return tuple(key for keys in found for key in keys if not key.until or today <= key.until)
+        return tuple(
+            key
+            for keys in found
+            for key in keys
+            if (operated or not key.of_operators) and (not key.until or today <= key.until)
+        )
 
     @cached_property
     def _by_labels(self) -> Mapping[Generation, Mapping[TaskScope, Sequence[OverrideKey]]]:
         by_labels: dict[Generation, dict[TaskScope, list[OverrideKey]]] = {1: {}, 2: {}}
         for made_by, known in by_labels.items():
-            for key in sorted(self.overrides, key=attrgetter("until")):
+            for key in sorted(self.overrides, key=_weight, reverse=True):
                 for labels in key.scope.labels(made_by):
                     known.setdefault(labels, []).append(key)
         return by_labels
@@ -307,6 +340,11 @@ class Policy:
         dated = [(it.origin, it.until) for it in self.exemptions]
         dated += [(layer.origin, key.until) for key, layer in self.overrides.items() if key.until]
         return tuple(f"{origin}: warning: expired on {until}, {what}" for origin, until in dated if today > until)
+
+
+def _weight(key: OverrideKey) -> tuple[bool, bool, str]:
+    """Return the order of overrides for the same tasks, the strongest first."""
+    return not key.of_operators, not key.until, key.until
 
 
 def _merged(amounts: Iterable[DefaultAmounts]) -> DefaultAmounts:
@@ -329,8 +367,10 @@ def _defaults(amounts: DefaultAmounts, bounded: ResourceList) -> Defaults:
 def _secondary(defaults: DefaultAmounts, bounded: ResourceList, own: DefaultAmounts | None) -> Defaults:
     """Return the defaults of secondary containers: their own, else the platform's without its devices.
 
-    With an empty map of their own nothing is filled, as in Flyte.
+    With an empty map of their own nothing is filled, as in Flyte, but for what a ResourceQuota or LimitRange demands:
+    that becomes the platform's.
     """
-    if own is None:
-        return _defaults({name: value for name, value in defaults.items() if not is_extended(name)}, bounded)
-    return _defaults(own, bounded) if own else Defaults(completes=frozenset())
+    if own:
+        return _defaults(own, bounded)
+    of_platform = _defaults({name: value for name, value in defaults.items() if not is_extended(name)}, bounded)
+    return of_platform if own is None else replace(of_platform, completes=frozenset())

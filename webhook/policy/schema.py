@@ -1,20 +1,22 @@
 """The shape of the policy file: its sections and keys."""
 
 import re
-from calendar import monthrange
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from webhook.api.bounds import REPLICAS
 from webhook.flyte.task import label_value
+from webhook.policy import json_schema
+from webhook.policy.spelling import SPELLINGS
 from webhook.policy.values import (
-    SIMPLE_NAME,
-    SPELLINGS,
     CpuLimitsField,
     DefaultsField,
     ExtendedResource,
+    MapOrMaps,
     MaximaField,
+    OneOrMore,
     OneToleration,
     PathProblem,
     PodMaximaField,
@@ -27,19 +29,11 @@ from webhook.policy.values import (
 
 T = TypeVar("T")
 
-# For the JSON Schema, whose readers differ in the patterns that they know: no lookaheads.
-NAME_PATTERN: Final = f"^({SIMPLE_NAME})?$"
-DAY_PATTERN: Final = (
-    "^[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))$"
-)
-TEMPLATE_PATTERN: Final = r"^[-A-Za-z0-9_.]*(\{\{ (project|domain) \}\}[-A-Za-z0-9_.]*)*$"
-
 Code: TypeAlias = Literal[403, 413, 422, 429]
 
 
 def _template(template: str) -> str:
-    left = template.replace("{{ project }}", "").replace("{{ domain }}", "")
-    if "{" in left or "}" in left or not is_label_value(left.strip("-")):
+    if not re.fullmatch(json_schema.TEMPLATE, template):
         raise ValueError(
             f"{template!r} is not a valid template; write a name with {{{{ project }}}} or {{{{ domain }}}} in it"
         )
@@ -52,7 +46,7 @@ def _name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": json_schema.NAME})]
 
 
 def _labelled(name: str) -> str:
@@ -72,9 +66,7 @@ def _not_empty(value: T) -> T:
 
 
 def _day(text: str) -> str:
-    match = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text, re.ASCII)
-    year, month, day = map(int, match.groups()) if match else (0, 0, 0)
-    if not (year and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]):
+    if not re.fullmatch(json_schema.DAY, text):
         raise ValueError(f"{text!r} is not a valid date; write one such as 2030-12-31, the last day that counts")
     return text
 
@@ -86,19 +78,14 @@ Day = Annotated[
     str,
     AfterValidator(_day),
     Field(examples=["2030-12-31"], description="The last day that counts, in UTC."),
-    WithJsonSchema({"type": "string", "format": "date", "pattern": DAY_PATTERN}),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": json_schema.DAY}),
 ]
 
 
 def _match_problems(match: Any) -> Iterator[PathProblem]:
     if isinstance(match, dict) and not any(match.values()):
-        yield (), "would exempt everything; give a namespace, a project or a domain"
+        yield (), "would exempt everything; give a namespace, a project, a domain or made_by"
 
-
-# Where Flyte's decoder takes one value for a list of one.
-OneOrMore: TypeAlias = Annotated[
-    list[T], BeforeValidator(lambda value: value if value is None or isinstance(value, list) else [value], list[T] | T)
-]
 
 # Flyte's own sections have many more keys than are used here, and new ones with each version.
 LEFT_TO_FLYTE: Final = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": True})
@@ -122,7 +109,7 @@ class K8s(Section):
     gpu_resource_name: ExtendedResource = Field(
         default="nvidia.com/gpu", alias="gpu-resource-name", description="The resource that gpu means in defaults."
     )
-    accelerator_device_classes: dict[str, DeviceClass] | None = Field(
+    accelerator_device_classes: MapOrMaps[str, DeviceClass | None] | None = Field(
         default=None,
         alias="accelerator-device-classes",
         description="Their resources are GPUs too: the maximum `gpu` applies to each.",
@@ -141,7 +128,10 @@ class K8s(Section):
         alias="interruptible-tolerations",
         description='Tolerations of Pods with the label interruptible: "true", which Flyte 1 alone sets.',
     )
-    add_tolerations_for_extended_resources: OneOrMore[ExtendedResource] | None = Field(
+    add_tolerations_for_extended_resources: Annotated[
+        OneOrMore[ExtendedResource] | None,
+        BeforeValidator(lambda value: value.split(",") if isinstance(value, str) and "," in value else value),
+    ] = Field(
         default=None,
         alias="add-tolerations-for-extended-resources",
         description="Resources tolerated by their own name. If absent or empty, tolerate_by_own_name decides.",
@@ -166,6 +156,12 @@ class TaskResources(Section):
 class TaskResourceDefaults(TaskResources):
     """The same in the form of the Flyte documentation, or with flyteadmin's block nested in it as in Helm values."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {"required": ["task_resources"], "anyOf": [{"required": ["defaults"]}, {"required": ["limits"]}]}
+        }
+    )
+
     task_resources: TaskResources | None = Field(None, description="flyteadmin's block, as in Helm values.")
 
 
@@ -173,7 +169,7 @@ class NamespaceMapping(Section):
     """flyteadmin's `namespace_mapping`."""
 
     template: Annotated[
-        str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": TEMPLATE_PATTERN})
+        str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": json_schema.TEMPLATE})
     ] = Field("{{ project }}-{{ domain }}", description="How namespaces are named.")
 
 
@@ -200,7 +196,7 @@ ClaimsField = Annotated[
 
 
 OverLimitField = Annotated[
-    dict[str, Literal["clamp", "refuse"]],
+    dict[Annotated[str, WithJsonSchema({"type": "string", **json_schema.MAXIMA_KEY})], Literal["clamp", "refuse"]],
     with_check(maxima_problems),
     Field(
         description="What becomes of an amount over its maximum: clamp lowers it, refuse refuses the Pod for good. "
@@ -218,16 +214,55 @@ ExclusiveCpusField = Annotated[
 ]
 
 
+MadeByField = Annotated[
+    Literal["operator"],
+    Field(description="operator: only the Pods that operators create, such as those of a RayJob; not the job itself."),
+]
+# Each kind that webhook.jobs knows.
+JobKind: TypeAlias = Literal[
+    "RayJob", "SparkApplication", "DaskJob", "PyTorchJob", "TFJob", "MPIJob", "JobSet"
+]  # fmt: skip
+
+
+def _workers(number: int) -> int:
+    if not 0 <= number <= REPLICAS:
+        raise ValueError(f"{number} is not a number of workers; write one such as 16, or 0 for no maximum")
+    return number
+
+
+Workers = Annotated[
+    int, AfterValidator(_workers), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": REPLICAS})
+]
+MaxReplicasField = Annotated[
+    dict[JobKind, Workers],
+    Field(
+        description="The most workers that a job of each kind may have, in all its groups together; 0 is no maximum. "
+        "A job with more is refused for good: its number of workers is never lowered."
+    ),
+]
+
+
 class Override(TaskResources):
     """Values for some tasks: a flytectl task-resource-attribute document, with additional keys.
 
     Settings of Flyte 2, such as task_resource.max.cpu, are read as limits and defaults.
     """
 
-    model_config = ConfigDict(json_schema_extra={"patternProperties": {r"^(org|task_resource(\..*)?)$": True}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "patternProperties": json_schema.SETTINGS,
+            "allOf": [
+                json_schema.one_of("org", "project", "domain", "workflow", "task"), json_schema.NO_MODE_FOR_TASKS,
+            ],
+        }
+    )  # fmt: skip
 
+    org: Name | None = Field(
+        None, description="The organisation in settings of Flyte 2, which has one; alone it is for all tasks."
+    )
     project: Name | None = Field(None, description="The project that the override is for; all if it is absent.")
     domain: Name | None = Field(None, description="The domain that the override is for; all if it is absent.")
+    made_by: MadeByField | None = None
     workflow: FullName | None = Field(default=None, description="The name as in Flyte; only Pods of Flyte 1 have it.")
     task: FullName | None = Field(
         default=None, description="The full name of a task, as in Flyte; map tasks of it too."
@@ -237,20 +272,26 @@ class Override(TaskResources):
     )
     pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
+    max_replicas: MaxReplicasField | None = None
     cpu_limits: CpuLimitsField | None = None
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None
     mode: ModeField | None = None
-    until: Day | None = Field(None, description="The last day that the override counts, in UTC.")
+    until: Day | None = Field(
+        None, description="The last day that the override counts, in UTC.", examples=["2030-12-31"]
+    )
     reason: Reason | None = Field(None, description="What the override is for.")
 
 
 class Match(Section):
     """The Pods that an exemption is for; all keys given must match. Task authors' labels are not among the keys."""
 
+    model_config = ConfigDict(json_schema_extra={"allOf": [json_schema.one_of("namespace", "project", "domain")]})
+
     namespace: Name | None = Field(None, description="The namespace of the Pods.")
     project: Name | None = Field(None, description="Their project, by the name of their namespace.")
     domain: Name | None = Field(None, description="Their domain, by the name of their namespace.")
+    made_by: MadeByField | None = None
 
 
 class Exemption(Section):
@@ -295,16 +336,14 @@ class Verdicts(Section):
 FLYTE_SECTIONS: Final = frozenset(
     {
         "actions", "admin", "application", "apps", "auth", "cacheservice", "catalog-cache", "cloudevents",
-        "cluster_pools", "cluster_resources", "clusterpools", "clusters", "copilot", "database", "datacatalog",
-        "dataproxy", "event", "executor", "externalevents", "flyte", "flyteadmin", "flyteconsole", "flytepropeller",
-        "kubeconfig", "logger", "manager", "notifications", "otel", "propeller", "qualityofservice", "queues",
-        "rawoutput", "registration", "remotedata", "runs", "scheduler", "secrets", "security", "server", "storage",
-        "task_type_whitelist", "tasks", "union", "webhook", "workflowstore",
+        "cluster_pools", "cluster_resources", "clusterpools", "clusters", "configmap", "configuration",
+        "copilot", "database", "datacatalog", "dataproxy", "event", "executor", "externalevents", "flyte",
+        "flyteadmin", "flyteconsole", "flytepropeller", "kubeconfig", "logger", "manager", "notifications",
+        "otel", "propeller", "qualityofservice", "queues", "rawoutput", "registration", "remotedata", "runs",
+        "scheduler", "secrets", "security", "server", "storage", "task_type_whitelist", "tasks", "union",
+        "webhook", "workflowstore",
     }
 )  # fmt: skip
-
-
-_FLYTE: Final = (*sorted(FLYTE_SECTIONS), "configuration", "configmap")
 
 
 class PolicyFile(Section):
@@ -312,7 +351,7 @@ class PolicyFile(Section):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "patternProperties": {f"^({'|'.join(sorted(FLYTE_SECTIONS))}|configuration|configmap)$": True}
+            "anyOf": [{"not": {"required": ["task_resources"]}}, json_schema.NO_TASK_RESOURCE_DEFAULTS],
         }
     )
 
@@ -325,6 +364,7 @@ class PolicyFile(Section):
     )
     pod_limits: PodMaximaField | None = None
     over_limit: OverLimitField | None = None
+    max_replicas: MaxReplicasField | None = None
     cpu_limits: CpuLimitsField | None = None
     keep_exclusive_cpus: ExclusiveCpusField | None = None
     resource_claims: ClaimsField | None = None

@@ -139,6 +139,7 @@ class Settings:
     pod_limits: Maxima = Maxima()
     # `file:line` where the policy refuses what is over the maximum; empty where it is lowered.
     over_limit_refused_by: ByResource[str] = ByResource()
+    max_replicas: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # by kind of job, with `file:line`
     cpu_limits: CpuLimits = "keep"
     keeps_exclusive_cpus: bool = False  # whether Guaranteed Pods with whole cpus keep their limits
     claims_refused_by: str = ""  # `file:line` where the policy refuses resource claims; empty if it allows them

@@ -21,7 +21,7 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
     layer = policy.effective(policy.matching(scope, today=today))
     mode, origin = layer.mode or ("enforce", BUILT_IN)
     lines = [
-        _comment(f"For {scope if any(scope) else 'all tasks'}."),
+        _comment(f"For {scope}."),
         *map(_comment, unknown(policy, scope)),
         _line("mode", mode, origin),
         "task_resources:",
@@ -30,6 +30,7 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         *_secondary(layer.secondary_defaults),
         *_amounts("pod_limits", _once(layer.pod_limits, policy)),
         *_over_limit(layer),
+        *_max_replicas(layer),
         *_every_gpu(policy, layer),
         *_cpu_limits(layer),
         _line("resource_claims", *(layer.claims or ("allow", BUILT_IN))),
@@ -38,6 +39,7 @@ def render(policy: Policy, scope: TaskScope, today: str) -> str:
         *_verdicts(policy),
         _line("warnings", _json(policy.warnings), _origin(policy, "warnings")),
         *_identification(policy),
+        *_of_operators(policy, scope, today),
         *_exemptions(policy, scope, today),
         *(() if any(scope) else _table(policy, today)),
     ]
@@ -52,7 +54,8 @@ def as_data(policy: Policy, scope: TaskScope, today: str) -> dict[str, Any]:
         "policy": yaml.safe_load(render(policy, scope, today)),
         "overrides": [
             {
-                "for": {name: value for name, value in key.scope._asdict().items() if value},
+                "for": {name: value for name, value in key.scope._asdict().items() if value}
+                | ({"made_by": "operator"} if key.of_operators else {}),
                 "states": dict(_stated(layer, policy)),
                 "until": key.until or None,
                 "ended": bool(key.until) and today > key.until,
@@ -87,7 +90,7 @@ def _table(policy: Policy, today: str) -> Iterator[str]:
     for key, layer in policy.overrides.items():
         states = "; ".join(f"{name} {value}" for name, value in _stated(layer, policy).items())
         until = f"{key.until} (ended)" if key.until and today > key.until else key.until or "-"
-        rows.append((str(key.scope), states, until, _on_one_line(layer.reason) or "-", layer.origin))
+        rows.append((str(key), states, until, _on_one_line(layer.reason) or "-", layer.origin))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows if policy.overrides else ():
         yield f"# {'  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()}"
@@ -108,6 +111,8 @@ def _stated(layer: Layer, policy: Policy) -> dict[str, str]:
     }
     if layer.over_limit:
         found["over_limit"] = ", ".join(f"{name}={how}" for name, (how, _) in layer.over_limit.items())
+    if layer.max_replicas:
+        found["max_replicas"] = ", ".join(f"{kind}={most}" for kind, (most, _) in layer.max_replicas.items())
     for key, value in (("cpu_limits", layer.cpu_limits), ("resource_claims", layer.claims), ("mode", layer.mode)):
         if value:
             found[key] = str(value[0])
@@ -118,6 +123,12 @@ def _over_limit(layer: Layer) -> Iterator[str]:
     yield "over_limit:" if layer.over_limit else "over_limit: {}"
     for name, (how, origin) in sorted(layer.over_limit.items()):
         yield _line(_json(name) if "*" in name else name, how, origin, "  ")
+
+
+def _max_replicas(layer: Layer) -> Iterator[str]:
+    yield "max_replicas:" if layer.max_replicas else "max_replicas: {}"
+    for kind, (most, origin) in sorted(layer.max_replicas.items()):
+        yield _line(kind, str(most), origin, "  ")
 
 
 def _cpu_limits(layer: Layer) -> Iterator[str]:
@@ -256,10 +267,20 @@ def _verdicts(policy: Policy) -> Iterator[str]:
     yield _line("retry_after_seconds", str(policy.denial_codes.retry_after_seconds), origin, "  ")
 
 
+def _of_operators(policy: Policy, scope: TaskScope, today: str) -> Iterator[str]:
+    """Yield what holds for the Pods of operators instead."""
+    for key in policy.matching(scope, today=today, operated=True):
+        if key.of_operators:
+            layer = policy.overrides[key]
+            states = "; ".join(f"{name} {value}" for name, value in _stated(layer, policy).items())
+            yield _comment(f"for Pods of operators: {states} ({layer.origin})")
+
+
 def _exemptions(policy: Policy, scope: TaskScope, today: str) -> Iterator[str]:
     """Yield the exemptions that apply to the tasks in any namespace."""
     for exemption in policy.exemptions:
-        if exemption.applies_to(scope, exemption.namespace, today):
+        if exemption.applies_to(scope, exemption.namespace, today, operated=True):
             where = f" in namespace {exemption.namespace}" if exemption.namespace else ""
+            where += " for the Pods of operators" if exemption.of_operators else ""
             skipped = ", ".join(exemption.skips)
             yield _comment(f"exempted{where} from {skipped} until {exemption.until}: {exemption.reason}")

@@ -1,7 +1,8 @@
 """The values of a policy file: amounts and tolerations, with the checks that pydantic does not do."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -9,7 +10,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    JsonValue,
     PlainValidator,
     Tag,
     ValidationError,
@@ -19,9 +19,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from webhook.api import quantity
-from webhook.api.quantity import BEYOND, EXACT_DIGITS, NANO, Quantity, QuantityError
+from webhook.api.quantity import BEYOND, EXACT_DIGITS, Quantity, QuantityError
 from webhook.api.resource_list import (
-    DEVICE_CLASS,
     HUGEPAGES,
     NATIVE,
     is_device,
@@ -31,24 +30,14 @@ from webhook.api.resource_list import (
     page_size,
     unit,
 )
+from webhook.policy import json_schema
 from webhook.policy.settings import CpuLimits, Ratio
-from webhook.policy.spelling import shown, unknown_key
-from webhook.policy.yaml_errors import TEMPLATE
+from webhook.policy.spelling import SPELLINGS, shown, unknown_key
 from webhook.policy.yaml_text import Path
 
-# Keys of the file (flyteadmin task_resource_provider.go, flytectl with an underscore, and the short forms that users
-# write), and the names in Kubernetes.
-SPELLINGS: Final = {
-    "cpu": "cpu",
-    "memory": "memory",
-    "mem": "memory",
-    "ephemeralStorage": "ephemeral-storage",
-    "ephemeral_storage": "ephemeral-storage",
-    "ephemeral-storage": "ephemeral-storage",
-    "storage": "ephemeral-storage",
-    "gpu": "gpu",
-}
 PathProblem: TypeAlias = tuple[Path, str]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def with_check(check: Callable[[Any], Iterable[PathProblem]]) -> WrapValidator:
@@ -85,11 +74,11 @@ def _amount(value: object) -> Quantity | None:
     if isinstance(value, bool | dict | list):
         what = f"{shown(value)} where an amount is expected; write {quantity.ACCEPTED}"
         raise PydanticCustomError("policy", "{what}", {"what": what})
-    if "{{" in str(value):
-        raise ValueError(TEMPLATE)
-    amount = quantity.from_json(value)
-    if amount.nano < 0:
+    if value < 0 if isinstance(value, int | float) else str(value).lstrip(" ").startswith("-"):
         raise ValueError(f"{value} is negative; write 0 for none")
+    if isinstance(value, str) and not re.fullmatch(json_schema.AMOUNT, value):
+        raise QuantityError(value)  # also a suffix alone, which Kubernetes reads as 0
+    amount = quantity.from_json(value)
     if amount.nano >= BEYOND:
         raise QuantityError(str(value), f"too large; at most {EXACT_DIGITS} digits are accepted")
     return amount.round_up(-3)
@@ -99,10 +88,10 @@ def _defaults_problems(amounts: Any) -> Iterator[PathProblem]:
     """Report keys that are not a resource, resources named twice, and fractions of devices."""
     yield from _key_problems(amounts, is_device, "the full name of an extended resource")
     for key, value in amounts.items() if isinstance(amounts, dict) else ():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and SPELLINGS.get(key) in NATIVE:
             yield from (((key, *path), what) for path, what in _pair_problems(value))
-            if SPELLINGS.get(key, key) not in NATIVE:
-                yield (key,), "request and limit of a device are always equal; write one amount"
+        elif isinstance(value, dict) and (key in SPELLINGS or is_device(key)):
+            yield (key,), "request and limit of a device are always equal; write one amount"
 
 
 def maxima_problems(amounts: Any) -> Iterator[PathProblem]:
@@ -117,7 +106,7 @@ def maxima_problems(amounts: Any) -> Iterator[PathProblem]:
 
 def _has_maximum(name: str) -> bool:
     if name.startswith(HUGEPAGES):
-        return name == f"{HUGEPAGES}*" or page_size(name) > 0
+        return re.fullmatch(json_schema.PAGES, name) is not None
     return is_prefixed(f"{name[:-1]}x" if name.endswith("*") else name)
 
 
@@ -199,58 +188,7 @@ class Default(NamedTuple):
     limit: Quantity
 
 
-# Patterns for the JSON Schema, whose readers differ in those that they know: no lookaheads. They accept all that loads.
-SIMPLE_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_PREFIX: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/"
-_NUMBER: Final = r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)"
-_NO_DEVICES: Final[dict[str, JsonValue]] = {"not": {"pattern": r"^requests\.|kubernetes\.io/"}}
-_AMOUNT: Final[list[JsonValue]] = [
-    {"type": "string", "pattern": f"^( *{_NUMBER}([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)? *)?$"},
-    {"type": "number", "minimum": 0},
-]
-_WHOLE_AMOUNT: Final[list[JsonValue]] = [
-    {
-        "type": "string",
-        "pattern": rf"^( *(\+?[0-9]+(\.0*)?|[0-9]*(000m|0{{6}}u|0{{9}}n)|{_NUMBER}([eE]\+?[0-9]+|[kMGTPE]i?)) *)?$",
-    },
-    {"type": "integer", "minimum": 0},
-]
-
-
-def _amounts_schema(others: str, devices: str, description: str, *, defaults: bool = False) -> WithJsonSchema:
-    """Return the JSON Schema of amounts by resource; the patterns are those of names other than the spellings.
-
-    The description is part of it: pydantic drops that of a Field beside a WithJsonSchema.
-    """
-
-    def amount(texts: list[JsonValue]) -> JsonValue:
-        sides: JsonValue = {side: {"anyOf": texts} for side in Default._fields}
-        pair: JsonValue = {
-            "type": "object",
-            "properties": sides,
-            "required": [*Default._fields],
-            "additionalProperties": False,
-        }
-        return {"anyOf": [*texts, {"type": "null"}, *([pair] if defaults else [])]}
-
-    names = "|".join([*(name for name in SPELLINGS if name != "gpu"), *([others] if others else [])])
-    only_devices: dict[str, JsonValue] = {"anyOf": [_NO_DEVICES, {"pattern": f"^{DEVICE_CLASS.replace('.', '[.]')}"}]}
-    return WithJsonSchema(
-        {
-            "type": "object",
-            "description": description,
-            "patternProperties": {f"^({names})$": amount(_AMOUNT), f"^(gpu|{devices})$": amount(_WHOLE_AMOUNT)},
-            "additionalProperties": False,
-            **({"propertyNames": only_devices} if defaults else {}),
-        }
-    )
-
-
-ExtendedResource = Annotated[
-    str,
-    AfterValidator(_extended),
-    WithJsonSchema({"type": "string", "pattern": f"^{_PREFIX}{SIMPLE_NAME}$", **_NO_DEVICES}),
-]
+ExtendedResource = Annotated[str, AfterValidator(_extended), WithJsonSchema(json_schema.EXTENDED)]
 
 
 def _default(value: object) -> Default | None:
@@ -263,57 +201,58 @@ def _default(value: object) -> Default | None:
 
 
 def _pair_problems(pair: dict[str, Any]) -> Iterator[PathProblem]:
-    amounts: dict[str, Quantity | None] = {}
-    for side, value in {"request": None, "limit": None, **pair}.items():
-        if side not in Default._fields:
-            yield (side, "[key]"), unknown_key(side, Default._fields)
-            continue
+    unknown = sorted(pair.keys() - set(Default._fields))
+    yield from (((side, "[key]"), unknown_key(side, Default._fields)) for side in unknown)
+    amounts: list[Quantity | None] = []
+    for side in Default._fields:
         try:
-            amounts[side] = _amount(value)
+            amounts.append(_amount(pair.get(side)))
         except ValueError as error:
             yield (side,), str(error)
-    if len(amounts) == len(Default._fields):
-        request, limit = amounts["request"], amounts["limit"]
-        if not (request and limit):
-            yield (), "give a request and a limit above 0, or one amount for both"
-        elif request > limit:
-            yield ("request",), f"{request} is over the limit {limit}; write at most the limit"
+    if unknown or len(amounts) < len(Default._fields):
+        return
+    request, limit = amounts
+    if not (request and limit):
+        yield (), "give a request and a limit above 0, or one amount for both"
+    elif request > limit:
+        yield ("request",), f"{request} is over the limit {limit}; write at most the limit"
 
 
 AmountField = Annotated[Quantity | None, PlainValidator(_amount)]
 DefaultsField = Annotated[
     dict[str, Annotated[Default | None, PlainValidator(_default)]],
     with_check(_defaults_problems),
-    _amounts_schema(
-        "",
-        f"{_PREFIX}{SIMPLE_NAME}",
-        "What a container gets that states nothing: cpu, memory, ephemeralStorage, gpu, or an extended resource or "
-        "device class by its full name; 0 is none. An amount is request and limit; {request: 500m, limit: 2} "
-        "has them differ. There are no defaults for hugepages.",
-        defaults=True,
+    WithJsonSchema(
+        json_schema.amounts(
+            "What a container gets that states nothing: cpu, memory, ephemeralStorage, gpu, or an extended resource or "
+            "device class by its full name; 0 is none. An amount is request and limit; {request: 500m, limit: 2} "
+            "has them differ. There are no defaults for hugepages.",
+            json_schema.DEFAULTS_KEY,
+            json_schema.PAIR,
+        )
     ),
 ]
-
-
-def _maxima_schema(description: str) -> WithJsonSchema:
-    return _amounts_schema("hugepages-.+", rf"{_PREFIX}({SIMPLE_NAME}|[-A-Za-z0-9_.]*\*)", description)
-
-
 MaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
-    _maxima_schema(
-        "What a container may have at most. As defaults; also hugepages-SIZE in bytes, names with "
-        "kubernetes.io/, and the beginnings of names, such as nvidia.com/mig-*, deviceclass.resource.kubernetes.io/* "
-        "or hugepages-*. gpu is the maximum of each kind of GPU by itself."
+    WithJsonSchema(
+        json_schema.amounts(
+            "What a container may have at most. As defaults; also hugepages-SIZE in bytes, names with "
+            "kubernetes.io/, and the beginnings of names, such as nvidia.com/mig-*, "
+            "deviceclass.resource.kubernetes.io/* or hugepages-*. gpu is the maximum of each kind of GPU by itself.",
+            json_schema.MAXIMA_KEY,
+        )
     ),
 ]
 PodMaximaField = Annotated[
     dict[str, AmountField],
     with_check(maxima_problems),
-    _maxima_schema(
-        "What a Pod may have at most in all its containers together, or in one init container; keys as in "
-        "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together."
+    WithJsonSchema(
+        json_schema.amounts(
+            "What a Pod may have at most in all its containers together, or in one init container; keys as in "
+            "limits. gpu is the maximum of each kind of GPU by itself, not of all kinds together.",
+            json_schema.MAXIMA_KEY,
+        )
     ),
 ]
 
@@ -321,10 +260,12 @@ PodMaximaField = Annotated[
 def _cpu_limits(value: object) -> CpuLimits:
     if value in ("keep", "remove"):
         return cast("CpuLimits", value)
-    ratio = quantity.from_json(value["ratio"]) if isinstance(value, dict) and [*value] == ["ratio"] else None
-    if ratio is None or ratio.nano < NANO:
-        raise ValueError(f"{value!r} is not accepted; write keep, remove, or {{ratio: 2}} with a number from 1 up")
-    return Ratio(ratio.nano)
+    ratio = value["ratio"] if isinstance(value, dict) and [*value] == ["ratio"] else None
+    if not isinstance(ratio, int | float) or isinstance(ratio, bool) or ratio < 1:
+        said = ", ".join(f"{key}: {shown(each)}" for key, each in value.items()) if isinstance(value, dict) else None
+        stated = shown(value) if said is None else f"{{{said}}}"
+        raise ValueError(f"{stated} is not accepted; write keep, remove, or {{ratio: 2}} with a number from 1 up")
+    return Ratio(quantity.from_json(ratio).nano)
 
 
 CpuLimitsField = Annotated[
@@ -357,23 +298,33 @@ class Section(BaseModel):
 class Toleration(Section):
     """A toleration of Kubernetes."""
 
+    model_config = ConfigDict(json_schema_extra={"allOf": json_schema.TOLERATION})
+
     key: Annotated[
-        str | None, WithJsonSchema({"type": ["string", "null"], "pattern": f"^(({_PREFIX})?{SIMPLE_NAME})?$"})
+        str | None,
+        WithJsonSchema({"type": ["string", "null"], "anyOf": [*json_schema.QUALIFIED_NAME, json_schema.NOTHING]}),
     ] = None
     operator: Literal["Equal", "Exists", ""] | None = None
-    value: Annotated[str | None, WithJsonSchema({"type": ["string", "null"], "pattern": f"^({SIMPLE_NAME})?$"})] = None
+    value: Annotated[str | None, WithJsonSchema({"type": ["string", "null"], "pattern": json_schema.NAME})] = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute", ""] | None = None  # absent means all of them
     tolerationSeconds: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
 
 # The tags in angle brackets discriminate the shapes of a value for pydantic; reported paths omit them.
 OneToleration = Annotated[Toleration, with_check(_toleration_problems)]
-OneOrMoreTolerations = Annotated[
-    Annotated[OneToleration, Tag("<one>")] | Annotated[list[OneToleration], Tag("<many>")],
+# Where Flyte's decoder takes one value for a list of one.
+OneOrMore: TypeAlias = Annotated[
+    Annotated[V, Tag("<one>")] | Annotated[list[V], Tag("<many>")],
     Discriminator(lambda value: "<many>" if isinstance(value, list) else "<one>"),
 ]
-ByResource = dict[Annotated[str, AfterValidator(_resource)], OneOrMoreTolerations]
-ResourceTolerations = Annotated[
-    Annotated[ByResource, Tag("<map>")] | Annotated[list[ByResource], Tag("<list>")],
+# Where Flyte's decoder joins the maps of a list to one.
+MapOrMaps: TypeAlias = Annotated[
+    Annotated[dict[K, V], Tag("<map>")] | Annotated[list[dict[K, V]], Tag("<list>")],
     Discriminator(lambda value: "<list>" if isinstance(value, list) else "<map>"),
 ]
+Resource = Annotated[
+    str,
+    AfterValidator(_resource),
+    WithJsonSchema({"type": "string", "anyOf": [*json_schema.QUALIFIED_NAME, json_schema.MAXIMA_KEY]}),
+]
+ResourceTolerations = MapOrMaps[Resource, OneOrMore[OneToleration]]

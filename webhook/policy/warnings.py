@@ -6,10 +6,10 @@ from typing import Final
 from webhook.api.quantity import NANO, Quantity
 from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
 from webhook.policy.compile import STORAGE, PolicyBlock, is_too_small, kubernetes_name
-from webhook.policy.model import Policy
-from webhook.policy.settings import DEFAULT_DENIAL_CODES, Answer, Creator, DenialCodes, Maxima, Settings
-from webhook.policy.spelling import closest
-from webhook.policy.values import SPELLINGS, Default, can_be_used
+from webhook.policy.model import GPU, Policy
+from webhook.policy.settings import DEFAULT_DENIAL_CODES, Answer, ByResource, Creator, DenialCodes, Maxima, Settings
+from webhook.policy.spelling import SPELLINGS, closest
+from webhook.policy.values import Default, can_be_used
 from webhook.policy.yaml_text import Document, Path, Problem
 
 # Hardly a machine has more cores, and no program runs in fewer bytes.
@@ -48,7 +48,9 @@ NEARLY_THE_SAME: Final = 0.95  # of difflib's ratio: nvidia.com/gpus and nvidia.
 def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
     """Yield all warnings; the first block must be the platform's."""
     for block in blocks:
-        settings = policy.settings_of(policy.matching(block.scope, today=block.content.until or AFTER_ALL))
+        key = block.key
+        matching = policy.matching(key.scope, today=key.until or AFTER_ALL, operated=key.of_operators)
+        settings = policy.settings_of(matching)
         yield from _defaults_over_limits(block, policy, settings)
         yield from _limits_under_defaults(block, policy, settings)
         yield from _without_default(block, policy, settings)
@@ -74,11 +76,12 @@ def _defaults_over_limits(block: PolicyBlock, policy: Policy, settings: Settings
 def _limits_under_defaults(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
     """Warn of maxima under the default of a less specific block."""
     own = {kubernetes_name(name, policy.devices) for name in block.content.defaults or ()}
-    for path, name, maxima in _maxima(block, policy, settings):
-        default, most = settings.defaults.limits.get(name), maxima.get(name)
-        if name not in own and default and most and default > most:
-            what = f"warning: the default {default} is over this limit {most}, which is what tasks get"
-            yield block.document.problem(path, what)
+    for path, _, maxima in _maxima(block, policy, settings):
+        for name in sorted(_covered(str(path[-1]), policy, settings)):
+            default, most = settings.defaults.limits.get(name), maxima.get(name)
+            if name not in own and default and most and default > most:
+                what = f"warning: the default {default} is over this limit {most}, which is what tasks get"
+                yield block.document.problem(path, what)
 
 
 def _cannot_run(block: PolicyBlock, policy: Policy) -> Iterator[Problem]:
@@ -106,7 +109,8 @@ def _without_default(block: PolicyBlock, policy: Policy, settings: Settings) -> 
     containers = {"a container": settings.defaults, "a secondary container": settings.secondary_defaults}
     for path, name, maxima in _maxima(block, policy, settings):
         most = maxima.get(name)
-        for who in [who for who, defaults in containers.items() if most and defaults.bounds.get(name) == most][:1]:
+        bounded = {who: it.bounds.get(name) for who, it in containers.items() if name in it.completes}
+        for who in [who for who, bound in bounded.items() if most and bound == most][:1]:
             what = f"warning: no default; {who} that states none gets all of {most}, as request and limit"
             yield block.document.problem(path, what, at_key=True)
 
@@ -114,9 +118,20 @@ def _without_default(block: PolicyBlock, policy: Policy, settings: Settings) -> 
 def _nothing_to_refuse(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
     """Warn of `over_limit: refuse` for what has no maximum."""
     for key, how in (block.content.over_limit or {}).items():
-        if how == "refuse" and not settings.pod_maximum(kubernetes_name(key, policy.devices)):
+        if how == "refuse" and all(settings.pod_maximum(name) is None for name in _covered(key, policy, settings)):
             what = "warning: nothing is refused, for there is no maximum; give one in limits or pod_limits"
             yield block.document.problem((*block.paths["over_limit"], key), what, at_key=True)
+
+
+def _covered(key: str, policy: Policy, settings: Settings) -> list[str]:
+    """Return the names, and beginnings of names, that the key stands for, of all that the policy knows."""
+    devices = policy.devices
+    if key != GPU and not key.endswith("*"):
+        return [kubernetes_name(key, devices)]
+    known = {name for maxima in (settings.limits, settings.pod_limits) for name, _ in maxima.items()}
+    known |= {*settings.defaults.limits, *devices.names, *devices.prefixes}
+    stated = devices.by_resource(ByResource, {key: True})
+    return [each for each in {*known, key} - {GPU} if stated.find(each)]
 
 
 def _maxima(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[tuple[Path, str, Maxima]]:

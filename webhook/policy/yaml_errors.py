@@ -6,6 +6,7 @@ from typing import Final
 import yaml
 
 TEMPLATE: Final = "an unrendered template of Helm; render it first (helm template), or write the value"
+UNQUOTED_TEMPLATE: Final = re.compile(r"""^[^#'"\n]*?(\{\{)""", re.MULTILINE)
 _INDENTATION: Final = (
     "does not fit the lines before it; check the indentation, and quote texts that hold ': ' or quotes"
 )
@@ -39,12 +40,8 @@ _TEXTS: Final = tuple(
 )
 
 
-def plainly(error: yaml.MarkedYAMLError, text: str) -> str:
-    """Return what is wrong in `text` at the place of the error, and what to do."""
-    mark = error.problem_mark or error.context_mark
-    lines = text.splitlines()
-    if mark and mark.line < len(lines) and "{{" in lines[mark.line]:
-        return TEMPLATE
+def plainly(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong at the place of the error, and what to do."""
     message = f"{error.context or ''} {error.problem or ''}"
     for pattern, plain in _TEXTS:
         if found := pattern.search(message):

@@ -8,16 +8,20 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from webhook.policy.yaml_errors import TEMPLATE, plainly
+from webhook.policy.yaml_errors import TEMPLATE, UNQUOTED_TEMPLATE, plainly
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MAX_VALUES: Final = 200_000  # in a document with aliases expanded; a document with more is an alias bomb
+# The most values in a document with aliases expanded: a document with more is an alias bomb. A long text may have more:
+# what kubectl prints has a value for 25 characters.
+MAX_VALUES: Final = 200_000
+FEWEST_CHARACTERS: Final = 8  # for each value of a long text
 # libyaml is five times as fast as the loader in Python. The two differ only on text with one of these: tabs, special
 # line breaks and marks of YAML 1.1, explicit keys, an empty value in a flow collection or at the end.
 FAST_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ_DIFFERENTLY: Final = re.compile(r"[\t\r\x85\u2028\u2029\ufeff]|\?(?:\s|\Z)|:\s*[\],}]|\n +\Z")
 _TAG: Final = "tag:yaml.org,2002:"
+_TAGS: Final = frozenset({"null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value"})
 _CONSTRUCTOR: Final = yaml.constructor.SafeConstructor()  # knows `<<` and booleans
 _PLAIN_NUMBER: Final = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{0,300})?|\.[0-9]{1,300})(?:[eE][-+]?[0-9]{1,3})?"
@@ -63,6 +67,12 @@ class Document:
             data = data[step]
         return data
 
+    def get(self, path: Path) -> Any:
+        """Return the data at the path; None if there is nothing."""
+        with suppress(LookupError, TypeError):
+            return self.at(path)
+        return None
+
     def problem(self, path: Path, what: str, *, at_key: bool = False) -> Problem:
         """Return `what` as a problem at the value, or at its key, or at the nearest parent in the text."""
         marks = self.keys if at_key and path in self.keys else self.values
@@ -83,23 +93,24 @@ def load_all(text: str, file: str) -> list[Document]:
 
 
 def read_all(
-    text: str, file: str, *, strict: bool = False, prepare: Callable[[int, yaml.Node], yaml.Node] = lambda _, node: node
+    text: str, file: str, *, strict: bool = False, prepare: Callable[[list[yaml.Node]], list[yaml.Node]] = list
 ) -> list[Document]:
     """Return the nonempty documents of the text, each with its problems, for example duplicate keys.
 
     `strict` also reports plain scalars that YAML 1.1 reads in surprising ways (010, 1:30, yes). `prepare` gets the
-    number of each document and its nodes. Raise ProblemsError for the first syntax error.
+    documents as nodes. Raise ProblemsError for the first syntax error.
     """
     try:
-        nodes = [prepare(number, node) for number, node in enumerate(_nodes(text))]
-        documents = [_Decoder(file, strict=strict).document(node) for node in nodes]
+        most = max(MAX_VALUES, len(text) // FEWEST_CHARACTERS)
+        documents = [_Decoder(file, strict=strict, most=most).document(node) for node in prepare(_nodes(text))]
     except yaml.MarkedYAMLError as error:
-        what = f"not valid YAML: {plainly(error, text)}"
+        if template := UNQUOTED_TEMPLATE.search(text):
+            raise ProblemsError(file, [_problem_at(text, template.start(1), TEMPLATE)]) from error
+        what = f"not valid YAML: {plainly(error)}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
     except yaml.reader.ReaderError as error:
-        lines = text[: error.position].split("\n")
         what = "not valid YAML: a control character, or half of a surrogate pair; remove it"
-        raise ProblemsError(file, [Problem(len(lines), len(lines[-1]) + 1, what)]) from error
+        raise ProblemsError(file, [_problem_at(text, error.position, what)]) from error
     except RecursionError:
         raise ProblemsError(file, [Problem(1, 1, "nested too deeply, or an alias within itself")]) from None
     return [document for document in documents if document.data is not None or document.problems]
@@ -136,12 +147,18 @@ def _problem(mark: yaml.Mark | None, what: str) -> Problem:
     return Problem(mark.line + 1, mark.column + 1, what) if mark else Problem(1, 1, what)
 
 
+def _problem_at(text: str, position: int, what: str) -> Problem:
+    lines = text[:position].split("\n")
+    return Problem(len(lines), len(lines[-1]) + 1, what)
+
+
 class _Decoder:
     """A decoder of nodes that collects their places and problems."""
 
-    def __init__(self, file: str, *, strict: bool) -> None:
+    def __init__(self, file: str, *, strict: bool, most: int) -> None:
         self._file = file
         self._strict = strict
+        self._most = most  # values
         self._keys: dict[Path, yaml.Mark] = {}
         self._values: dict[Path, yaml.Mark] = {}
         self._problems: list[Problem] = []
@@ -152,8 +169,10 @@ class _Decoder:
 
     def _value(self, node: yaml.Node, path: Path) -> Any:
         self._values[path] = node.start_mark
-        if len(self._values) > MAX_VALUES:
-            raise ProblemsError(self._file, [_problem(node.start_mark, f"more than {MAX_VALUES} values")])
+        if len(self._values) > self._most:
+            raise ProblemsError(self._file, [_problem(node.start_mark, f"more than {self._most} values")])
+        if self._strict and node.tag.removeprefix(_TAG) not in _TAGS:
+            self._add_problem(node.start_mark, path, f"a tag, {node.tag.replace(_TAG, '!!')}; remove it")
         if _is_template(node):
             self._add_problem(node.start_mark, path, TEMPLATE)
             return None

@@ -38,7 +38,7 @@ def _loosen(block: Block, how: CpuLimits) -> EditedBlock:
         if limit < (least := how.of(request)):
             edit.set_limit(CPU, least, f"under {how} times the request")
     else:
-        edit.remove_limit(CPU, "cpu_limits: remove")
+        edit.remove("limits", CPU, "cpu_limits: remove")
     return edit.result()
 
 

@@ -71,10 +71,10 @@ class Edit:
         """Set a limit, and return it."""
         return self._set("limits", self.limits, name, value, why)
 
-    def remove_limit(self, name: str, why: str) -> None:
-        """Remove a limit."""
-        before = self.limits.pop(name)
-        self.changes.append(Change(self._path("limits", name), str(before), None, self._rule, why))
+    def remove(self, side: Side, name: str, why: str) -> None:
+        """Remove a request or a limit."""
+        before = (self.requests if side == "requests" else self.limits).pop(name)
+        self.changes.append(Change(self._path(side, name), str(before), None, self._rule, why))
 
     def lower(self, name: str, most: Quantity | None, why: str = "over the maximum") -> None:
         """Lower limit and request to `most`, and the request to the limit; raise a zero limit to the request."""

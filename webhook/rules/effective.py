@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from webhook.api import resource_list
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.api.resources import NO_RESOURCES
+from webhook.api.version import POD_LEVEL_FIXED
 from webhook.rules.workload import Block, Workload
 
 COMPUTE: Final = ("cpu", "memory")
@@ -118,8 +119,12 @@ def qos(workload: Workload) -> str:
 
 
 def computed_qos(workload: Workload) -> str:
-    """Return the QoS class (ComputePodQOS): from `spec.resources` where it is there, else from the containers."""
-    if workload.pod_level is not None:
+    """Return the QoS class (ComputePodQOS): from `spec.resources` where that counts, else from the containers.
+
+    Before Kubernetes 1.37 an empty one counts too.
+    """
+    is_empty = workload.kubernetes >= POD_LEVEL_FIXED and not has_pod_level_resources(workload)
+    if workload.pod_level is not None and not is_empty:
         blocks = [workload.pod_level]
     else:
         blocks = [block.resources or NO_RESOURCES for block in workload.blocks]

@@ -9,24 +9,22 @@ container would be unbounded. What is filled stays within the LimitRanges of the
 checks the Pod after the webhook.
 """
 
-from webhook.api.quantity import NANO, ZERO, Quantity
-from webhook.api.resource_list import EMPTY, is_device, round_down, whole
+from webhook.api.quantity import ZERO
+from webhook.api.resource_list import EMPTY, is_device, whole
 from webhook.rules.edit import Edit, EditedBlock, apply_edits
-from webhook.rules.effective import aggregate, requests_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Block, Workload
 
 DEFAULT = "not set; the default"
 MAXIMUM = "not set, and there is no default; the maximum"
 SAME = "not set; same as the request"
+OF_RANGE = "the default of a LimitRange, under the request"
 MINIMUM = "under the minimum of a LimitRange"
 
 
 def fill(workload: Workload) -> tuple[Workload, list[Change]]:
     """Fill all containers, except for resources that `spec.resources` states for the Pod as a whole."""
-    filled, changes = apply_edits(workload, (_fill(block, workload) for block in workload.blocks))
-    filled, more = apply_edits(filled, (_up_to_pod_minimum(block, workload, filled) for block in filled.blocks))
-    return filled, [*changes, *more]
+    return apply_edits(workload, (_fill(block, workload) for block in workload.blocks))
 
 
 def _fill(block: Block, workload: Workload) -> EditedBlock:
@@ -36,10 +34,11 @@ def _fill(block: Block, workload: Workload) -> EditedBlock:
     defaults, level = workload.defaults_of(block), workload.pod_resources
     governed = {*(level.requests or ()), *(level.limits or ())}
     for name in sorted({*edit.requests, *edit.limits, *defaults.requests, *defaults.bounds} - governed):
-        if name in defaults.completes or is_device(name):
-            request, limit = edit.requests.get(name), edit.limits.get(name)
+        _raise_default_of_range(edit, name, block, workload)
+        is_demanded = not edit.limits.get(name) and workload.demands_limit(name)
+        if name in defaults.completes or is_device(name) or is_demanded:
             _complete(edit, name, block, workload)
-            _fit(edit, name, workload, request=not request, limit=not limit)
+            _raise(edit, name, block, workload)
     return edit.result()
 
 
@@ -57,48 +56,40 @@ def _complete(edit: Edit, name: str, block: Block, workload: Workload) -> None:
         edit.set_limit(name, edit.set_request(name, most, MAXIMUM), SAME)
 
 
+def _raise_default_of_range(edit: Edit, name: str, block: Block, workload: Workload) -> None:
+    """Raise the limit that a LimitRange has given to a secondary container that requests more.
+
+    Its author states a request alone. In the primary container Flyte's rule holds: the limit lowers the request.
+    """
+    stated = (block.stated and block.stated.limits) or EMPTY
+    request, limit = edit.requests.get(name), edit.limits.get(name)
+    if block.pointer != workload.primary and request and limit and limit < request and not stated.get(name):
+        default = workload.defaults_of(block).limits.get(name, ZERO)
+        edit.set_limit(name, whole(name, max(request, default)), OF_RANGE)
+
+
+def _raise(edit: Edit, name: str, block: Block, workload: Workload) -> None:
+    """Raise what was filled to the minimum of a LimitRange; not over what the container states, or may have."""
+    least = workload.ranges.container.least.get(name, ZERO)
+    bounds = workload.maximum(name), block.limits.get(name), block.requests.get(name)
+    least = min(bound for bound in (least, *bounds) if bound is not None)
+    request, limit = edit.requests.get(name), edit.limits.get(name)
+    if request and request < least and not block.requests.get(name):
+        request = edit.set_request(name, least, MINIMUM)
+    if limit and limit < max(least, request or ZERO) and not block.limits.get(name):
+        edit.set_limit(name, max(least, request or ZERO), MINIMUM)
+
+
 def _limit(edit: Edit, name: str, block: Block, workload: Workload) -> None:
     """Fill the limit of a container that states a request alone.
 
     A secondary container gets none where no default says how much, unless a ResourceQuota or LimitRange demands it.
     """
     request, defaults = whole(name, edit.requests[name]), workload.defaults_of(block)
-    default, bound = defaults.limits.get(name), defaults.bounds.get(name)
+    default = defaults.limits.get(name)
     if block.pointer == workload.primary or is_device(name):
         edit.set_limit(name, request, SAME)
-    elif most := default or bound:
-        edit.set_limit(name, max(request, most), SAME if request >= most else DEFAULT if default else MAXIMUM)
+    elif default:
+        edit.set_limit(name, max(request, default), SAME if request >= default else DEFAULT)
     elif workload.demands_limit(name):
         edit.set_limit(name, request, SAME)
-
-
-def _fit(edit: Edit, name: str, workload: Workload, *, request: bool, limit: bool) -> None:
-    """Raise what has been filled, `request` or `limit`, to the minimum; lower a limit to the ratio to its request."""
-    least = workload.ranges.container.least.get(name, ZERO)
-    if request and (filled := edit.requests.get(name)) and filled < least:
-        edit.set_request(name, least, MINIMUM)
-    asked, most = edit.requests.get(name), edit.limits.get(name)
-    if not (limit and asked and most):
-        return
-    if most < max(asked, least):
-        most = edit.set_limit(name, max(asked, least), MINIMUM)
-    ratio = workload.ranges.ratio(name)
-    if ratio and most > (highest := Quantity(round_down(name, asked.nano * ratio.nano // NANO), most.format)):
-        edit.set_limit(name, max(asked, highest), f"over {ratio} times the request, the ratio of a LimitRange")
-
-
-def _up_to_pod_minimum(block: Block, before: Workload, filled: Workload) -> EditedBlock:
-    """Raise what has been filled in the primary container, where the Pod is under the minimum of a LimitRange."""
-    edit = Edit(block.pointer, block.resources, "fill")
-    stated = next(each for each in before.blocks if each.pointer == block.pointer)
-    level = before.pod_resources
-    if block.pointer != before.primary or edit.is_negative:
-        return edit.result()
-    for name, least in sorted(before.ranges.pod.least.items()):
-        request = edit.requests.get(name)
-        lack = least - aggregate(filled, requests_of).get(name, ZERO)
-        if request and not stated.requests.get(name) and lack > ZERO and name not in (level.requests or EMPTY):
-            raised = edit.set_request(name, request + lack, MINIMUM)
-            if (limit := edit.limits.get(name)) and limit < raised:
-                edit.set_limit(name, raised, MINIMUM)
-    return edit.result()

@@ -5,18 +5,23 @@ containers' requests, and no limit is under that of a container (validatePodReso
 `pkg/apis/core/validation`).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from webhook.api import resource_list
 from webhook.api.pod import POD_LEVEL
 from webhook.api.quantity import ZERO, Quantity
 from webhook.api.resource_list import EMPTY, HUGEPAGES, ResourceList
 from webhook.api.resources import Resources
+from webhook.api.version import POD_LEVEL_FIXED
 from webhook.policy.settings import Defaults
 from webhook.rules.edit import Edit, EditedBlock, apply_edits, has_negative
-from webhook.rules.effective import COMPUTE, aggregate, limits_of
+from webhook.rules.effective import COMPUTE, aggregate, limits_of, requests_of
 from webhook.rules.findings import Change
 from webhook.rules.workload import Block, Workload
+
+SUMMED_UP: Final = "what its containers request together"
 
 
 class Totals(NamedTuple):
@@ -24,6 +29,33 @@ class Totals(NamedTuple):
 
     requests: ResourceList
     limits: ResourceList
+
+
+def set_sums_aside(workload: Workload) -> tuple[Workload, list[Change]]:
+    """Remove the requests of `spec.resources` that are sums of its containers': nobody states them.
+
+    Before 1.37 the API server sums up beside a limit before the webhooks, and never again. So the cpu that a sidecar
+    requests would be all that a Pod has which states its memory. A zero stays: an earlier review, which has put the
+    limit there, may have left it.
+    """
+    if workload.kubernetes >= POD_LEVEL_FIXED or not workload.pod_resources.limits or not _states(workload):
+        return workload, []
+    edit, totals = Edit(POD_LEVEL, workload.pod_level, "fill"), aggregate(workload, requests_of)
+    sums = tuple((name, total) for name, total in edit.requests.items()
+                 if name in COMPUTE and name not in edit.limits and total and total == totals.get(name))  # fmt: skip
+    for name, _ in sums:
+        edit.remove("requests", name, SUMMED_UP)
+    workload, changes = apply_edits(workload, [edit.result()])
+    return replace(workload, sums=sums), changes
+
+
+def sum_up(workload: Workload) -> tuple[Workload, list[Change]]:
+    """Set the requests that were set aside to what the containers request now."""
+    edit, totals = Edit(POD_LEVEL, workload.pod_level, "fill"), aggregate(workload, requests_of)
+    for name, before in workload.sums:
+        if name not in edit.requests:
+            edit.set_request(name, before if before == totals[name] else totals[name], SUMMED_UP)
+    return apply_edits(replace(workload, sums=()), [edit.result()])
 
 
 def fill_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
@@ -58,7 +90,7 @@ def _complete_request(edit: Edit, name: str, defaults: Defaults, total: Quantity
     if edit.requests.get(name):
         return
     if total:
-        edit.set_request(name, resource_list.whole(name, total), "not set; what its containers request together")
+        edit.set_request(name, resource_list.whole(name, total), f"not set; {SUMMED_UP}")
     elif limit := edit.limits.get(name):
         edit.set_request(name, limit, "not set; same as the limit")
     elif default := defaults.requests.get(name):
@@ -110,8 +142,9 @@ def clamp_pod_level(workload: Workload) -> tuple[Workload, list[Change]]:
     workload, level = apply_edits(workload, [_clamped(workload, totals)])
     if not level:
         return workload, []
-    bounds = _bounds(before, workload.pod_resources)
-    workload, within = apply_edits(workload, (_within(block, bounds, totals) for block in workload.blocks))
+    bounds, least = _bounds(before, workload.pod_resources), workload.ranges.container.least
+    kept = aggregate(workload, lambda block: _kept(block, least))
+    workload, within = apply_edits(workload, (_within(block, bounds, totals, least, kept) for block in workload.blocks))
     return workload, [*level, *within]
 
 
@@ -163,8 +196,16 @@ def _bounds(before: Resources, now: Resources) -> Totals:
     return Totals(resource_list.only({**limits, **requests}, touched), resource_list.only(limits, touched))
 
 
-def _within(block: Block, bounds: Totals, totals: Totals) -> EditedBlock:
-    """Lower requests and hugepages in proportion to those of all containers, and limits to that of the Pod."""
+def _kept(block: Block, least: ResourceList) -> ResourceList:
+    """Return what a container keeps of its requests: the minimum of a LimitRange."""
+    return {name: min(amount, least.get(name, ZERO)) for name, amount in block.requests.items()}
+
+
+def _within(block: Block, bounds: Totals, totals: Totals, least: ResourceList, kept: ResourceList) -> EditedBlock:
+    """Lower requests and hugepages in proportion to those of all containers, and limits to that of the Pod.
+
+    Requests stay over the minimum of a LimitRange, of which all containers have `kept` together, where that fits.
+    """
     edit = Edit(block.pointer, block.resources, "clamp")
     for name, most in sorted(bounds.limits.items()):
         limit, request, total = edit.limits.get(name), edit.requests.get(name), totals.limits.get(name, ZERO)
@@ -178,7 +219,10 @@ def _within(block: Block, bounds: Totals, totals: Totals) -> EditedBlock:
     for name, most in sorted(bounds.requests.items()):
         request, total = edit.requests.get(name), totals.requests.get(name, ZERO)
         if request and total > most and not name.startswith(HUGEPAGES):
-            share = _share(name, request, most, total)
+            own, all_own = _kept(block, least)[name], kept.get(name, ZERO)
+            if all_own >= most:
+                own = all_own = ZERO
+            share = own + _share(name, request - own, most - all_own, total - all_own)
             edit.set_request(name, share, f"over its share of the {most} that the Pod as a whole may request")
     return edit.result()
 

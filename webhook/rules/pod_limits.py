@@ -1,8 +1,9 @@
 """Keeps a Pod within the maxima for the Pod as a whole: `pod_limits` of the policy.
 
 They apply to what Kubernetes counts for a Pod: the sum of its containers and native sidecars, or the peak of an init
-container. Amounts over a maximum are lowered in proportion. Devices go to the containers in order, the primary one
-first. On a resize only the growth is lowered: a running container keeps what it has.
+container. Amounts over a maximum are lowered in proportion: limits that rules have filled in first, down to their
+requests, since the author did not ask for more; then all. Devices go to the containers in order, the primary one first.
+On a resize only the growth is lowered: a running container keeps what it has.
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,13 @@ from webhook.rules.workload import Block, Workload
 
 @dataclass(slots=True)
 class Part:
-    """The amount of a resource in one container, in nanos, and the part of it that is never lowered."""
+    """The amount of a resource in one container, in nanos, and what of it is lowered last, and what never."""
 
     edit: Edit
     is_init: bool  # runs before the others, beside the sidecars that were started before it
     is_sidecar: bool
     amount: int
+    asked: int  # what the author asks for; of a limit that rules have filled in, the request
     kept: int
 
 
@@ -50,7 +52,8 @@ def _clamp_side(workload: Workload, side: Side, of: Selector) -> tuple[Workload,
             least = workload.ranges.container.least.get(name, ZERO).nano
             kept = amount.nano if block.is_fixed else _kept(name, amount.nano, side, before, least)
             is_init = block.is_init and not block.is_sidecar
-            parts[name].append(Part(edits[block.pointer], is_init, block.is_sidecar, amount.nano, kept))
+            asked = max(kept, _asked(block, name, amount, side).nano)
+            parts[name].append(Part(edits[block.pointer], is_init, block.is_sidecar, amount.nano, asked, kept))
     for name, holders in parts.items():
         _fit(name, holders, over[name].nano)
         for part in holders:
@@ -93,6 +96,11 @@ def _kept(name: str, amount: int, side: Side, had: ResourceList | None, least: i
     return min(amount, max(before.nano if before else 0, least))
 
 
+def _asked(block: Block, name: str, amount: Quantity, side: Side) -> Quantity:
+    stated = (block.stated and block.stated.limits) or EMPTY
+    return amount if side == "requests" or stated.get(name) else min(amount, block.requests.get(name, amount))
+
+
 def _fit(name: str, parts: Sequence[Part], most: int) -> None:
     """Lower the amounts so that the Pod as a whole has no more than `most`."""
     shared = _in_proportion if _is_divisible(name) else _in_turn
@@ -114,6 +122,11 @@ def _is_divisible(name: str) -> bool:
 def _in_proportion(name: str, parts: Sequence[Part], most: int) -> None:
     total, kept = sum(part.amount for part in parts), sum(part.kept for part in parts)
     if total <= max(most, kept):
+        return
+    if (asked := sum(part.asked for part in parts)) <= most:
+        for part in parts:
+            more = part.amount - part.asked
+            part.amount = part.asked + round_down(name, more * (most - asked) // (total - asked))
         return
     shares = [max(part.kept, round_down(name, part.amount * most // total)) for part in parts]
     if sum(shares) > most:  # because of the kept amounts: share only the rest

@@ -108,6 +108,12 @@ def check_quotas(asked: Sequence[Asked], quotas: Iterable[ResourceQuota]) -> Ver
     return Verdict((), charges)
 
 
+def counted(workload: Workload, quotas: Iterable[ResourceQuota]) -> Charges:
+    """Return what the quotas count for a Pod that runs, be it what they would admit today or not."""
+    matching = _matching_quotas([Asked(workload, cost_of(workload))], quotas)
+    return {quota.name: quota.charge.charges for quota in matching}
+
+
 def _remaining(
     quotas: Sequence[MatchingQuota], charges: Charges, held: ResourceList
 ) -> tuple[ResourceList, ResourceList]:

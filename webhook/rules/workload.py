@@ -4,16 +4,17 @@ A rule gets only a Workload, and decisions are memoised by it. A rule that needs
 type-check until the field is here, and then the field is part of the key.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from webhook.api.limit_range import NO_RANGES, Ranges
+from webhook.api.limit_range import ANNOTATION, NO_RANGES, Ranges, defaulted
 from webhook.api.pod import POD_LEVEL, Affinity, Container, ContainerStatus, Pod, PodAffinity, PodStatus, Toleration
 from webhook.api.quantity import Quantity
 from webhook.api.resource_list import EMPTY, ResourceList
-from webhook.api.resources import NO_RESOURCES, Resources
+from webhook.api.resources import NO_RESOURCES, Resources, absent
+from webhook.api.version import NEWEST, Version
 from webhook.flyte.task import Task
 from webhook.policy.settings import Defaults, Settings
 
@@ -23,6 +24,7 @@ class Block(Struct, frozen=True, gc=False):
 
     pointer: str  # JSON Pointer of the container
     resources: Resources | None = None
+    stated: Resources | None = None  # what the author states, whatever LimitRanges and rules have added since
     is_init: bool = False  # of either kind of init container
     is_sidecar: bool = False  # a native sidecar
     is_fixed: bool = False  # an operator adds it: no patch reaches it
@@ -64,7 +66,9 @@ class Workload(Struct, frozen=True, gc=False):
     qos_class: str = ""
     is_stored: bool = False
     ranges: Ranges = NO_RANGES  # of the namespace's LimitRanges
+    kubernetes: Version = NEWEST  # of the API server
     old: "Workload | None" = None
+    sums: tuple[tuple[str, Quantity], ...] = ()  # requests of `spec.resources` that a rule has set aside
     notes: tuple[str, ...] = ()  # what rules have left undone, and why
 
     @property
@@ -89,9 +93,13 @@ class Workload(Struct, frozen=True, gc=False):
         return _lower(self.maximum(name), self.total_maximum(name))
 
     def demands_limit(self, name: str) -> bool:
-        """Return whether a ResourceQuota counts the limits of the resource, or a LimitRange demands them."""
-        bounds = self.ranges.container, self.ranges.pod
-        return name in self.counted_limits or any(name in each.most or name in each.ratio for each in bounds)
+        """Return whether a ResourceQuota counts the limits of the resource, or a LimitRange demands one."""
+        return self.needs_limit(name) or name in self.ranges.pod.most or name in self.ranges.pod.ratio
+
+    def needs_limit(self, name: str) -> bool:
+        """Return whether each container needs a limit of the resource."""
+        container = self.ranges.container
+        return name in self.counted_limits or name in container.most or name in container.ratio
 
     def defaults_of(self, block: Block) -> Defaults:
         """Return what that container gets where it states nothing."""
@@ -103,6 +111,10 @@ class Workload(Struct, frozen=True, gc=False):
             yield block.pointer, block.resources
         yield POD_LEVEL, self.pod_level
 
+    def on(self, kubernetes: Version) -> "Workload":
+        """Return the Workload on an API server of that version."""
+        return replace(self, kubernetes=kubernetes, old=self.old and self.old.on(kubernetes))
+
     def noting(self, note: str) -> "Workload":
         """Return the Workload with one more note."""
         return replace(self, notes=(*self.notes, note))
@@ -110,15 +122,12 @@ class Workload(Struct, frozen=True, gc=False):
     @property
     def absent(self) -> set[str]:
         """The pointers of the parents that a patch may have to add first: absent in the Pod, or null there."""
-        pointers = {"/spec/tolerations"} if self.tolerations is None else set()
-        for pointer, block in self.all_blocks():
-            if block is None:
-                pointers.add(f"{pointer}/resources")
-            if block is None or block.requests is None:
-                pointers.add(f"{pointer}/resources/requests")
-            if block is None or block.limits is None:
-                pointers.add(f"{pointer}/resources/limits")
-        return pointers
+        pointers: set[str] = {"/spec/tolerations"} if self.tolerations is None else set()
+        return pointers.union(*(absent(pointer, block) for pointer, block in self.all_blocks()))
+
+    def with_blocks(self, blocks: tuple[Block, ...]) -> "Workload":
+        """Return the Workload with these containers instead."""
+        return replace(self, blocks=blocks)
 
     def with_resources(self, changed: Mapping[str, Resources]) -> "Workload":
         """Return the Workload with new resources at these pointers."""
@@ -146,7 +155,7 @@ def workload_of(
     deadline = spec.active_deadline_seconds
     workload = Workload(
         settings=settings,
-        blocks=(*_apps(spec.containers, fixed), *_inits(spec.init_containers or (), fixed)),
+        blocks=tuple(_blocks(pod, fixed)),
         pod_level=spec.resources,
         overhead=Resources(spec.overhead) if spec.overhead else None,
         tolerations=None if spec.tolerations is None else tuple(spec.tolerations),
@@ -163,16 +172,29 @@ def workload_of(
     return workload if pod.status is None else _with_status(workload, pod, pod.status)
 
 
-def _apps(containers: Iterable[Container], fixed: Collection[str]) -> Iterator[Block]:
-    for index, container in enumerate(containers):
+def _blocks(pod: Pod, fixed: Collection[str]) -> Iterator[Block]:
+    """Yield the app containers, then the init containers."""
+    annotation = (pod.metadata.annotations or {}).get(ANNOTATION) or ""
+    added = defaulted(annotation) if annotation else {}
+    for index, container in enumerate(pod.spec.containers):
         pointer = f"/spec/containers/{index}"
-        yield Block(pointer, container.resources, is_fixed=pointer in fixed)
-
-
-def _inits(containers: Iterable[Container], fixed: Collection[str]) -> Iterator[Block]:
-    for index, container in enumerate(containers):
+        stated = _stated(container, added, "") if added else container.resources
+        yield Block(pointer, container.resources, stated, is_fixed=pointer in fixed)
+    for index, container in enumerate(pod.spec.init_containers or ()):
         pointer, is_sidecar = f"/spec/initContainers/{index}", container.restart_policy == "Always"
-        yield Block(pointer, container.resources, is_init=True, is_sidecar=is_sidecar, is_fixed=pointer in fixed)
+        stated = _stated(container, added, "init ") if added else container.resources
+        yield Block(
+            pointer, container.resources, stated, is_init=True, is_sidecar=is_sidecar, is_fixed=pointer in fixed
+        )
+
+
+def _stated(container: Container, added: Mapping[tuple[str, str, str], frozenset[str]], init: str) -> Resources:
+    """Return the resources of the container without those that LimitRanges have added."""
+    requests, limits = (
+        {name: amount for name, amount in side.items() if name not in added.get((key, init, container.name or ""), ())}
+        for side, key in ((container.requests, "request"), (container.limits, "limit"))
+    )
+    return Resources(requests, limits)
 
 
 def _with_status(workload: Workload, pod: Pod, status: PodStatus) -> Workload:

@@ -10,8 +10,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from webhook.admission.decide import mutate, validate
-from webhook.admission.wire import BadReviewError
+from webhook.admission.wire import BadReviewError, namespace_of
 from webhook.http.body import Budget, OversizedError, RejectedError, Share, read
+from webhook.http.protocol import STATE_KEY
 from webhook.http.turns import Turns
 from webhook.server.reviewer import Answer, Reviewer
 from webhook.server.state import State
@@ -79,7 +80,10 @@ class Endpoint:
             body = await read(scope, receive, share)
         except OversizedError as error:
             return self._reviewer.oversized(error.head)
-        await self._turns.wait(len(body))
+        connection = scope["state"][STATE_KEY]
+        await self._turns.wait(len(body), (connection.address, namespace_of(body)))
+        if connection.is_lost:  # the API server closes the connection of a review that it gives up
+            raise RejectedError(503, "the client gave up before the review had its turn")
         return await self._reviewer.review(body)
 
     async def _reject(self, send: Send, status: int, why: str) -> None:

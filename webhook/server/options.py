@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from webhook.api.version import Version
 from webhook.shared.address import Address
 
 
@@ -14,6 +15,7 @@ class Options:
     quotas: tuple[Path, ...]
     kubeconfig: Path | None
     no_quotas: bool
+    kubernetes: Version  # where no cluster says it
     listen: Address
     health_listen: Address
     tls_cert_file: Path | None

@@ -19,6 +19,7 @@ from webhook.policy.model import Policy
 from webhook.server.state import Cluster, State
 from webhook.shared.clock import today
 from webhook.telemetry import logs
+from webhook.telemetry.history import Refusal
 from webhook.telemetry.metrics import Reviewed
 
 WAITS: Final = (0.0, 0.02, 0.04, 0.08, 0.16, 0.3, 0.35)  # seconds before each live read; in all more than HELD
@@ -76,7 +77,7 @@ class Reviewer:
 
     def _constraints(self, request: Request, quotas: Sequence[ResourceQuota], *, may_deny: bool = True) -> Constraints:
         source = self._state.cluster or self._state.ledger
-        return Constraints(quotas, source.limit_ranges(request.namespace), may_deny)
+        return Constraints(quotas, source.limit_ranges(request.namespace), source.kubernetes, may_deny)
 
     async def _decided(self, request: Request) -> Decision:
         """Decide, and charge what is let through; without an await between the last decision and the charge."""
@@ -130,6 +131,8 @@ class Reviewer:
                 break
         if wait:
             self._state.metrics.waited("settled" if is_settled else "unsettled")
+        if decided and not is_settled:
+            return decided[0], ()  # reserve nothing: the API server may refuse it, and nobody should wait for that
         return decided
 
     def _has_room(
@@ -180,7 +183,8 @@ class Reviewer:
         if isinstance(decided, Denied):
             reason = decided.outlook or decided.reason
             history.add(word, reason)
-            history.refuse(word, reason, request.namespace, request.object_name, decided.message)
+            who = request.namespace, request.object_name
+            history.refuse(Refusal(*who, word, reason, decided.message, request.dry_run))
         else:
             history.add(word, ", ".join(sorted(counts)))
 

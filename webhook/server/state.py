@@ -6,6 +6,7 @@ from typing import Protocol
 
 from webhook.api.limit_range import LimitRange
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.version import Version
 from webhook.cluster.ledger import Ledger
 from webhook.cluster.reservations import Reservations
 from webhook.policy.file import LoadedPolicy
@@ -22,6 +23,10 @@ class Cluster(Protocol):
     @property
     def synced(self) -> bool:
         """Whether all quotas have been read at least once."""
+
+    @property
+    def kubernetes(self) -> Version:
+        """The version of the API server, as far as it is known."""
 
     @property
     def problems(self) -> Mapping[str, str]:

@@ -73,7 +73,7 @@ def page(shown: Status) -> str:
 <body>
 <header><h1>flyte-admission</h1>
 <p>This replica at <time>{escape(shown.time)}</time>{", draining" if shown.draining else ""}.
-The same data: <a href="/status.json">status.json</a>.</p></header>
+The same data: <a href="status.json">status.json</a>.</p></header>
 <main>
 {body}
 </main>
@@ -88,7 +88,10 @@ def _decisions(shown: Status) -> Section:
 
 
 def _refusals(shown: Status) -> Section:
-    rows = [(each.time, f"{each.namespace}/{each.pod}", f"{each.outcome}: {each.message}") for each in shown.refusals]
+    rows = [
+        (it.time, f"{it.namespace}/{it.pod}", f"{it.outcome}{' (dry run)' * it.dry_run}: {it.message}")
+        for it in shown.refusals
+    ]
     return "Latest refusals", _table(("time", "Pod", "message"), rows)
 
 

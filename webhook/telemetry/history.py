@@ -7,6 +7,7 @@ from time import time
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 MINUTES: Final = 60
 MOST_REFUSALS: Final = 20  # the latest that are kept with the name of their Pod
@@ -23,12 +24,13 @@ class Count(Struct, frozen=True):
 class Refusal(Struct, frozen=True):
     """A Pod that was refused, or would have been."""
 
-    time: str  # RFC 3339, UTC
     namespace: str
     pod: str
     outcome: str
     reason: str
     message: str
+    dry_run: bool
+    time: str = ""  # RFC 3339, UTC
 
 
 class History:
@@ -46,10 +48,10 @@ class History:
             self._minutes.append((minute, Counter()))
         self._minutes[-1][1][outcome, reason] += 1
 
-    def refuse(self, outcome: str, reason: str, namespace: str, pod: str, message: str) -> None:
-        """Keep a refusal with its names; `add` counts it."""
+    def refuse(self, refusal: Refusal) -> None:
+        """Keep a refusal with its names, as of now; `add` counts it."""
         now = datetime.fromtimestamp(self._clock(), UTC).replace(microsecond=0)
-        self._refusals.append(Refusal(now.isoformat(), namespace, pod, outcome, reason, message))
+        self._refusals.append(replace(refusal, time=now.isoformat()))
 
     def counts(self) -> list[Count]:
         """Return the counts of the last hour, the largest first."""

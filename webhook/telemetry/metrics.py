@@ -37,7 +37,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._namespaces: set[str] = set()  # that have a label
         self._add_reviews()
-        self._add_followers()
+        self._add_quotas()
+        self._add_files()
 
     def _new(self, kind: type[M], name: str, text: str, labels: Sequence[str] = (), **options: Any) -> M:
         return kind(name, text, labels, registry=self.registry, **options)
@@ -96,15 +97,8 @@ class Metrics:
             ).labels
         )
 
-    def _add_followers(self) -> None:
-        """Add what quotas, policy and certificate change."""
-        self._policies = self._new(
-            Counter,
-            "flyte_admission_policy_reloads",
-            "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
-            ["result"],
-        )
-        self._policy = self._new(Info, "flyte_admission_policy", "The policy in use, by the digest of its file.")
+    def _add_quotas(self) -> None:
+        """Add what reads of the cluster change."""
         self._unread = self._new(
             Counter,
             "flyte_admission_quota_read_errors",
@@ -131,6 +125,16 @@ class Metrics:
             "unsettled, which leaves the Pod to the API server's own check.",
             ["result"],
         )
+
+    def _add_files(self) -> None:
+        """Add what policy, certificate, and followers change."""
+        self._policies = self._new(
+            Counter,
+            "flyte_admission_policy_reloads",
+            "Contents of the policy file that were read, by result: good, or bad, which changes nothing.",
+            ["result"],
+        )
+        self._policy = self._new(Info, "flyte_admission_policy", "The policy in use, by the digest of its file.")
         self._certificates = self._new(
             Counter,
             "flyte_admission_certificate_reloads",
@@ -202,7 +206,13 @@ class Metrics:
         """Count a policy that cannot be used."""
         self._policies.labels("bad").inc()
 
-    def observe_cache(self, age: Callable[[], float], synced: Callable[[], bool], skipped: Callable[[], int]) -> None:
+    def observe_cache(
+        self,
+        age: Callable[[], float],
+        synced: Callable[[], bool],
+        skipped: Callable[[], int],
+        crowded: Callable[[], int],
+    ) -> None:
         """Export the cache of the cluster's ResourceQuotas; the functions are called at each scrape."""
         name = "flyte_admission_quota_cache"
         help_text = "Seconds since the API server last sent something about ResourceQuotas; usually up to 60."
@@ -211,6 +221,8 @@ class Metrics:
         Gauge(f"{name}_synced", help_text, registry=self.registry).set_function(synced)
         help_text = "ResourceQuotas that cannot be read and are left out; the log names them."
         Gauge(f"{name}_skipped", help_text, registry=self.registry).set_function(skipped)
+        help_text = "Namespaces with more ResourceQuotas than a review reads; the log names them."
+        Gauge(f"{name}_crowded", help_text, registry=self.registry).set_function(crowded)
 
     def quota_read_failed(self, read: str) -> None:
         """Count a read of the cluster's ResourceQuotas that failed."""

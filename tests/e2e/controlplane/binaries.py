@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,12 +16,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PINS = {"1.37": HERE, "1.36": HERE / "kubernetes-1.36"}  # what KUBERNETES chooses from; the first where it is not set
 # Programs that do not share their dependencies with Kubernetes: each has a pin of its own.
-APART = ("helm", "cert-manager", "kwok")
+APART = ("helm", "cert-manager", "kwok", "kube-score")
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOOLS = ("kubectl", "kustomize", "helm")
 OLDEST_GO = (1, 26)
 PINNED = re.compile(
-    r"^\t\S+?/(kubernetes|helm|flytepropeller|cert-manager|kwok|controller-runtime)(?:/v4)? (v(\d+)\.(\d+)\S*)",
+    r"^\t\S+?/(kubernetes|helm|flytepropeller|cert-manager|kwok|kube-score|controller-runtime)(?:/v4)? "
+    r"(v(\d+)\.(\d+)\S*)",
     re.MULTILINE,
 )
 
@@ -86,9 +88,9 @@ def folder(environment: Mapping[str, str], pin: Path) -> Path:
 
 
 def module(environment: Mapping[str, str], pin: Path, name: str) -> Path:
-    """The folder of a module that the pin's go.mod names."""
-    command = [go(environment), "list", "-m", "-f", "{{.Dir}}", name]
-    return Path(subprocess.check_output(command, cwd=pin, env=environment, text=True).strip())
+    """The folder of a module that the pin's go.mod names, which is downloaded at the first time."""
+    command = [go(environment), "mod", "download", "-json", name]
+    return Path(json.loads(subprocess.check_output(command, cwd=pin, env=environment))["Dir"])
 
 
 def _version(pin: Path) -> re.Match[str]:

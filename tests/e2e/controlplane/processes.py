@@ -157,19 +157,21 @@ def started(
 
 
 @contextmanager
-def running(binaries: Binaries) -> Iterator[ControlPlane]:
-    """A control plane of its own, on free ports; nothing of it is left afterwards."""
+def running(binaries: Binaries, *flags: str, controllers: str = CONTROLLERS) -> Iterator[ControlPlane]:
+    """A control plane of its own, whose API server has these flags as well; nothing of it is left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-")))
         etcd, peers, secure = (f"{LOOPBACK}:{port}" for port in free_ports(3))
         token = secrets.token_urlsafe()
-        flags = [*_apiserver(folder, etcd, secure, token)]
-        plane = ControlPlane(f"https://{secure}", folder / "certs" / "apiserver.crt", token, folder, binaries, flags)
+        all_flags = [*_apiserver(folder, etcd, secure, token), *flags]
+        plane = ControlPlane(
+            f"https://{secure}", folder / "certs" / "apiserver.crt", token, folder, binaries, all_flags
+        )
         plane.start(stack, "etcd", *_etcd(folder, etcd, peers))
-        plane.start(stack, "kube-apiserver", *flags)
+        plane.start(stack, "kube-apiserver", *all_flags)
         plane.wait_until_ready()
         plane.write_kubeconfig("admin", token)
-        plane.start(stack, "kube-controller-manager", *_controller_manager(plane.kubeconfig))
+        plane.start(stack, "kube-controller-manager", *_controller_manager(plane.kubeconfig, controllers))
         plane.start(stack, "kube-scheduler", *_scheduler(folder, plane.kubeconfig))
         yield plane
         plane.check()
@@ -222,9 +224,9 @@ def _key_pair(folder: Path) -> tuple[Path, Path]:
     return files
 
 
-def _controller_manager(kubeconfig: Path) -> Iterable[str]:
+def _controller_manager(kubeconfig: Path, controllers: str) -> Iterable[str]:
     yield f"--kubeconfig={kubeconfig}"
-    yield f"--controllers={CONTROLLERS}"
+    yield f"--controllers={controllers}"
     yield "--leader-elect=false"
     yield "--secure-port=0"
     # A recount, amid creates, is of the Pods from before, and lets one too many in; changes are counted as they come.

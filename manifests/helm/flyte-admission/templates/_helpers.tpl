@@ -148,6 +148,16 @@ tolerations: {{- toYaml . | nindent 2 }}
   operations: [CREATE]
   resources: [rayjobs]
   scope: Namespaced
+- apiGroups: [sparkoperator.k8s.io]
+  apiVersions: [v1beta2]
+  operations: [CREATE]
+  resources: [sparkapplications]
+  scope: Namespaced
+- apiGroups: [kubernetes.dask.org]
+  apiVersions: [v1]
+  operations: [CREATE]
+  resources: [daskjobs]
+  scope: Namespaced
 - apiGroups: [kubeflow.org]
   apiVersions: [v1]
   operations: [CREATE]

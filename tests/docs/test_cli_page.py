@@ -1,10 +1,11 @@
-"""docs/cli.md lists every finding of `doctor`, and each finding links to a chapter that there is."""
+"""docs/cli.md lists every finding of `doctor`, each of which links to a chapter, and every key of a policy test."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from webhook.offline.cases import CaseFile, Expected, ExpectedChange
 from webhook.offline.findings import KINDS, Kind
 
 ROOT = Path(__file__).parents[2]
@@ -23,3 +24,12 @@ def test_each_finding_leads_to_a_chapter(kind: Kind) -> None:
     file, _, anchor = kind.page.partition("#")
     headings = HEADING.findall((ROOT / file).read_text())
     assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_table_of_a_policy_test_has_the_keys_of_the_code() -> None:
+    chapter = (ROOT / "docs" / "cli.md").read_text().partition("| key | what it is |\n")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| (`.+?`) \| (.+) \|$", chapter, re.MULTILINE))
+    named = [key for row in rows for key in re.findall(r"`([\w.]+)`", row)]
+    assert sorted(named) == sorted([*CaseFile.model_fields, *(f"expect.{key}" for key in Expected.model_fields)])
+    of_change = {field.alias or key for key, field in ExpectedChange.model_fields.items()}
+    assert set(re.findall(r"`(\w+)`", rows["`expect.changes`"])) == of_change
