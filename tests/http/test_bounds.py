@@ -776,6 +776,22 @@ async def test_reviews_of_one_namespace_do_not_keep_those_of_another_waiting() -
     assert {await each.status for each in senders} == {200}
 
 
+async def test_large_bodies_are_read_in_turns_so_that_others_are_served_between_their_pieces() -> None:
+    answering = endpoint(body.BUDGET)
+    large, pieces = [Sender(answering) for _ in range(20)], 10
+    for each in large:
+        for _ in range(pieces):
+            each.give(b" " * body.FREE, more=True)
+    small = Sender(answering)
+    small.give(REVIEW)
+    assert await small.status == 200
+    first_pieces = len(large)
+    assert sum(each.pieces.qsize() for each in large) >= first_pieces * (pieces - 1) - 3
+    for each in large:
+        each.give(REVIEW)
+    assert {await each.status for each in large} == {200}
+
+
 class Closed(asyncio.Transport):
     """The transport of a client that has gone."""
 

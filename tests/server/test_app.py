@@ -17,6 +17,8 @@ from webhook.admission import wire
 from webhook.admission.decide import mutate
 from webhook.cluster.ledger import Ledger
 from webhook.http import body
+from webhook.http.connections import Connection
+from webhook.http.protocol import STATE_KEY
 from webhook.http.turns import Turns
 from webhook.policy.model import Policy
 from webhook.server import app
@@ -303,7 +305,9 @@ async def test_a_body_that_does_not_come_gets_408(monkeypatch: pytest.MonkeyPatc
 
     state = State(Policy(), Ledger([]))
     endpoint = app.Endpoint("/mutate", Reviewer("/mutate", mutate, state), body.Budget(), Turns(), state.metrics)
-    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    connection = Connection("192.0.2.1", lambda: None)
+    fields = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "headers": fields, "state": {STATE_KEY: connection}}
     async with asyncio.timeout(PATIENCE / 10):
         await endpoint(scope, receive, send)
     assert sent[0]["status"] == 408

@@ -6,6 +6,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final, TypeAlias
 
+from starlette.types import Message, Receive
+
 LEAST: Final = 512  # bytes; the smallest work takes as long as the decoding of some
 Flow: TypeAlias = tuple[str, bytes]  # the address of a client, and for which of its tenants the work is
 _Part: TypeAlias = tuple[str, bytes, int]  # what of a flow is of one order of magnitude
@@ -42,6 +44,20 @@ class Turns:
         turn = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (due, next(self._numbers), part, turn))
         await turn
+
+    def by_piece(self, receive: Receive, address: str) -> Receive:
+        """Return a `receive` that waits for a turn after each piece of a body but the last.
+
+        Without turns, one iteration would read, and decrypt, something of all large bodies on their way.
+        """
+
+        async def receive_in_turn() -> Message:
+            message = await receive()
+            if message.get("more_body"):
+                await self.wait(len(message.get("body", b"")), (address, b""))
+            return message
+
+        return receive_in_turn
 
     def _pass_on(self) -> None:
         """Give the turn to the next one that still waits."""

@@ -76,11 +76,11 @@ class Endpoint:
                 answer.report()
 
     async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Answer:
+        connection = scope["state"][STATE_KEY]
         try:
-            body = await read(scope, receive, share)
+            body = await read(scope, self._turns.by_piece(receive, connection.address), share)
         except OversizedError as error:
             return self._reviewer.oversized(error.head)
-        connection = scope["state"][STATE_KEY]
         await self._turns.wait(len(body), (connection.address, namespace_of(body)))
         if connection.is_lost:  # the API server closes the connection of a review that it gives up
             raise RejectedError(503, "the client gave up before the review had its turn")
