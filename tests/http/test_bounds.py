@@ -489,7 +489,7 @@ def test_a_body_that_is_not_read_yet_when_the_server_ends_is_read_and_answered(m
         await wait.wait()
         await echo(scope, receive, send)
 
-    size = 4 * KIB * KIB
+    size = KIB * KIB
     with threaded(patient) as server, connect(server) as sock, connect(server) as idle, ThreadPoolExecutor() as pool:
         length = b"POST /0 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
         sending = pool.submit(sock.sendall, length + b"x" * size)
@@ -528,6 +528,34 @@ def test_no_client_keeps_the_server_from_its_end(tmp_path: Path) -> None:
         began = time.monotonic()
         server.thread.join(PATIENCE)
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_connection_that_loses_its_place_while_it_starts_is_closed_and_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    secure: bool,  # noqa: FBT001
+    after: int,  # iterations of the event loop
+) -> None:
+    accept = connections.Connections.accept
+
+    def abort(connection: connections.Connection, after: int = after) -> None:
+        if after:
+            asyncio.get_running_loop().call_soon(abort, connection, after - 1)
+        else:
+            connection.abort()
+
+    def accept_and_abort(self: connections.Connections, address: str, start: connections.Start, *rest: Any) -> None:
+        accept(self, address, lambda connection: (start(connection), abort(connection)), *rest)
+
+    monkeypatch.setattr(connections.Connections, "accept", accept_and_abort)
+    with threaded(echo, tmp_path if secure else None) as server:
+        with connect(server) as sock:
+            assert rest(sock) == b""
+        server.uvicorn.should_exit = True
+        server.thread.join(http_server.GRACE / 2)
+        assert not server.thread.is_alive()
 
 
 REVIEW = (EXAMPLES / "review.json").read_bytes()
@@ -764,32 +792,41 @@ async def test_who_does_not_wait_any_more_has_no_turn() -> None:
     assert gone.cancelled()
 
 
+def of_namespace(name: str) -> bytes:
+    review = json.loads(REVIEW)
+    review["request"]["namespace"] = name
+    return json.dumps(review).encode()
+
+
 async def test_reviews_of_one_namespace_do_not_keep_those_of_another_waiting() -> None:
     """The API server sends all of them, from one address."""
     answering, senders = endpoint(0), list[Sender]()
     for name in [*["flood"] * 50, "other"]:
-        review = {**json.loads(REVIEW), "request": {**json.loads(REVIEW)["request"], "namespace": name}}
         senders.append(Sender(answering))
-        senders[-1].give(json.dumps(review).encode())
+        senders[-1].give(of_namespace(name))
     await senders[-1].task
     assert sum(each.task.done() for each in senders) <= 4
     assert {await each.status for each in senders} == {200}
 
 
-async def test_large_bodies_are_read_in_turns_so_that_others_are_served_between_their_pieces() -> None:
+@pytest.mark.parametrize("pieces", [1, 10], ids=["small", "large"])
+async def test_large_bodies_are_read_in_turns_so_that_others_do_not_wait_for_all_of_them(pieces: int) -> None:
     answering = endpoint(body.BUDGET)
-    large, pieces = [Sender(answering) for _ in range(20)], 10
-    for each in large:
-        for _ in range(pieces):
+    flood, given = [Sender(answering) for _ in range(20)], 10
+    for each in flood:
+        each.give(of_namespace("flood"), more=True)
+        for _ in range(given - 1):
             each.give(b" " * body.FREE, more=True)
-    small = Sender(answering)
-    small.give(REVIEW)
-    assert await small.status == 200
-    first_pieces = len(large)
-    assert sum(each.pieces.qsize() for each in large) >= first_pieces * (pieces - 1) - 3
-    for each in large:
-        each.give(REVIEW)
-    assert {await each.status for each in large} == {200}
+    other = Sender(answering)
+    other.give(of_namespace("other"), more=pieces > 1)
+    for left in reversed(range(pieces - 1)):
+        other.give(b" " * body.FREE, more=left > 0)
+    assert await other.status == 200
+    read = len(flood) * given - sum(each.pieces.qsize() for each in flood)
+    assert read <= len(flood) + 3 * pieces + 2, "beyond their first pieces, no more than three turns for each of the other"
+    for each in flood:
+        each.give(b"")
+    assert {await each.status for each in flood} == {200}
 
 
 class Closed(asyncio.Transport):

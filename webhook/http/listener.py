@@ -94,14 +94,20 @@ class Server(uvicorn.Server):
         task = loop.create_task(
             loop.connect_accepted_socket(http, accepted, ssl=self._context, **(limits if self._context else {}))
         )
-        connection.abort = task.cancel
+        connection.abort = partial(_shut, accepted)  # cancelled, uvloop may never end the protocol
         task.add_done_callback(partial(self._started, accepted, connection))
 
     def _started(self, accepted: socket.socket, connection: Connection, task: "asyncio.Task[Any]") -> None:
         """Close the socket if the handshake has failed; otherwise HTTP has it."""
-        if task.cancelled() or task.exception():
+        if task.cancelled() or task.exception():  # cancelled at the end of the event loop
             accepted.close()
             self._connections.lost(connection)
+
+
+def _shut(accepted: socket.socket) -> None:
+    """Have the reader of the socket see its end."""
+    with contextlib.suppress(OSError):  # the client has closed it
+        accepted.shutdown(socket.SHUT_RDWR)
 
 
 def _allow_files() -> None:

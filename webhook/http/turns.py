@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final, TypeAlias
@@ -45,16 +46,21 @@ class Turns:
         heappush(self._waiting, (due, next(self._numbers), part, turn))
         await turn
 
-    def by_piece(self, receive: Receive, address: str) -> Receive:
+    def by_piece(self, receive: Receive, address: str, tenant_of: Callable[[bytes], bytes]) -> Receive:
         """Return a `receive` that waits for a turn after each piece of a body but the last.
 
-        Without turns, one iteration would read, and decrypt, something of all large bodies on their way.
+        Otherwise, one iteration would read, and decrypt, something of all large bodies on their way. `tenant_of` reads
+        the tenant from the first piece.
         """
+        tenant: bytes | None = None
 
         async def receive_in_turn() -> Message:
+            nonlocal tenant
             message = await receive()
             if message.get("more_body"):
-                await self.wait(len(message.get("body", b"")), (address, b""))
+                piece = message.get("body", b"")
+                tenant = tenant_of(piece) if tenant is None else tenant
+                await self.wait(len(piece), (address, tenant))
             return message
 
         return receive_in_turn

@@ -78,7 +78,7 @@ class Endpoint:
     async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Answer:
         connection = scope["state"][STATE_KEY]
         try:
-            body = await read(scope, self._turns.by_piece(receive, connection.address), share)
+            body = await read(scope, self._turns.by_piece(receive, connection.address, namespace_of), share)
         except OversizedError as error:
             return self._reviewer.oversized(error.head)
         await self._turns.wait(len(body), (connection.address, namespace_of(body)))
