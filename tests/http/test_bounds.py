@@ -823,7 +823,9 @@ async def test_large_bodies_are_read_in_turns_so_that_others_do_not_wait_for_all
         other.give(b" " * body.FREE, more=left > 0)
     assert await other.status == 200
     read = len(flood) * given - sum(each.pieces.qsize() for each in flood)
-    assert read <= len(flood) + 3 * pieces + 2, "beyond their first pieces, no more than three turns for each of the other"
+    assert read <= len(flood) + 3 * pieces + 2, (
+        "beyond their first pieces, no more than three turns for each of the other"
+    )
     for each in flood:
         each.give(b"")
     assert {await each.status for each in flood} == {200}
