@@ -540,11 +540,10 @@ def test_a_connection_that_loses_its_place_while_it_starts_is_closed_and_forgott
 ) -> None:
     accept = connections.Connections.accept
 
-    def abort(connection: connections.Connection, after: int = after) -> None:
-        if after:
-            asyncio.get_running_loop().call_soon(abort, connection, after - 1)
-        else:
-            connection.abort()
+    def abort(connection: connections.Connection, after: int = after) -> object:
+        if not after:
+            return connection.abort()
+        return asyncio.get_running_loop().call_soon(abort, connection, after - 1)
 
     def accept_and_abort(self: connections.Connections, address: str, start: connections.Start, *rest: Any) -> None:
         accept(self, address, lambda connection: (start(connection), abort(connection)), *rest)
