@@ -268,7 +268,7 @@ plugins:
   k8s:
     default-cpus: 1
     gpu-resource-name: gpu
-    resource-tolerations: {"a b": []}
+    resource-tolerations: {"a b": [], Nvidia.com/gpu: []}
 """,
             [
                 f"3:19: task_resources.defaults.cpu: 'four' {NO_QUANTITY}",
@@ -281,6 +281,7 @@ plugins:
                 f"6:1: extra: unknown key; accepted: {SECTIONS}",
                 f"10:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
                 f"11:28: {SECTION}[a b]: 'a b' {NO_RESOURCE}",
+                f"11:39: {SECTION}[Nvidia.com/gpu]: 'Nvidia.com/gpu' {NO_RESOURCE.split(' gpu,')[0]} nvidia.com/gpu",
             ],
         ),
         # shapes
@@ -473,7 +474,7 @@ def test_amounts_with_which_nothing_runs_are_warned_of_by_what_they_mean() -> No
 task_resources:
   defaults: {cpu: 500, memory: 8, ephemeralStorage: {request: 128m, limit: 20Gi}}
   limits: {cpu: 600, memory: 1.5Gi, gpu: 2}
-secondary_defaults: {memory: 64Ki, cpu: 256, ephemeralStorage: 0}
+secondary_defaults: {memory: 0.3Mi, cpu: 256, ephemeralStorage: 0}
 pod_limits: {memory: 2000000.5}
 """
     suffix = "write an amount with a suffix such as Mi or Gi"
@@ -482,8 +483,8 @@ pod_limits: {memory: 2000000.5}
         f"p.yaml:2:32: task_resources.defaults.memory: warning: 8 is 8 bytes; {suffix}",
         f"p.yaml:2:53: task_resources.defaults.ephemeralStorage: warning: 128m is 0.128 bytes; {suffix}",
         "p.yaml:3:17: task_resources.limits.cpu: warning: 600 is 600 cores; write 600m for thousandths of a core",
-        f"p.yaml:4:30: secondary_defaults.memory: warning: 64Ki is 65536 bytes; {suffix}",
-        f"p.yaml:5:22: pod_limits.memory: warning: 2000000500m is 2000000.5 bytes; {suffix}",
+        f"p.yaml:4:30: secondary_defaults.memory: warning: 0.3Mi is 314572.8 bytes; {suffix}",
+        f"p.yaml:5:22: pod_limits.memory: warning: 2000000.5 is 2000000.5 bytes; {suffix}",
     ]
 
 
@@ -591,7 +592,9 @@ def test_tolerations_that_the_api_server_would_refuse_are_told(section: str, exp
 
 STORAGE = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
 NO_DOMAIN = "no namespace is read as this domain; add it to domains, which are development, staging, production"
-NOTHING_REFUSED = "nothing is refused, for there is no maximum; give one in limits or pod_limits"
+NOTHING_REFUSED = (
+    "no maximum; only what is over the max of a LimitRange is refused; give one in limits or pod_limits"
+)
 GETS_ALL = "that states none gets all of 8Gi, as request and limit"
 OVER_500 = "is over the limit 500Mi, which is what tasks get"
 OVER_1 = "is over this limit 1, which is what tasks get"

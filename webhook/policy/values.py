@@ -168,11 +168,16 @@ def can_be_used(name: str) -> bool:
 
 
 def _resource(name: str) -> str:
-    if not (is_qualified_name(name) or (name.endswith("*") and _has_maximum(name))):
-        raise ValueError(
-            f"{name!r} is not a valid resource name; write gpu, one such as nvidia.com/gpu, or nvidia.com/mig-*"
-        )
-    return name
+    if _names_resources(name):
+        return name
+    domain, slash, rest = name.rpartition("/")
+    lower = f"{domain.lower()}{slash}{rest}"  # as Flyte reads it
+    meant = lower if _names_resources(lower) else "gpu, one such as nvidia.com/gpu, or nvidia.com/mig-*"
+    raise ValueError(f"{name!r} is not a valid resource name; write {meant}")
+
+
+def _names_resources(name: str) -> bool:
+    return is_qualified_name(name) or (name.endswith("*") and _has_maximum(name))
 
 
 def _extended(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from webhook.api.quantity import NANO, Quantity
+from webhook.api.quantity import NANO, Quantity, from_json
 from webhook.flyte.task import MAX_LABEL_LENGTH, map_elements_label
 from webhook.policy.compile import STORAGE, PolicyBlock, is_too_small, kubernetes_name
 from webhook.policy.model import GPU, Policy
@@ -69,8 +69,10 @@ def _defaults_over_limits(block: PolicyBlock, policy: Policy, settings: Settings
         for name, default in defaults.items():
             most = settings.pod_maximum(kubernetes_name(name, policy.devices))
             if default and most and default.limit > most:
-                what = f"warning: {default.limit} is over the limit {most}, which is what tasks get"
-                yield block.document.problem((*block.paths[key], name), what)
+                path = (*block.paths[key], name)
+                stated = _written(block.document.get(path), default.limit)
+                what = f"warning: {stated} is over the limit {most}, which is what tasks get"
+                yield block.document.problem(path, what)
 
 
 def _limits_under_defaults(block: PolicyBlock, policy: Policy, settings: Settings) -> Iterator[Problem]:
@@ -91,16 +93,23 @@ def _cannot_run(block: PolicyBlock, policy: Policy) -> Iterator[Problem]:
     for key, name, amounts in (*defaults, *maxima):
         for amount in sorted(amounts):
             if what := _meaning(kubernetes_name(name, policy.devices), amount):
-                yield block.document.problem((*block.paths[key], name), f"warning: {what}")
+                path = (*block.paths[key], name)
+                yield block.document.problem(path, f"warning: {_written(block.document.get(path), amount)} is {what}")
+
+
+def _written(stated: object, amount: Quantity) -> str:
+    """Return the amount as it is stated: alone, or as a request or limit."""
+    texts = stated.values() if isinstance(stated, dict) else [stated]
+    return next((str(text).strip() for text in texts if from_json(text) == amount), str(amount))
 
 
 def _meaning(name: str, amount: Quantity) -> str:
     """Return what the amount means, if that is not what anybody wants."""
     number = f"{amount.nano // NANO}.{amount.nano % NANO:09d}".rstrip("0").rstrip(".")
     if name == "cpu" and amount.nano > MOST_CORES * NANO:
-        return f"{amount} is {number} cores; write {number}m for thousandths of a core"
+        return f"{number} cores; write {number}m for thousandths of a core"
     if amount and name in ("memory", "ephemeral-storage") and (amount.nano < LEAST_BYTES * NANO or amount.nano % NANO):
-        return f"{amount} is {number} bytes; write an amount with a suffix such as Mi or Gi"
+        return f"{number} bytes; write an amount with a suffix such as Mi or Gi"
     return ""
 
 
@@ -119,7 +128,7 @@ def _nothing_to_refuse(block: PolicyBlock, policy: Policy, settings: Settings) -
     """Warn of `over_limit: refuse` for what has no maximum."""
     for key, how in (block.content.over_limit or {}).items():
         if how == "refuse" and all(settings.pod_maximum(name) is None for name in _covered(key, policy, settings)):
-            what = "warning: nothing is refused, for there is no maximum; give one in limits or pod_limits"
+            what = "warning: no maximum; only what is over the max of a LimitRange is refused; give one in limits or pod_limits"
             yield block.document.problem((*block.paths["over_limit"], key), what, at_key=True)
 
 
