@@ -345,6 +345,9 @@ def settings_of_flyte_2() -> Iterator[Any]:
                 yield {"overrides": [{"domain": "d", **stated}]}
     for it in (True, False, "true", "", "~unset", None, 5, "x", {}, []):
         yield {"overrides": [{"domain": "d", "task_resource.mirror_limits_request": it}]}
+        for settings in ({}, {"task_resource.max.cpu": 1}, {"task_resource": {"max": {"cpu": 1}}}):
+            yield {"overrides": [{"domain": "d", "run.default_queue": it, **settings}]}
+            yield {"overrides": [{"domain": "d", "run": {"default_queue": it}, **settings}]}
 
 
 # What a JSON Schema cannot say, by the problem that `policy check` reports; docs/policy.md lists it.

@@ -5,7 +5,7 @@ all that is accepted, the check of the value uses it too. docs/policy.md lists w
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -125,6 +125,17 @@ def _settings() -> dict[str, JsonValue]:
 
 
 SETTINGS: Final = _settings()
+_IS_SETTING: Final[JsonValue] = {"pattern": r"^task_resource(\.|$)"}
+_KNOWN_SETTINGS: Final[list[JsonValue]] = [{"pattern": pattern} for pattern in SETTINGS]
+
+
+def with_settings(schema: dict[str, Any]) -> None:
+    """Have the JSON Schema of a map accept settings of Flyte 2, and beside one of these any other, left to Flyte."""
+    known: JsonValue = {"anyOf": [{"enum": [*schema["properties"]]}, *_KNOWN_SETTINGS]}
+    others: JsonValue = {"anyOf": [{"not": _IS_SETTING}, *_KNOWN_SETTINGS]}
+    has_setting: JsonValue = {"not": {"propertyNames": {"not": _IS_SETTING}}}
+    schema |= {"patternProperties": SETTINGS, "additionalProperties": True}
+    schema["allOf"].append({"anyOf": [{"propertyNames": known}, {"propertyNames": others, **has_setting}]})
 
 
 def _ref(name: str) -> JsonValue:

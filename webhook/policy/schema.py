@@ -242,20 +242,19 @@ MaxReplicasField = Annotated[
 ]
 
 
+def _override(schema: dict[str, Any]) -> None:
+    for_some = json_schema.one_of("org", "project", "domain", "workflow", "task")
+    schema["allOf"] = [for_some, json_schema.NO_MODE_FOR_TASKS]
+    json_schema.with_settings(schema)
+
+
 class Override(TaskResources):
     """Values for some tasks: a flytectl task-resource-attribute document, with additional keys.
 
     Settings of Flyte 2, such as task_resource.max.cpu, are read as limits and defaults.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "patternProperties": json_schema.SETTINGS,
-            "allOf": [
-                json_schema.one_of("org", "project", "domain", "workflow", "task"), json_schema.NO_MODE_FOR_TASKS,
-            ],
-        }
-    )  # fmt: skip
+    model_config = ConfigDict(json_schema_extra=_override)
 
     org: Name | None = Field(
         None, description="The organisation in settings of Flyte 2, which has one; alone it is for all tasks."
