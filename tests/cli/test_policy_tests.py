@@ -137,6 +137,17 @@ def test_a_case_may_state_quotas_endpoint_mode_and_day(folder: Path) -> None:
     assert run("test", folder, "--today", "2026-12-01").exit_code == 1
 
 
+def test_a_case_may_state_the_version_of_the_api_server(folder: Path) -> None:
+    """Before 1.37, an empty spec.resources makes a Pod BestEffort for quotas."""
+    quota = QUOTA.replace("hard: {limits.cpu: 1}", "hard: {pods: 0}, scopes: [BestEffort]")
+    empty = f"quotas: {quota}{CASE.replace('spec: {', 'spec: {resources: {}, ')}"
+    (folder / "a.case.yaml").write_text(
+        f"kubernetes: '1.36'\n{empty}  outcome: refused\n"
+        f"---\nkubernetes: v1.37.2\n{empty}  outcome: changed\n---\n{empty}  outcome: changed\n"
+    )
+    assert run("test", folder).stdout == "3 passed\n"
+
+
 def test_a_mode_of_the_command_line_is_for_cases_that_state_none(folder: Path) -> None:
     audit = CASE.replace("policy: {", "policy: {mode: audit, ")
     (folder / "a.case.yaml").write_text(f"{audit}  outcome: changed\n")
@@ -192,6 +203,16 @@ def test_warnings_of_the_policy_may_fail_a_case(folder: Path) -> None:
         (f"{CASE}  outcome: denied\n", "9:12: expect.outcome: ", "'changed'"),
         (f"{CASE}  outcomes: changed\n", "9:3: expect.outcomes: ", "did you mean outcome? accepted: outcome, code"),
         (f"today: tomorrow{CASE}", "1:8: today: ", ""),
+        (
+            f"kubernetes: new{CASE}",
+            "1:13: kubernetes: ",
+            "'new' is not a version of Kubernetes; write one such as 1.37",
+        ),
+        (
+            f"kubernetes: 1.40{CASE}",
+            "1:13: kubernetes: ",
+            "1.4 where a text is expected; write one in quotes, such as ",
+        ),
         ("policy: missing.yaml\nobject: {kind: Pod}\n", "", "missing.yaml:1:1: No such file or directory"),
         ("policy: latin.yaml\nobject: {kind: Pod}\n", "", "latin.yaml:1:1: not UTF-8 text"),
         ("policy: {task_resources: {limit: 1}}\nobject: {kind: Pod}\n", "", "task_resources.limit: unknown key"),

@@ -281,7 +281,7 @@ plugins:
                 f"6:1: extra: unknown key; accepted: {SECTIONS}",
                 f"10:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
                 f"11:28: {SECTION}[a b]: 'a b' {NO_RESOURCE}",
-                f"11:39: {SECTION}[Nvidia.com/gpu]: 'Nvidia.com/gpu' {NO_RESOURCE.split(' gpu,')[0]} nvidia.com/gpu",
+                f"11:39: {SECTION}[Nvidia.com/gpu]: 'Nvidia.com/gpu' is not a valid resource name; write nvidia.com/gpu",
             ],
         ),
         # shapes
@@ -592,9 +592,7 @@ def test_tolerations_that_the_api_server_would_refuse_are_told(section: str, exp
 
 STORAGE = "warning: read as ephemeralStorage, while Flyte ignores this key; write ephemeralStorage"
 NO_DOMAIN = "no namespace is read as this domain; add it to domains, which are development, staging, production"
-NOTHING_REFUSED = (
-    "no maximum; only what is over the max of a LimitRange is refused; give one in limits or pod_limits"
-)
+NOTHING_REFUSED = "no maximum; only what is over the max of a LimitRange is refused; give one in limits or pod_limits"
 GETS_ALL = "that states none gets all of 8Gi, as request and limit"
 OVER_500 = "is over the limit 500Mi, which is what tasks get"
 OVER_1 = "is over this limit 1, which is what tasks get"

@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-_MINOR: Final = re.compile(r"(\d{1,4})\.(\d{1,4})(?!\d)")
+_MINOR: Final = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?!\d)")
 
 
 class Version(NamedTuple):
@@ -24,7 +24,7 @@ POD_LEVEL_FIXED: Final = Version(1, 37)
 
 
 def parse(text: str) -> Version:
-    """Return the version that a text such as `1.36` or `1.37+` begins with; ValueError for another text."""
+    """Return the version that a text such as `1.36`, `1.37+` or `v1.37.2` begins with; ValueError for another text."""
     match = _MINOR.match(text)
     if match is None:
         raise ValueError(f"{text!r} is not a version of Kubernetes; write one such as {NEWEST}")

@@ -6,20 +6,22 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, PlainValidator, ValidationError
 
 from webhook.admission import record
 from webhook.admission.answer import encode
 from webhook.admission.decide import mutate, validate
 from webhook.admission.decision import Decision, Denied, outcome
 from webhook.admission.wire import BadReviewError, Request
+from webhook.api import version
 from webhook.api.limit_range import LimitRange
 from webhook.api.patch import unescape
 from webhook.api.quantity import QuantityError, parse
 from webhook.api.resource_quota import ResourceQuota
+from webhook.api.version import NEWEST, Version
 from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.offline.manifests import Manifest
@@ -28,6 +30,7 @@ from webhook.policy.file import LoadedPolicy, load
 from webhook.policy.problems import to_problem
 from webhook.policy.schema import Day
 from webhook.policy.settings import Mode
+from webhook.policy.spelling import shown
 from webhook.policy.values import Section
 from webhook.policy.yaml_text import Document, Path, ProblemsError, load_all
 from webhook.rules.findings import Change
@@ -63,6 +66,13 @@ class Expected(Section):
     warnings: list[str] | None = None
 
 
+def _version(value: object) -> Version:
+    if not isinstance(value, str):  # 1.40 is the number 1.4 in YAML
+        what = f"{shown(value)} where a text is expected; write one in quotes, such as '{NEWEST}'"
+        raise ValueError(what)  # noqa: TRY004 - pydantic reports no TypeError
+    return version.parse(value)
+
+
 class CaseFile(Section):
     """One document of a case file; policy and manifests are given in place, or as the name of a file."""
 
@@ -74,6 +84,7 @@ class CaseFile(Section):
     endpoint: Endpoint = "mutate"
     mode: Mode | None = None
     today: Day | None = None
+    kubernetes: Annotated[Version, PlainValidator(_version)] = NEWEST
     expect: Expected | None = None
 
 
@@ -111,6 +122,7 @@ def of_file(file: PurePath, read: Read) -> Iterator[Case]:
             ledger=Ledger(
                 [manifests.converted(each, ResourceQuota) for each in quotas],
                 [manifests.converted(each, LimitRange) for each in ranges],
+                stated.kubernetes,
             ),
             expected=stated.expect,
             endpoint=stated.endpoint,

@@ -128,8 +128,8 @@ def _nothing_to_refuse(block: PolicyBlock, policy: Policy, settings: Settings) -
     """Warn of `over_limit: refuse` for what has no maximum."""
     for key, how in (block.content.over_limit or {}).items():
         if how == "refuse" and all(settings.pod_maximum(name) is None for name in _covered(key, policy, settings)):
-            what = "warning: no maximum; only what is over the max of a LimitRange is refused; give one in limits or pod_limits"
-            yield block.document.problem((*block.paths["over_limit"], key), what, at_key=True)
+            what = "no maximum; only what is over the max of a LimitRange is refused; give one in limits or pod_limits"
+            yield block.document.problem((*block.paths["over_limit"], key), f"warning: {what}", at_key=True)
 
 
 def _covered(key: str, policy: Policy, settings: Settings) -> list[str]:
