@@ -222,6 +222,7 @@ KINDS_OF_JOBS = "'RayJob', 'SparkApplication', 'DaskJob', 'PyTorchJob', 'TFJob',
 A_MAP = "where a map is expected; write `key: value` lines below it"
 NO_DEVICES = "is not a whole number of devices; write one such as 1 or 8"
 NO_NUMBER = "is not a plain number; write it in quotes, or in decimal"
+NOT_LOWER = "is not a valid resource name; write nvidia.com/gpu"
 NO_RESOURCE = "is not a valid resource name; write gpu, one such as nvidia.com/gpu, or nvidia.com/mig-*"
 NO_NAME = "write a full name such as nvidia.com/gpu"
 A_TEXT = "where a text is expected; write it in quotes"
@@ -281,7 +282,7 @@ plugins:
                 f"6:1: extra: unknown key; accepted: {SECTIONS}",
                 f"10:24: plugins.k8s.gpu-resource-name: 'gpu' is not an extended resource; {NO_NAME}",
                 f"11:28: {SECTION}[a b]: 'a b' {NO_RESOURCE}",
-                f"11:39: {SECTION}[Nvidia.com/gpu]: 'Nvidia.com/gpu' is not a valid resource name; write nvidia.com/gpu",
+                f"11:39: {SECTION}[Nvidia.com/gpu]: 'Nvidia.com/gpu' {NOT_LOWER}",
             ],
         ),
         # shapes
