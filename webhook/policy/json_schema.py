@@ -125,7 +125,7 @@ def _settings() -> dict[str, JsonValue]:
 
 
 SETTINGS: Final = _settings()
-_IS_SETTING: Final[JsonValue] = {"pattern": r"^task_resource(\.|$)"}
+_IS_SETTING: Final[dict[str, JsonValue]] = {"pattern": r"^task_resource(\.|$)"}
 _KNOWN_SETTINGS: Final[list[JsonValue]] = [{"pattern": pattern} for pattern in SETTINGS]
 
 
@@ -133,7 +133,7 @@ def with_settings(schema: dict[str, Any]) -> None:
     """Have the JSON Schema of a map accept settings of Flyte 2, and beside one of these any other, left to Flyte."""
     known: JsonValue = {"anyOf": [{"enum": [*schema["properties"]]}, *_KNOWN_SETTINGS]}
     others: JsonValue = {"anyOf": [{"not": _IS_SETTING}, *_KNOWN_SETTINGS]}
-    has_setting: JsonValue = {"not": {"propertyNames": {"not": _IS_SETTING}}}
+    has_setting: dict[str, JsonValue] = {"not": {"propertyNames": {"not": _IS_SETTING}}}
     schema |= {"patternProperties": SETTINGS, "additionalProperties": True}
     schema["allOf"].append({"anyOf": [{"propertyNames": known}, {"propertyNames": others, **has_setting}]})
 
