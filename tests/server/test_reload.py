@@ -1,6 +1,7 @@
 """The policy follows its file through the swaps of a ConfigMap volume; a bad file keeps the last good one."""
 
 import asyncio
+import os
 import contextlib
 import gc
 import threading
@@ -110,6 +111,15 @@ async def test_a_bad_content_keeps_the_last_good_policy_and_is_told(
     volume.write(GOOD)
     await until(lambda: state.policy_problem == "")
     assert await readyz(state) == (200, "ok\n")
+
+
+async def test_a_policy_that_came_through_a_pipe_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    loaded = load(GOOD, str(pipe))
+    state = State(loaded.policy, Ledger([]), digest=loaded.policy.digest)
+    assert await reload.poll_policy(pipe, state.digest, state) == state.digest
+    assert (state.policy, state.policy_problem) == (loaded.policy, "")
 
 
 async def test_what_has_not_changed_is_not_read_again_nor_told_again(

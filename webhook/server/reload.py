@@ -57,7 +57,12 @@ async def follow_certificate(serving: ServingCertificate) -> None:
 
 
 async def poll_policy(path: Path, seen: str, state: State) -> str:
-    """Read the file, and use it if its digest is not `seen`; return the digest, empty if it cannot be read."""
+    """Read the file, and use it if its digest is not `seen`; return the digest, empty if it cannot be read.
+
+    A pipe is read once, at the start: later it is empty, or blocks.
+    """
+    if path.is_fifo():
+        return seen
     try:
         text = await asyncio.to_thread(path.read_text, "utf-8")
     except (OSError, UnicodeDecodeError) as error:
