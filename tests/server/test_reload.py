@@ -1,9 +1,9 @@
 """The policy follows its file through the swaps of a ConfigMap volume; a bad file keeps the last good one."""
 
 import asyncio
-import os
 import contextlib
 import gc
+import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
