@@ -61,7 +61,7 @@ async def poll_policy(path: Path, seen: str, state: State) -> str:
 
     A pipe is read once, at the start: later it is empty, or blocks.
     """
-    if path.is_fifo():
+    if await asyncio.to_thread(path.is_fifo):
         return seen
     try:
         text = await asyncio.to_thread(path.read_text, "utf-8")
