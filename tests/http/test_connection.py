@@ -132,10 +132,39 @@ def test_a_request_with_something_uncommon_gets_its_answer_and_the_connection_st
         assert peer.uid() == uid
 
 
-def test_a_review_in_chunks_gets_its_answer(peer: Peer) -> None:
+@pytest.mark.parametrize("target", ["/mutate", "https://webhook.example/mutate?timeout=2s", "/%6dutate"])
+def test_the_target_of_a_review_may_be_written_in_any_form(peer: Peer, target: str) -> None:
     uid, body = a_review()
-    peer.send(request(body, "Transfer-Encoding: chunked", sized=False), chunks(body, 1000))
+    peer.send(request(body, line=f"POST {target} HTTP/1.1"))
     assert peer.uid() == uid
+
+
+@pytest.mark.parametrize("trailers", [b"", b"X-Trailer: a\r\nX-Other: b\r\n"], ids=["alone", "with trailers"])
+def test_a_review_in_chunks_gets_its_answer_and_what_follows_it_too(peer: Peer, trailers: bytes) -> None:
+    for _ in range(2):
+        uid, body = a_review()
+        chunked = chunks(body, 1000).removesuffix(b"\r\n") + trailers + b"\r\n"
+        peer.send(request(body, "Transfer-Encoding: chunked", sized=False) + chunked)
+        assert peer.uid() == uid
+
+
+CONTRADICTING: dict[str, Sequence[str]] = {
+    "two lengths": ["Content-Length: 3"],
+    "a length and chunks": ["Transfer-Encoding: chunked"],
+    "a coding before the chunks": ["Transfer-Encoding: gzip, chunked"],
+    "a coding without an end": ["Transfer-Encoding: identity"],
+}
+
+
+@pytest.mark.parametrize("fields", CONTRADICTING.values(), ids=CONTRADICTING.keys())
+def test_where_a_body_may_end_in_two_places_nothing_of_it_is_read_as_a_request(
+    peer: Peer, fields: Sequence[str]
+) -> None:
+    (uid, good), (_, hidden) = a_review(), a_review()
+    peer.send(request(good), request(b"0\r\n\r\n" + request(hidden), *fields))
+    assert peer.uid() == uid
+    status, headers, _ = peer.answer()
+    assert (status, headers["connection"], peer.more()) == (400, "close", b"")
 
 
 def test_who_waits_for_100_continue_gets_it(peer: Peer) -> None:

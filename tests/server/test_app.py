@@ -105,6 +105,9 @@ BAD_REQUESTS = [
     ("deep nesting in what is skipped", b'{"other": ' + DEEP, "", "$"),
     ("bytes that are no UTF-8", b"\xff\xfe{}", "malformed", "$"),
     ("a text that is no UTF-8", changed("request.uid", "?").replace(b'"?"', b'"\xff"'), "utf-8", "$"),
+    ("a byte order mark", b"\xef\xbb\xbf" + GOOD, "malformed", "$"),
+    ("no number", changed(CPU, "?").replace(b'"?"', b"NaN"), "malformed", "$"),
+    ("infinity", changed(CPU, "?").replace(b'"?"', b"-Infinity"), "malformed", "$"),
     ("half a surrogate pair", changed("request.uid", "?").replace(b'"?"', rb'"\ud800"'), "surrogate", "$"),
 ]
 

@@ -1,6 +1,8 @@
 """What Flyte 1 makes of our refusals, as its user sees it."""
 
 import re
+import time
+from itertools import pairwise
 
 import pytest
 
@@ -8,6 +10,7 @@ from tests.e2e.client import Client, wait_for
 from tests.e2e.flyte import kubelet
 from tests.e2e.flyte.conftest import Project
 from tests.e2e.flyte.platform import Execution, Flyte, reasons
+from tests.e2e.installed import Installed
 
 pytestmark = pytest.mark.usefixtures("webhook")
 EXCEEDED = "exceeded quota: project-quota"
@@ -42,6 +45,25 @@ def test_a_task_that_fits_later_waits_and_recovers(flyte: Flyte, admin: Client, 
     execution = recovers(flyte, admin, project({"limits.cpu": "3"}), "two_cpus", "two_cpus")
     said = {reason for event in execution.events("task") for reason in reasons(event) if EXCEEDED in reason}
     assert len(said) == 1  # the first refusal, for as long as it waits
+
+
+@pytest.mark.slow
+def test_a_task_that_waits_asks_again_soon_and_then_every_30_seconds(
+    flyte: Flyte, project: Project, webhook: Installed
+) -> None:
+    namespace = project({"limits.cpu": "3"})
+    flyte.launch("two_cpus", namespace).pod()
+    before, asked = webhook.denials(), list[float]()
+
+    def asks() -> bool:
+        if webhook.denials() > before + len(asked):
+            asked.append(time.monotonic())
+        return len(asked) == 5
+
+    flyte.launch("two_cpus", namespace)
+    wait_for("it to ask five times", asks, LATE)
+    first, *_, last = (later - earlier for earlier, later in pairwise(asked))
+    assert (first, last) == (0, 0)
 
 
 @pytest.mark.slow

@@ -5,10 +5,10 @@ from fractions import Fraction
 import pytest
 
 from tests.docs.test_flyte_document import EXAMPLES, POLICY, has, sides, within
-from tests.e2e.client import Client, Json
+from tests.e2e.client import Client, Json, wait_for
 from tests.e2e.flyte import kubelet
 from tests.e2e.flyte.conftest import Project
-from tests.e2e.flyte.platform import NONE, Execution, Flyte, reasons, task_resources
+from tests.e2e.flyte.platform import NONE, SOON, Execution, Flyte, reasons, task_resources
 from tests.e2e.flyte.test_tasks import both, containers
 from tests.e2e.pods import resources
 
@@ -50,6 +50,15 @@ def test_flyte_caps_sidecars_of_a_pod_template_and_fills_init_containers(flyte: 
     assert found["greedy"]["limits"]["cpu"] == found["greedy"]["requests"]["cpu"] == "4"
     assert found["log-shipper"] == both({"cpu": "0", "memory": "0"})
     assert containers(pod, "initContainers")["download"] == both({"cpu": "500m", "memory": "500Mi"})
+
+
+@pytest.mark.parametrize(("workflow", "times"), [("no_fpgas", 1), ("tolerated_fpga", 2)])
+def test_flyte_adds_tolerations_of_devices_that_are_not_used_or_that_the_pod_has(
+    flyte: Flyte, namespace: str, workflow: str, times: int
+) -> None:
+    execution = flyte.launch(workflow, namespace)
+    (pod,) = wait_for("its Pod", execution.pods, SOON)
+    assert [it["key"] for it in pod["spec"]["tolerations"]].count("example.com/fpga") == times
 
 
 def test_without_us_a_task_of_exactly_the_quota_fails_while_some_of_it_is_used(flyte: Flyte, project: Project) -> None:

@@ -4,7 +4,7 @@ from flyteidl.plugins.ray_pb2 import HeadGroupSpec, RayCluster, RayJob, WorkerGr
 from flytekit import ContainerTask, PodTemplate, PythonFunctionTask, Resources, kwtypes, map_task, task, workflow
 from flytekit.extend import TaskPlugins
 from google.protobuf.json_format import MessageToDict
-from kubernetes.client.models import V1Container, V1PodSpec, V1ResourceRequirements
+from kubernetes.client.models import V1Container, V1PodSpec, V1ResourceRequirements, V1Toleration
 
 IMAGE = "example.com/flytekit:1"
 
@@ -138,6 +138,32 @@ def named_template_task() -> None: ...
 @workflow
 def named_template() -> None:
     named_template_task()
+
+
+def with_fpgas(count, *tolerations):
+    """Return a template whose container has that many devices of a kind that propeller.yaml has a toleration for."""
+    resources = V1ResourceRequirements(limits={"example.com/fpga": count})
+    container = V1Container(name="primary", image=IMAGE, resources=resources)
+    pod_spec = V1PodSpec(containers=[container], tolerations=list(tolerations))
+    return PodTemplate(primary_container_name="primary", pod_spec=pod_spec)
+
+
+@task(container_image=IMAGE, pod_template=with_fpgas("0"))
+def no_fpgas_task() -> None: ...
+
+
+@workflow
+def no_fpgas() -> None:
+    no_fpgas_task()
+
+
+@task(container_image=IMAGE, pod_template=with_fpgas("1", V1Toleration(key="example.com/fpga", operator="Exists")))
+def tolerated_fpga_task() -> None: ...
+
+
+@workflow
+def tolerated_fpga() -> None:
+    tolerated_fpga_task()
 
 
 raw = ContainerTask(
