@@ -76,7 +76,8 @@ class Client:
 
     def ask(self, method: str, path: str, body: object = None, *, patch: str = "merge-patch", **query: str) -> Reply:
         """Send one request, and have the answer as it is; a body of text is JSON already."""
-        headers = self._headers | ({"Content-Type": f"application/{patch}+json"} if method == "PATCH" else {})
+        form = "yaml" if patch == "apply-patch" else "json"
+        headers = self._headers | ({"Content-Type": f"application/{patch}+{form}"} if method == "PATCH" else {})
         target = f"{path}?{urlencode(query)}" if query else path
         if time.monotonic() - self._used > IDLE:
             self._connection.close()

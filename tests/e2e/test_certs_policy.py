@@ -136,6 +136,66 @@ def test_and_nothing_else(certs: Client, kind: str, operation: Json) -> None:
     assert is_refused(reply), reply
 
 
+def written(stored: Json, way: str, **changed: Any) -> Json:
+    """The first webhook with another caBundle and what else is changed, as that kind of patch has it."""
+    first, *others = stored["webhooks"]
+    client = {**first["clientConfig"], "caBundle": BUNDLE}
+    if way == "strategic-merge-patch":  # merged by name
+        return {"webhooks": [{"name": first["name"], "clientConfig": client, **changed}]}
+    whole = {"webhooks": [{**first, "clientConfig": client, **changed}, *others]}
+    if way == "merge-patch":
+        return whole
+    return {
+        "apiVersion": stored["apiVersion"],
+        "kind": stored["kind"],
+        "metadata": {"name": "flyte-admission"},
+        **whole,
+    }
+
+
+WAYS = {"merge-patch": {}, "strategic-merge-patch": {}, "apply-patch": {"fieldManager": "certs", "force": "true"}}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_whichever_kind_of_patch_it_sends(admin: Client, certs: Client, kind: str, way: str) -> None:
+    path = path_of(kind, name="flyte-admission")
+    stored = admin.must("GET", path)
+
+    def sent(**changed: Any) -> Reply:
+        return certs.ask("PATCH", path, written(stored, way, **changed), patch=way, dryRun="All", **WAYS[way])
+
+    assert (sent().code, sent().message) == (200, "")
+    assert is_refused(sent(failurePolicy="Fail"))
+    assert is_refused(sent(namespaceSelector=SELECTOR))
+
+
+def test_a_ca_bundle_beside_another_field_is_refused_as_a_whole(certs: Client) -> None:
+    assert is_refused(change(certs, added(f"{CLIENT}/caBundle", BUNDLE), CHANGES["failurePolicy"]))
+
+
+def test_certs_may_take_its_ca_bundle_out(certs: Client) -> None:
+    assert change(certs, added(f"{CLIENT}/caBundle", BUNDLE)).code == 200
+    assert change(certs, {"op": "remove", "path": f"{CLIENT}/caBundle"}).code == 200
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_certs_has_no_right_to_do_more_than_patch_its_own(admin: Client, certs: Client, kind: str) -> None:
+    own, other = path_of(kind, name="flyte-admission"), path_of(kind, name="another")
+    stored = admin.must("GET", own)
+    new = {**stored, "metadata": {"name": "another"}}
+    apply = {"patch": "apply-patch", "fieldManager": "certs"}
+    replies = [
+        certs.ask("PUT", own, stored),
+        certs.ask("DELETE", own),
+        certs.ask("DELETE", path_of(kind)),
+        certs.ask("POST", path_of(kind), new),
+        certs.ask("PATCH", other, new, **apply),
+        certs.ask("PATCH", other, {}),
+    ]
+    assert [(reply.code, "cannot" in reply.message) for reply in replies] == [(403, True)] * len(replies)
+
+
 def test_others_are_not_concerned(admin: Client, certs: Client) -> None:
     assert is_refused(change(certs, CHANGES["failurePolicy"], dryRun="All"))
     assert change(admin, CHANGES["failurePolicy"], dryRun="All").code == 200
