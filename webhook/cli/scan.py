@@ -101,7 +101,7 @@ def _by_namespace(findings: Iterable[Finding]) -> Iterator[str]:
 def _notes(found: Scan) -> Iterator[str]:
     """Yield what to know about the figures."""
     if unseen := sum(finding.is_unseen for finding in found.findings):
-        yield f"Changed or refused, but without a record (created without the webhook): {unseen}."
+        yield f"Changed or refused, but without a record (created without the webhook, or under another policy): {unseen}."
     reported = sum(finding.mode != "enforce" and finding.outcome != "unchanged" for finding in found.findings)
     if reported:
         yield f"In a mode that only reports, so that nothing is done to them: {reported}."
@@ -120,4 +120,4 @@ def _details(found: Scan) -> Iterator[str]:
             yield from (f"  {in_brief(change)}" for change in finding.changes)
             yield from (f"  risk: {risk}" for risk in finding.risks)
             if finding.is_unseen:
-                yield "  no record: it was created without the webhook"
+                yield "  no record: it was created without the webhook, or under another policy"
