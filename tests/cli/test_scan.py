@@ -249,7 +249,7 @@ def test_a_record_shows_that_the_webhook_saw_the_creation(policy: Path) -> None:
     data = scanned(policy, pod("a", "6"), known)
     assert [found["has_record"] for found in data["found"]] == [False, True]
     text = run("scan", "--policy", policy, "-f", "-", stdin=[pod("a", "6"), known]).stdout
-    assert "Changed or refused, but without a record (created without the webhook, or under another policy): 1.\n" in text
+    assert "Changed or refused, but no record (no webhook then, or another policy): 1.\n" in text
 
 
 def test_so_does_a_pod_that_is_refused_though_not_for_a_quota_alone(tmp_path: Path) -> None:

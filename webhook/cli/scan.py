@@ -101,7 +101,7 @@ def _by_namespace(findings: Iterable[Finding]) -> Iterator[str]:
 def _notes(found: Scan) -> Iterator[str]:
     """Yield what to know about the figures."""
     if unseen := sum(finding.is_unseen for finding in found.findings):
-        yield f"Changed or refused, but without a record (created without the webhook, or under another policy): {unseen}."
+        yield f"Changed or refused, but no record (no webhook then, or another policy): {unseen}."
     reported = sum(finding.mode != "enforce" and finding.outcome != "unchanged" for finding in found.findings)
     if reported:
         yield f"In a mode that only reports, so that nothing is done to them: {reported}."
