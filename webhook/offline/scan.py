@@ -53,7 +53,8 @@ class Finding:
     def is_unseen(self) -> bool:
         """Whether the webhook did not review its creation: it has no record of changes, or the policy refuses it.
 
-        Or it reviewed it under another policy, which needed no change. A refusal for a quota alone proves nothing, since the quota may have had room then.
+        It may also have reviewed it under another policy, which needed no change. A refusal for a quota alone proves
+        nothing, since the quota may have had room then.
         """
         is_refused = isinstance(self.decided, Denied) and self.decided.outlook is None
         return self.mode == "enforce" and not self.has_record and (bool(self.changes) or is_refused)
