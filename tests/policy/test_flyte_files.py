@@ -110,6 +110,7 @@ APPLICATION = "kind: Application\nspec: {source: {helm: {values: 'task_resources
     ("text", "expect"),
     [
         (CONFIG_MAP, f"{NOT_A_POLICY}; {BELOW} data[k8s.yaml] (line 4)"),
+        (CONFIG_MAP.replace("k8s:", "K8S:"), f"{NOT_A_POLICY}; {BELOW} data[k8s.yaml] (line 4)"),
         ("kind: ConfigMap", f"{NOT_A_POLICY}; paste the text that has task_resources or plugins"),
         (
             APPLICATION,

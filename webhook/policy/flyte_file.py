@@ -16,7 +16,7 @@ from webhook.policy.spelling import NEARLY_THE_SAME, closest, has_odd_blank
 from webhook.policy.yaml_text import Path, Problem, ProblemsError, dotted
 
 BLOCKS: Final = ("task_resources", "task_resource_defaults", "namespace_mapping", "domains", "plugins")
-_BLOCK_IN_TEXT: Final = re.compile(rf"^ *({'|'.join(BLOCKS[:-1])}):|^ *plugins:[\s{{]*k8s:", re.MULTILINE)
+_BLOCK_IN_TEXT: Final = re.compile(rf"(?im)^ *({'|'.join(BLOCKS[:-1])}):|^ *plugins:[\s{{]*k8s:")
 SPELLED: Final = {key.lower(): key for key in ALL_KEYS}
 OURS: Final = frozenset({*fields(PolicyFile), "<<"})
 # Settings of Flyte 2, and their names here.
