@@ -80,13 +80,13 @@ def test_an_exemption_from_filling_leaves_sums_alone() -> None:
     assert decided.changes == ()
 
 
-@pytest.mark.parametrize(("text", "version"), [("1.36", (1, 36)), ("1.37+", (1, 37)), ("1.37.2", (1, 37))])
+@pytest.mark.parametrize(("text", "version"), [("1.36", (1, 36)), ("1.37+", (1, 37)), ("v1.37.2", (1, 37))])
 def test_a_version_is_the_minor_one(text: str, version: tuple[int, int]) -> None:
     assert parse(text) == version
     assert str(parse(text)) == ".".join(map(str, version))
 
 
-@pytest.mark.parametrize("text", ["", "1", "v1.37", "1.", "one.two", "1.99999"])
+@pytest.mark.parametrize("text", ["", "1", "v1", "vv1.37", "1.", "one.two", "1.99999"])
 def test_what_is_no_version_is_said_with_one_that_is(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a version of Kubernetes; write one such as 1\.37"):
         parse(text)
