@@ -63,7 +63,7 @@ def test_a_task_that_waits_asks_again_soon_and_then_every_30_seconds(
     flyte.launch("two_cpus", namespace)
     wait_for("it to ask five times", asks, LATE)
     first, *_, last = (later - earlier for earlier, later in pairwise(asked))
-    assert (first, last) == (0, 0)
+    assert 4 < first < 20 < last
 
 
 @pytest.mark.slow
