@@ -12,8 +12,8 @@ from tests.cli.running import NAMESPACE, Json, pod, quota, run
 from tests.fake_apiserver import FakeApiServer, body, in_thread, kubeconfig, page, status
 from tests.manifests import BASE, documents
 from tests.x509 import DAY, NOW, Pair, root
-from webhook.offline.findings import KINDS
-from webhook.offline.world import KINDS as READ
+from webhook.offline.findings import FINDING_KINDS
+from webhook.offline.world import READ_KINDS
 
 POLICY = """
 task_resources:
@@ -432,12 +432,12 @@ def test_defaults_of_flyte_1_do_not_hold_where_its_files_state_something_else_or
 
 def test_every_kind_of_finding_is_tried() -> None:
     tried = {kind for _, expected in FAULTY.values() for kind, _ in expected}
-    assert tried | {"retry-after-too-long", "webhook-failing-open"} == {kind.id for kind in KINDS}
+    assert tried | {"retry-after-too-long", "webhook-failing-open"} == {kind.id for kind in FINDING_KINDS}
 
 
 def test_what_is_not_in_the_files_is_listed() -> None:
     data = examined(VALIDATING, policy="")
-    kinds = ", ".join(kind for kind in READ if kind != "ValidatingWebhookConfiguration")
+    kinds = ", ".join(kind for kind in READ_KINDS if kind != "ValidatingWebhookConfiguration")
     assert data["not_looked_at"] == [
         f"left out of the files, or there are none: {kinds}",
         "metrics of the API server: only with --kubeconfig",
@@ -446,7 +446,7 @@ def test_what_is_not_in_the_files_is_listed() -> None:
 
 
 def test_what_may_be_wrong_all_the_same_is_listed() -> None:
-    everything = [kind.id for kind in KINDS]
+    everything = [kind.id for kind in FINDING_KINDS]
     assert examined(policy="")["not_looked_for"] == everything
     text = run("doctor", "-f", "-", stdin=[]).stdout
     assert text.partition("\nSo some of these may be there all the same:\n")[2].replace(",", "").split() == everything
@@ -491,7 +491,9 @@ def test_a_file_is_a_policy_too_and_text_fits_80_columns(tmp_path: Path) -> None
 
 def test_where_nothing_is_wrong_it_says_so_and_what_no_dump_has() -> None:
     kinds = [
-        kind for kind in READ if not kind.endswith("Configuration") and kind not in ("ConfigMap", "Pod", "Service")
+        kind
+        for kind in READ_KINDS
+        if not kind.endswith("Configuration") and kind not in ("ConfigMap", "Pod", "Service")
     ]
     stored = named("ConfigMap", "flyte-admission-policy", data={"policy.yaml": POLICY})
     result = run(

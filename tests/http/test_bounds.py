@@ -672,7 +672,7 @@ async def test_many_bodies_at_once_are_read_as_long_as_none_is_slow(monkeypatch:
 
 
 async def test_a_body_whose_time_is_over_may_be_evicted_all_the_same() -> None:
-    share = body.Share(body.Budget())
+    share = body.BodyShare(body.Budget())
     with suppress(TimeoutError):
         async with share.limit:
             share.limit.reschedule(0)

@@ -16,7 +16,7 @@ from webhook.policy.file import load
 from webhook.server import tls
 from webhook.server.certificate import CertificateFiles, ServingCertificate
 from webhook.server.state import State
-from webhook.server.status import MOST_NAMESPACES, status
+from webhook.server.status import SHOWN_NAMESPACES, status
 from webhook.server.status_page import page
 from webhook.telemetry.history import MINUTES, MOST_REFUSALS, Count, History, Refusal
 from webhook.telemetry.metrics import Metrics
@@ -103,7 +103,7 @@ def test_names_do_not_become_markup(serving: ServingCertificate) -> None:
 def test_the_fullest_namespaces_come_first_and_the_rest_is_counted(serving: ServingCertificate) -> None:
     quotas = [quota(f"n{number:03}", {"pods": "1k"}, {"pods": str(10 * number)}) for number in range(101, -101, -1)]
     shown = status(state_with(*quotas), serving)
-    assert (shown.namespaces[0].namespace, len(shown.namespaces)) == ("n101", MOST_NAMESPACES)
+    assert (shown.namespaces[0].namespace, len(shown.namespaces)) == ("n101", SHOWN_NAMESPACES)
     assert (shown.namespaces[0].fullest.percent, shown.namespaces_left_out) == (101, 2)
     assert f"And {shown.namespaces_left_out} namespaces" in page(shown)
 

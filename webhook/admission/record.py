@@ -19,7 +19,7 @@ from webhook.rules.findings import Change, Rule
 PREFIX: Final = "flyte-admission.io"
 CHANGES: Final = f"{PREFIX}/changes"
 BY_IMPORTANCE: Final[tuple[Rule, ...]] = ("clamp", "tolerate", "cpu-limits", "fill")
-TOLERATIONS: Final = "/tolerations/-"  # how the path of a toleration that was added ends
+ADDED_TOLERATION: Final = "/tolerations/-"  # how the path of a toleration that was added ends
 MOST_WARNINGS: Final = 20  # the API server takes 4096 characters in all
 LONGEST_WARNING: Final = 120
 
@@ -187,7 +187,7 @@ def warnings(request: Request, decision: Decision) -> list[str]:
 
 def in_brief(change: Change) -> str:
     """Return a change for people: what was set or lowered, of which container, from what to what, and why."""
-    if change.path.endswith(TOLERATIONS):
+    if change.path.endswith(ADDED_TOLERATION):
         key, effect = change.after.get("key", "everything"), change.after.get("effect", "every effect")
         return f"tolerated: {key}:{effect} ({change.why})"
     if change.after is None:

@@ -13,7 +13,7 @@ from webhook.offline import doctor as doctors
 from webhook.offline.doctor import TLS
 from webhook.offline.findings import Finding
 from webhook.offline.manifests import Manifest
-from webhook.offline.world import KINDS, MUTATING, VALIDATING, Data, World
+from webhook.offline.world import MUTATING, READ_KINDS, VALIDATING, Data, World
 from webhook.policy.file import load
 from webhook.policy.yaml_text import Document, ProblemsError
 from webhook.shared.clock import now
@@ -61,11 +61,11 @@ def doctor(source: Source, policy: Path | None, output: str, **namespaces: str) 
 
 
 def _read_files(world: World, source: Source) -> None:
-    found = of_files(source.files, tuple(KINDS))
+    found = of_files(source.files, tuple(READ_KINDS))
     for kind in dict.fromkeys(it.kind for it in found):
         chosen = source.namespace if kind in OF_NAMESPACES else ""
         world.add(kind, [it for it in found if it.kind == kind and chosen in ("", it.namespace)])
-    if absent := [kind for kind in KINDS if not world.has(kind)]:
+    if absent := [kind for kind in READ_KINDS if not world.has(kind)]:
         world.unseen.append(f"left out of the files, or there are none: {', '.join(absent)}")
     world.unseen.append("metrics of the API server: only with --kubeconfig")
 

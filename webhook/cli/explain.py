@@ -88,6 +88,8 @@ def _explanations(sources: Sources, policy: Policy) -> Iterator[Explanation]:
 
 def _manifests(sources: Sources) -> Iterator[Manifest]:
     for file in sources.files:
-        yield from usable(partial(manifests.read, read_text(file), name_of(file), explanations.KINDS, pass_over=True))
+        yield from usable(
+            partial(manifests.read, read_text(file), name_of(file), explanations.EXPLAINED_KINDS, pass_over=True)
+        )
     if sources.kubeconfig:
         yield from of_cluster(sources.kubeconfig, sources.namespace, "Pod", name=sources.pod or "")

@@ -18,10 +18,10 @@ from webhook.cluster.ledger import Ledger
 from webhook.offline import manifests
 from webhook.offline import scan as scans
 from webhook.offline.review import JOBS
-from webhook.offline.scan import Finding, Scan
+from webhook.offline.scan import Scan, Scanned
 from webhook.shared.clock import today
 
-MOST_NAMESPACES: Final = 20  # in the summary
+LISTED_NAMESPACES: Final = 20  # in the summary
 MOST_REASONS: Final = 10
 COLUMNS: Final = ("count", "unchanged", "changed", "refused", "over max", "risky")
 
@@ -82,7 +82,7 @@ def summary(found: Scan, policy: Path) -> Iterator[str]:
     yield from _notes(found)
 
 
-def _by_namespace(findings: Iterable[Finding]) -> Iterator[str]:
+def _by_namespace(findings: Iterable[Scanned]) -> Iterator[str]:
     """Yield the table of the namespaces, those with refused and changed Pods first, and the sum of all."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0] * len(COLUMNS))
     total = [0] * len(COLUMNS)
@@ -91,10 +91,10 @@ def _by_namespace(findings: Iterable[Finding]) -> Iterator[str]:
         for row in (counts[finding.namespace], total):
             row[:] = map(sum, zip(row, own, strict=True))
     rows = sorted(counts.items(), key=lambda row: (-row[1][3], -row[1][2], row[0]))
-    shown = [(name, *row) for name, row in rows[:MOST_NAMESPACES]]
-    if len(rows) > MOST_NAMESPACES:
-        left_out = map(sum, zip(*(row for _, row in rows[MOST_NAMESPACES:]), strict=True))
-        shown.append((f"{len(rows) - MOST_NAMESPACES} more", *left_out))
+    shown = [(name, *row) for name, row in rows[:LISTED_NAMESPACES]]
+    if len(rows) > LISTED_NAMESPACES:
+        left_out = map(sum, zip(*(row for _, row in rows[LISTED_NAMESPACES:]), strict=True))
+        shown.append((f"{len(rows) - LISTED_NAMESPACES} more", *left_out))
     yield from table(["NAMESPACE", *map(str.upper, COLUMNS)], [*shown, ("all", *total)])
 
 

@@ -14,7 +14,7 @@ from webhook.api.resource_quota import Charges, ResourceQuota
 SETTLE: Final = 0.8
 BEHIND: Final = 0.1  # seconds by which the cached figures may be behind
 HELD: Final = SETTLE + BEHIND  # seconds that a reservation lasts at most
-REPLICAS: Final = 2  # that are reckoned with: what others let through is unknown
+REPLICAS_RECKONED_WITH: Final = 2  # that are reckoned with: what others let through is unknown
 MOST_AMOUNTS: Final = 10_000  # that are held; the oldest are given back
 
 
@@ -73,8 +73,10 @@ class _UnderWay:
         used, before = quota.used, self.seen.used
         grown = Counter({name: used.get(name, ZERO).nano - before.get(name, ZERO).nano for name in self.held})
         if any(nano > self.late[name] + self.uncounted[name] for name, nano in grown.items()):
-            self.uncounted += Counter({name: (REPLICAS - self.replicas) * nano for name, nano in self.held.items()})
-            self.replicas = REPLICAS
+            self.uncounted += Counter(
+                {name: (REPLICAS_RECKONED_WITH - self.replicas) * nano for name, nano in self.held.items()}
+            )
+            self.replicas = REPLICAS_RECKONED_WITH
         return +grown
 
 
@@ -129,8 +131,12 @@ class Reservations:
             if not live:
                 found.see(quota)
             newest = max(quota, found.seen, key=lambda each: each.version)
-            others = found.under_way(quota) if live else Counter({name: REPLICAS * n for name, n in found.held.items()})
-            share, mine = found.replicas if live else REPLICAS, own.charges.get(quota.name, EMPTY)
+            others = (
+                found.under_way(quota)
+                if live
+                else Counter({name: REPLICAS_RECKONED_WITH * n for name, n in found.held.items()})
+            )
+            share, mine = found.replicas if live else REPLICAS_RECKONED_WITH, own.charges.get(quota.name, EMPTY)
             for name, more in asked.charges.get(quota.name, EMPTY).items():
                 beside = max(0, others[name] - share * mine.get(name, ZERO).nano)
                 if newest.used.get(name, ZERO).nano + beside + more.nano > quota.hard[name].nano:

@@ -55,9 +55,9 @@ class Budget:
     def __init__(self, size: int = BUDGET) -> None:
         self._left = size
         self._released = asyncio.Event()
-        self._awaited: dict[Share, float] = {}  # since when the rest of the body is expected, the oldest first
+        self._awaited: dict[BodyShare, float] = {}  # since when the rest of the body is expected, the oldest first
 
-    def expect(self, share: "Share") -> None:
+    def expect(self, share: "BodyShare") -> None:
         """Note that a client is to send the rest of its body; where too many are slow, evict the oldest."""
         now = asyncio.get_running_loop().time()
         self._awaited.pop(share, None)
@@ -67,11 +67,11 @@ class Budget:
             if now - since > SLOW_SECONDS:
                 self._evict(oldest)
 
-    def expect_no_more(self, share: "Share") -> None:
+    def expect_no_more(self, share: "BodyShare") -> None:
         """Note that nothing is expected of the client any more."""
         self._awaited.pop(share, None)
 
-    async def acquire(self, size: int, share: "Share") -> None:
+    async def acquire(self, size: int, share: "BodyShare") -> None:
         """Wait until so many bytes are left, and take them."""
         while size > self._left:
             self._released.clear()
@@ -81,7 +81,7 @@ class Budget:
                     await self._released.wait()
         self._left -= size
 
-    def _until_the_oldest_is_stale(self, asking: "Share") -> float | None:
+    def _until_the_oldest_is_stale(self, asking: "BodyShare") -> float | None:
         """Return the seconds until then; where it is stale already, it loses its share."""
         holders = ((share, since) for share, since in self._awaited.items() if share.taken and share is not asking)
         oldest, since = next(holders, (None, 0.0))
@@ -92,7 +92,7 @@ class Budget:
             self._evict(oldest)
         return max(left, 0.01)
 
-    def _evict(self, share: "Share") -> None:
+    def _evict(self, share: "BodyShare") -> None:
         del self._awaited[share]
         share.evict()
 
@@ -102,7 +102,7 @@ class Budget:
         self._released.set()
 
 
-class Share:
+class BodyShare:
     """The part of a budget that one body takes, until the end of the `with` block."""
 
     def __init__(self, budget: Budget) -> None:
@@ -161,7 +161,7 @@ class Share:
         self.taken += missing
 
 
-async def read(scope: Scope, receive: Receive, share: Share) -> bytes | bytearray:
+async def read(scope: Scope, receive: Receive, share: BodyShare) -> bytes | bytearray:
     """Return the body; RejectedError if it is not JSON by its content type, too large, or too slow."""
     kind = _field(scope, b"content-type")
     if kind.partition(b";")[0].strip().lower() != b"application/json":
@@ -191,7 +191,7 @@ def _field(scope: Scope, wanted: bytes) -> bytes:
     return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
-async def _collect(receive: Receive, share: Share, length: int) -> bytes | bytearray:
+async def _collect(receive: Receive, share: BodyShare, length: int) -> bytes | bytearray:
     body, more = await _piece(receive)
     if not more and len(body) <= FREE:
         return body

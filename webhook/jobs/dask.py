@@ -19,7 +19,7 @@ from webhook.jobs.role import JobSpec, Role
 from webhook.rules.findings import Change
 from webhook.rules.workload import Workload
 
-CLUSTER: Final = "/spec/cluster/spec"
+CLUSTER_SPEC: Final = "/spec/cluster/spec"
 # The arguments that Flyte makes of the limits of a worker; zero stands for all that the node has.
 _OPTIONS: Final = {"--nthreads": "cpu", "--memory-limit": "memory"}
 
@@ -61,7 +61,7 @@ class DaskJob(JobSpec, frozen=True):
         cluster = (self.cluster or _Cluster()).spec or _ClusterSpec()
         for name, component, at in (
             ("runner", self.job, "/spec/job"),
-            ("scheduler", cluster.scheduler, f"{CLUSTER}/scheduler"),
+            ("scheduler", cluster.scheduler, f"{CLUSTER_SPEC}/scheduler"),
         ):
             if component and component.spec:
                 yield Role(name, Pod(spec=component.spec), at)
@@ -89,7 +89,7 @@ class _Worker(Role, frozen=True):
 
 
 def _workers(workers: _Workers, spec: _WorkerSpec) -> Role:
-    pod, at = Pod(spec=spec), f"{CLUSTER}/worker"
+    pod, at = Pod(spec=spec), f"{CLUSTER_SPEC}/worker"
     count = 1 if workers.replicas is None else max(0, workers.replicas)
     container = primary(pod)
     args = _arguments(spec, int(container.rpartition("/")[2]))

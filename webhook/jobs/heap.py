@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 MEBI: Final = 2**20
-DEFAULT: Final = 1024  # MiB
+DEFAULT_MEMORY: Final = 1024  # MiB
 LEAST_OVERHEAD: Final = 384  # MiB
 OF_JVM: Final = 0.1  # of the heap, for an application of Java or Scala
 OF_OTHERS: Final = 0.4
@@ -23,7 +23,7 @@ _AMOUNT: Final = re.compile(r"\s*0*([0-9]{1,18})\s*(b|[kmgtp]b?)?\s*", re.IGNORE
 class Memory(Struct, frozen=True):
     """The memory of a container, in MiB."""
 
-    heap: int = DEFAULT
+    heap: int = DEFAULT_MEMORY
     overhead: int | None = None  # None where Spark derives it
     others: Mapping[str, int] = {}
     factor: float = OF_JVM

@@ -26,7 +26,7 @@ from webhook.rules.findings import Change
 from webhook.rules.workload import Block, Workload
 
 CONF: Final = "/spec/sparkConf/"
-SIDES: Final = ("driver", "executor")
+DRIVER_AND_EXECUTOR: Final = ("driver", "executor")
 _PYTHON: Final = f"{CONF}spark.executor.pyspark.memory"  # of executors of Python
 _OFF_HEAP: Final = f"{CONF}spark.memory.offHeap.size"  # of executors, where it is enabled
 _DEVICE: Final = re.compile(r"spark\.(?P<side>driver|executor)\.resource\.(?P<name>[^.]+)\.amount")
@@ -53,7 +53,7 @@ def _fields(side: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"/spec/{part}", f"/spec/{side}/{field}") for part, field in parts)
 
 
-_PLACES: Final = {side: _places(side) for side in SIDES}
+_PLACES: Final = {side: _places(side) for side in DRIVER_AND_EXECUTOR}
 # The places of keys, with the keys, that count for any application.
 _KEYS: Final = {
     side: [
@@ -62,10 +62,10 @@ _KEYS: Final = {
         for place in places
         if place.startswith(CONF) and place not in (_PYTHON, _OFF_HEAP)
     ]
-    for side in SIDES
+    for side in DRIVER_AND_EXECUTOR
 }
-_FIELDS: Final = {side: _fields(side) for side in SIDES}
-_TEMPLATES: Final = {side: (("/spec/", f"/spec/{side}/template/spec/"),) for side in SIDES}
+_FIELDS: Final = {side: _fields(side) for side in DRIVER_AND_EXECUTOR}
+_TEMPLATES: Final = {side: (("/spec/", f"/spec/{side}/template/spec/"),) for side in DRIVER_AND_EXECUTOR}
 
 
 class _Gpu(Wire, frozen=True):
@@ -337,7 +337,7 @@ def _memory(role: _SparkPod) -> Memory | None:
     found = {name: mib for name, mib in read.items() if mib is not None}
     if role.factor is None or len(found) < len(read):
         return None
-    main, overhead = found.pop("heap", heap.DEFAULT), found.pop("overhead", None)
+    main, overhead = found.pop("heap", heap.DEFAULT_MEMORY), found.pop("overhead", None)
     return Memory(main, overhead, found, role.factor, role.least)
 
 

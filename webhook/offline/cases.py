@@ -38,9 +38,9 @@ from webhook.rules.findings import Change
 Endpoint: TypeAlias = Literal["mutate", "validate"]
 Read: TypeAlias = Callable[[PurePath], str]  # ProblemsError if there is no such file
 GOLDEN: Final = ("policy.yaml", "review.json", "response.json")  # the files of a case that is a folder
-QUOTAS: Final = "quotas.yaml"
-LIMIT_RANGES: Final = "limit-ranges.yaml"
-NOTHING: Final[dict[str, list[Any]]] = {"changes": [], "warnings": []}  # what null means, where it is not null
+QUOTAS_FILE: Final = "quotas.yaml"
+LIMIT_RANGES_FILE: Final = "limit-ranges.yaml"
+EMPTY: Final[dict[str, list[Any]]] = {"changes": [], "warnings": []}  # what null means, where it is not null
 DECIDE: Final = {"mutate": mutate, "validate": validate}
 Word: TypeAlias = Literal["unchanged", "changed", "refused", "ignored", "would be changed", "would be refused"]
 
@@ -160,15 +160,15 @@ def of_folder(folder: PurePath, read: Read, others: Collection[str]) -> Case:
     In response.json the patch and the record are JSON, not the texts that the wire has. A folder whose name begins with
     `validate-` is a case of /validate.
     """
-    policy, review, response, quotas, ranges = (folder / name for name in (*GOLDEN, QUOTAS, LIMIT_RANGES))
+    policy, review, response, quotas, ranges = (folder / name for name in (*GOLDEN, QUOTAS_FILE, LIMIT_RANGES_FILE))
     (manifest,) = manifests.read(read(review), str(review), REVIEWED)
     return Case(
         name=str(folder),
         loaded=load(read(policy), str(policy)),
         manifest=manifest,
         ledger=Ledger(
-            manifests.quotas(read(quotas), str(quotas)) if QUOTAS in others else (),
-            manifests.limit_ranges(read(ranges), str(ranges)) if LIMIT_RANGES in others else (),
+            manifests.quotas(read(quotas), str(quotas)) if QUOTAS_FILE in others else (),
+            manifests.limit_ranges(read(ranges), str(ranges)) if LIMIT_RANGES_FILE in others else (),
         ),
         expected=json.loads(read(response)),
         endpoint="validate" if folder.name.startswith("validate-") else "mutate",
@@ -191,7 +191,7 @@ def difference(case: Case, today: str, mode: Mode | None, fail_on: Collection[st
     if case.expected is None:
         return f"outcome: {report.outcome}" if report.decided_outcome in fail_on else ""
     stated = case.expected.model_dump(by_alias=True, exclude_unset=True)
-    expected = {key: NOTHING.get(key) if value is None else value for key, value in stated.items()}
+    expected = {key: EMPTY.get(key) if value is None else value for key, value in stated.items()}
     found = {key: value for key, value in _found(expected, report).items() if key in expected}
     return _diff("\n".join(_lines(expected)), "\n".join(_lines(found)))
 

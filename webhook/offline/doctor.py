@@ -28,10 +28,10 @@ from webhook.flyte.task import OWNERS, is_flytes, task_of_namespace
 from webhook.offline.findings import (
     BACKOFF_OFF,
     FAILING_OPEN,
+    FINDING_KINDS,
     FLYTE_TOO_OLD,
     GPU_NAME_UNKNOWN,
     IMPATIENT,
-    KINDS,
     MATCH_CONDITIONS,
     NAMESPACES_DIFFER,
     PODS_MISSED,
@@ -52,14 +52,14 @@ from webhook.offline.review import decide, request_of
 from webhook.offline.world import (
     MUTATING,
     VALIDATING,
-    Configuration,
     Data,
     Deployment,
     Named,
     Node,
+    RegisteredWebhook,
     Service,
     Taint,
-    Webhook,
+    WebhookConfiguration,
     World,
 )
 from webhook.policy.contradictions import contradictions
@@ -67,13 +67,13 @@ from webhook.policy.model import Policy
 from webhook.policy.yaml_text import Document
 from webhook.shared import pem
 
-OURS: Final = ".flyte-admission.io"  # how the names of our webhooks end
+OUR_SUFFIX: Final = ".flyte-admission.io"  # how the names of our webhooks end
 TLS: Final = "flyte-admission-tls"  # the Secret of the certificate
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"  # the label that each namespace has
 PROBES: Final[Sequence[Mapping[str, str]]] = (
     {"execution-id": "a"}, {"flyte.org/run": "a"}, {"execution-id": "a", "flyte.org/run": "a"},
 )  # fmt: skip
-REVIEWED: Final = {("CREATE", "pods"): "the creation of Pods", ("UPDATE", "pods/resize"): "resizes of Pods"}
+REVIEWED_OPERATIONS: Final = {("CREATE", "pods"): "the creation of Pods", ("UPDATE", "pods/resize"): "resizes of Pods"}
 PATHS: Final = {MUTATING: "/mutate", VALIDATING: "/validate"}
 AKS: Final = frozenset({"control-plane", "kubernetes.azure.com/managedby"})  # what the enforcer adds terms for
 NODE_CONDITIONS: Final = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # taints that come and go
@@ -83,7 +83,7 @@ IMAGE: Final = re.compile(
 FAIL_OPEN: Final = re.compile(
     r'^apiserver_admission_webhook_fail_open_count\{[^}]*name="([^"]+)"[^}]*\} (\S+)$', re.MULTILINE
 )
-TIMEOUT: Final = "30s"  # the default of Flyte 2's actions.kubernetes.timeout
+FLYTE_2_TIMEOUT: Final = "30s"  # the default of Flyte 2's actions.kubernetes.timeout
 FLYTE_1: Final = ("flyteadmin", "propeller")  # of the sections that its ConfigMaps have
 PAUSES: Final = 10  # that Flyte 2's client makes within that timeout
 File: TypeAlias = tuple[str, Mapping[str, Any]]  # its place, and its options
@@ -110,7 +110,7 @@ def as_data(findings: Sequence[Finding], world: World) -> dict[str, Any]:
 def not_looked_for(world: World) -> list[str]:
     """Return the ids of the findings that lack something that it takes to find them all."""
     others = {"metrics": world.fail_open is not None, "policy": world.policy is not None}
-    return [kind.id for kind in KINDS if not all(others.get(need, world.has(need)) for need in kind.needs)]
+    return [kind.id for kind in FINDING_KINDS if not all(others.get(need, world.has(need)) for need in kind.needs)]
 
 
 def fail_open(metrics: str) -> Mapping[str, int]:
@@ -125,15 +125,15 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s'[: count != 1]}"
 
 
-def _ours(world: World, *kinds: str) -> list[Webhook]:
-    configurations = [it for kind in kinds for it in world.all(kind, Configuration)]
-    return [it for each in configurations for it in each.webhooks or () if it.name.endswith(OURS)]
+def _ours(world: World, *kinds: str) -> list[RegisteredWebhook]:
+    configurations = [it for kind in kinds for it in world.all(kind, WebhookConfiguration)]
+    return [it for each in configurations for it in each.webhooks or () if it.name.endswith(OUR_SUFFIX)]
 
 
 def _webhook_missing(world: World) -> Iterator[Finding]:
     for kind in (MUTATING, VALIDATING):
         if world.has(kind) and not _ours(world, kind):
-            yield Finding(WEBHOOK_MISSING, f"no {kind} has a webhook *{OURS}")
+            yield Finding(WEBHOOK_MISSING, f"no {kind} has a webhook *{OUR_SUFFIX}")
 
 
 def _unreachable(world: World) -> Iterator[Finding]:
@@ -141,7 +141,7 @@ def _unreachable(world: World) -> Iterator[Finding]:
     yield from (Finding(UNREACHABLE, fault) for fault in dict.fromkeys(faults))
 
 
-def _faults(webhook: Webhook, kind: str, world: World) -> Iterator[str]:
+def _faults(webhook: RegisteredWebhook, kind: str, world: World) -> Iterator[str]:
     """Yield why a webhook cannot answer: its path, and the Service that it names, as far as Services could be read."""
     service, url = webhook.client_config.service, webhook.client_config.url or ""
     asked = (service.path if service else urlsplit(url).path) or "/"
@@ -173,7 +173,7 @@ def _behind(service: Service, world: World) -> Iterator[Deployment]:
 
 def _failing_open(world: World) -> Iterator[Finding]:
     for name, count in (world.fail_open or {}).items():
-        if name.endswith(OURS) and count:
+        if name.endswith(OUR_SUFFIX) and count:
             what = f"the API server got no answer from {name} {count} times since it started, and let the Pods pass"
             yield Finding(FAILING_OPEN, what)
 
@@ -217,7 +217,7 @@ def _selectors(world: World) -> Iterator[Finding]:
         webhooks = _ours(world, kind)
         for labels in PROBES if webhooks else ():
             counts = {what: sum(it.is_called(labels, namespace, *asked) for it in webhooks)
-                      for asked, what in REVIEWED.items()}  # fmt: skip
+                      for asked, what in REVIEWED_OPERATIONS.items()}  # fmt: skip
             named = f"with {' and '.join(labels)}"
             if missed := [what for what, count in counts.items() if count == 0]:
                 yield Finding(SELECTOR_MISSES, f"no webhook of the {kind} is called for {' and '.join(missed)} {named}")
@@ -393,7 +393,7 @@ def _impatient(files: Sequence[File], policy: Policy) -> Iterator[Finding]:
     codes = policy.denial_codes
     if 429 not in (codes.fits_later["flyte2"], codes.never_fits["flyte2"]):
         return
-    for where, timeout in _stated(files, "actions", "kubernetes", "timeout", default=TIMEOUT):
+    for where, timeout in _stated(files, "actions", "kubernetes", "timeout", default=FLYTE_2_TIMEOUT):
         if 0 < _seconds(str(timeout)) <= PAUSES * codes.retry_after_seconds:
             what = f"{PAUSES} pauses of {codes.retry_after_seconds} s do not fit into the timeout of {timeout}"
             yield Finding(IMPATIENT, f"{what} ({where})")

@@ -17,7 +17,7 @@ STATES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 }
 # The kinds whose state is among their conditions, and which conditions are final.
 WITH_CONDITIONS: Final = frozenset({"PyTorchJob", "TFJob", "MPIJob", "JobSet"})
-FINAL: Final = ("Succeeded", "Completed", "Failed")
+FINAL_PHASES: Final = ("Succeeded", "Completed", "Failed")
 
 
 def has_ended(kind: str, status: Any) -> bool:
@@ -29,5 +29,5 @@ def has_ended(kind: str, status: Any) -> bool:
         return status in final
     conditions = status.get("conditions") if kind in WITH_CONDITIONS and isinstance(status, dict) else None
     return isinstance(conditions, list) and any(
-        isinstance(it, dict) and it.get("type") in FINAL and it.get("status") == "True" for it in conditions
+        isinstance(it, dict) and it.get("type") in FINAL_PHASES and it.get("status") == "True" for it in conditions
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from webhook import jobs
 from webhook.admission import earlier
-from webhook.admission.record import PREFIX, TOLERATIONS, Record, in_brief, names
+from webhook.admission.record import ADDED_TOLERATION, PREFIX, Record, in_brief, names
 from webhook.api import pod as pods
 from webhook.api.patch import unescape
 from webhook.api.pod import Pod
@@ -20,7 +20,7 @@ from webhook.policy.model import Layer, Policy, TaskScope
 from webhook.rules.fill import DEFAULT, MAXIMUM
 from webhook.rules.findings import Change
 
-KINDS: Final = ("Pod", *JOBS, "Event")
+EXPLAINED_KINDS: Final = ("Pod", *JOBS, "Event")
 SECTION: Final = "plugins.k8s"
 _record: Final = msgspec.json.Decoder(Record).decode
 
@@ -224,7 +224,7 @@ def as_text(found: Explanation, policy: Policy) -> Iterator[str]:
     dry = " in a dry run" if found.dry_run else ""
     yield f"{who}: {'would have been ' if found.mode else ''}{word}{dry}, by {found.source}"
     for change, line in lines(found, policy):
-        is_ours = not change.path.endswith(TOLERATIONS) or isinstance(change.after, dict)
+        is_ours = not change.path.endswith(ADDED_TOLERATION) or isinstance(change.after, dict)
         yield f"  {in_brief(change) if is_ours else change.path}{f'  # {line}' if line else ''}"
     if found.omitted and not found.changes:
         yield f"  {found.omitted} changes, which the audit log has"

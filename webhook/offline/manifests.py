@@ -20,11 +20,11 @@ from webhook.jobs import KINDS as JOBS
 from webhook.offline.ended import has_ended
 from webhook.policy.spelling import NEARLY_THE_SAME, SPELLINGS, closest
 from webhook.policy.yaml_text import Document, Path, Problem, ProblemsError, load_all
+from webhook.rules.edit import SIDES
 from webhook.rules.quota import CHARGED_NAMES, is_charged
 
-QUOTAS: Final = ("ResourceQuota",)
-SIDES: Final = ("requests", "limits")
-SPELLED: Final = {key.lower(): name for key, name in SPELLINGS.items()}
+QUOTA_KINDS: Final = ("ResourceQuota",)
+NAME_BY_LOWER_CASE: Final = {key.lower(): name for key, name in SPELLINGS.items()}
 # What quotas count beside the Pods: other objects, volumes, and claims of devices.
 OBJECTS: Final = frozenset(
     {
@@ -32,7 +32,7 @@ OBJECTS: Final = frozenset(
         "secrets", "services", "services.loadbalancers", "services.nodeports",
     }
 )  # fmt: skip
-OF_OTHERS: Final = (".storageclass.storage.k8s.io/", ".deviceclass.resource.k8s.io/")
+SUFFIXES_OF_OTHERS: Final = (".storageclass.storage.k8s.io/", ".deviceclass.resource.k8s.io/")
 # The API groups of the kinds that are read, but for those of the core, whose group is empty.
 GROUPS: Final = {
     **{kind.name: group for (group, _), kind in JOBS.items()},
@@ -178,7 +178,7 @@ def _of_kind(text: str, file: str, kind: type[T], namespace: str) -> list[T]:
 
 def quota_warnings(text: str, file: str, namespace: str = "") -> Iterator[str]:
     """Yield what the quotas of the file probably do not mean: names that count nothing, and no namespace."""
-    for manifest in read(text, file, QUOTAS, pass_over=True):
+    for manifest in read(text, file, QUOTA_KINDS, pass_over=True):
         quota = converted(manifest, ResourceQuota)
         if not (namespace or quota.metadata.namespace):
             what = "warning: no namespace, so it is a quota of default; write metadata.namespace, or give --namespace"
@@ -195,7 +195,7 @@ def that_counts(name: str) -> str | None:
     The names without a slash that are not here are refused by the API server (ValidateResourceQuotaResourceName in
     kubernetes `pkg/apis/core/validation/validation.go`).
     """
-    if any(mark in name for mark in OF_OTHERS) or name in OBJECTS:
+    if any(mark in name for mark in SUFFIXES_OF_OTHERS) or name in OBJECTS:
         return None
     if name.startswith("count/"):  # any object is counted so
         near = closest(name, ["count/pods"], NEARLY_THE_SAME)
@@ -207,7 +207,7 @@ def that_counts(name: str) -> str | None:
         return None if known == name else known
     if is_charged(name):
         return None
-    spelled = SPELLED.get(resource.lower(), resource if resource.startswith(HUGEPAGES) else resource.lower())
+    spelled = NAME_BY_LOWER_CASE.get(resource.lower(), resource if resource.startswith(HUGEPAGES) else resource.lower())
     meant = next((each for each in (f"{side}.{spelled}" if side else spelled, spelled) if is_charged(each)), "")
     return "requests.nvidia.com/gpu" if spelled == "gpu" else meant or closest(name, (*CHARGED_NAMES, *OBJECTS))
 

@@ -29,7 +29,7 @@ SIDECAR_LIMITED: Final = "a container beside the task gets a limit"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Scanned:
     """A Pod or job of Flyte's that runs, and what would become of it if it were created now."""
 
     namespace: str
@@ -72,7 +72,7 @@ class Finding:
 class Scan:
     """The findings in the order in which the Pods were created, and what was found beside them."""
 
-    findings: list[Finding]
+    findings: list[Scanned]
     running: Running
 
     def reasons(self) -> list[tuple[str, int]]:
@@ -85,7 +85,7 @@ class Scan:
         return Counter(risk for finding in self.findings for risk in finding.risks).most_common()
 
 
-def findings(running: Running, ledger: Ledger, policy: Policy, today: str) -> Iterator[Finding]:
+def findings(running: Running, ledger: Ledger, policy: Policy, today: str) -> Iterator[Scanned]:
     """Decide about each Pod and job that runs as if all of them were created anew, in the order in which they were.
 
     The quotas of the ledger count Pods that run. That is taken back first, so that no Pod is charged twice.
@@ -97,13 +97,13 @@ def findings(running: Running, ledger: Ledger, policy: Policy, today: str) -> It
     yield from (_finding(each, ledger, policy, today) for each in running.pods)
 
 
-def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Finding:
+def _finding(each: RunningPod, ledger: Ledger, policy: Policy, today: str) -> Scanned:
     request, task, record = each.request, each.task, earlier.found(each.request.metadata)
     constraints = constraints_of(request, ledger)
     decided = outcome(mutate(request, policy, constraints, today))
     if isinstance(decided, Allowed) and request.pod:
         ledger.charge(request.namespace, request.meta, decided.charges)
-    return Finding(
+    return Scanned(
         namespace=request.namespace,
         kind=request.kind,
         name=request.object_name,
@@ -168,7 +168,7 @@ def as_data(found: Scan, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _as_data(finding: Finding) -> dict[str, Any]:
+def _as_data(finding: Scanned) -> dict[str, Any]:
     data: dict[str, Any] = {
         "namespace": finding.namespace,
         "kind": finding.kind,

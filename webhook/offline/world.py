@@ -43,7 +43,7 @@ class Term(Wire, frozen=True):
         return found == (self.operator == "In")
 
 
-class Selector(Wire, frozen=True):
+class LabelSelector(Wire, frozen=True):
     """A label selector; an empty one selects everything."""
 
     match_labels: dict[str, str] | None = None
@@ -77,7 +77,7 @@ class ClientConfig(Wire, frozen=True):
     url: str | None = None
 
 
-class Rule(Wire, frozen=True):
+class WebhookRule(Wire, frozen=True):
     """The operations and resources that call a webhook; `*` matches all."""
 
     operations: list[str] | None = None
@@ -100,30 +100,30 @@ class Rule(Wire, frozen=True):
         return self.scope != "Cluster" and all(accepted.intersection(stated or ()) for stated, accepted in wanted)
 
 
-class Webhook(Wire, frozen=True):
+class RegisteredWebhook(Wire, frozen=True):
     """One webhook of a configuration."""
 
     name: str
-    rules: list[Rule] | None = None
+    rules: list[WebhookRule] | None = None
     client_config: ClientConfig = ClientConfig()
-    namespace_selector: Selector | None = None
-    object_selector: Selector | None = None
+    namespace_selector: LabelSelector | None = None
+    object_selector: LabelSelector | None = None
     match_conditions: list[dict[str, str]] | None = None
 
     def is_called(
         self, pod: Mapping[str, str], namespace: Mapping[str, str], operation: str = "CREATE", resource: str = "pods"
     ) -> bool:
         """Return whether it is called for a Pod with these labels in a namespace with those; matchConditions aside."""
-        of_pod, of_namespace = self.object_selector or Selector(), self.namespace_selector or Selector()
+        of_pod, of_namespace = self.object_selector or LabelSelector(), self.namespace_selector or LabelSelector()
         is_covered = any(rule.covers(operation, resource) for rule in self.rules or ())
         return is_covered and of_pod.selects(pod) and of_namespace.selects(namespace)
 
 
-class Configuration(Wire, frozen=True):
+class WebhookConfiguration(Wire, frozen=True):
     """A webhook configuration, mutating or validating."""
 
     metadata: Meta
-    webhooks: list[Webhook] | None = None
+    webhooks: list[RegisteredWebhook] | None = None
 
 
 class Named(Wire, frozen=True):
@@ -232,9 +232,9 @@ class Deployment(Wire, frozen=True):
 
 MUTATING: Final = "MutatingWebhookConfiguration"
 VALIDATING: Final = "ValidatingWebhookConfiguration"
-KINDS: Final[Mapping[str, type[Wire]]] = {
-    MUTATING: Configuration,
-    VALIDATING: Configuration,
+READ_KINDS: Final[Mapping[str, type[Wire]]] = {
+    MUTATING: WebhookConfiguration,
+    VALIDATING: WebhookConfiguration,
     "Service": Service,
     "Namespace": Named,
     "Pod": Pod,
@@ -264,7 +264,7 @@ class World:
         for manifest in manifests:
             try:
                 if not manifest.has_ended:
-                    found.append(msgspec.convert(manifest.data, KINDS[kind], dec_hook=decode_hook))
+                    found.append(msgspec.convert(manifest.data, READ_KINDS[kind], dec_hook=decode_hook))
             except msgspec.ValidationError as error:
                 self.unseen.append(str(manifest.problem(plainly(str(error)))))
 

@@ -17,14 +17,18 @@ from webhook.policy.yaml_text import Path, Problem, ProblemsError, dotted
 
 BLOCKS: Final = ("task_resources", "task_resource_defaults", "namespace_mapping", "domains", "plugins")
 _BLOCK_IN_TEXT: Final = re.compile(rf"(?im)^ *({'|'.join(BLOCKS[:-1])}):|^ *plugins:[\s{{]*k8s:")
-SPELLED: Final = {key.lower(): key for key in ALL_KEYS}
-OURS: Final = frozenset({*fields(PolicyFile), "<<"})
+BY_LOWER_CASE: Final = {key.lower(): key for key in ALL_KEYS}
+POLICY_KEYS: Final = frozenset({*fields(PolicyFile), "<<"})
 # Settings of Flyte 2, and their names here.
-SETTINGS: Final = "task_resource"
-SIDES: Final[Mapping[str, str]] = {"min": "defaults", "max": "limits"}
-RESOURCES: Final[Mapping[str, str]] = {"cpu": "cpu", "gpu": "gpu", "memory": "memory", "storage": "ephemeralStorage"}
-MIRROR: Final = f"{SETTINGS}.mirror_limits_request"
-KNOWN: Final = {f"{SETTINGS}.{side}.{name}": (SIDES[side], RESOURCES[name]) for side in SIDES for name in RESOURCES}
+SETTINGS_PREFIX: Final = "task_resource"
+SECTION_OF: Final[Mapping[str, str]] = {"min": "defaults", "max": "limits"}
+RESOURCE_OF: Final[Mapping[str, str]] = {"cpu": "cpu", "gpu": "gpu", "memory": "memory", "storage": "ephemeralStorage"}
+MIRROR: Final = f"{SETTINGS_PREFIX}.mirror_limits_request"
+KNOWN: Final = {
+    f"{SETTINGS_PREFIX}.{side}.{name}": (SECTION_OF[side], RESOURCE_OF[name])
+    for side in SECTION_OF
+    for name in RESOURCE_OF
+}
 UNSET: Final = "~unset"  # a scope has no value then, and inherits none
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -59,7 +63,7 @@ class FlyteFile:
         nodes = list(nodes)
         for node in nodes:
             _spell(node, set())
-            settings = [pair for pair in _pairs(node) if _name(pair[0]).partition(".")[0] == SETTINGS]
+            settings = [pair for pair in _pairs(node) if _name(pair[0]).partition(".")[0] == SETTINGS_PREFIX]
             if settings:
                 others = [pair for pair in _pairs(node) if pair not in settings]
                 left = [key for key, _ in others if _name(key) and _name(key) not in fields(Override)]
@@ -70,18 +74,18 @@ class FlyteFile:
     def _taken(self, root: yaml.MappingNode) -> Iterator[Pair]:
         """Yield the keys that are ours, or nearly, and the blocks below the keys of Flyte's."""
         seen: set[int] = set()
-        below = [[] if _name(key) in OURS else [*_blocks(value, seen)] for key, value in root.value]
+        below = [[] if _name(key) in POLICY_KEYS else [*_blocks(value, seen)] for key, value in root.value]
         alike = NEARLY_THE_SAME if any(below) else 0.0  # the values of a chart have many keys that are Flyte's
         strange: list[yaml.Node] = []
         for (key, value), found in zip(root.value, below, strict=True):
             name = _name(key)
             # What is not a name is reported when it is decoded.
-            if name in OURS or not name or "{{" in name or has_odd_blank(name):
+            if name in POLICY_KEYS or not name or "{{" in name or has_odd_blank(name):
                 yield key, value
-            elif found or name.lower() in FLYTE_SECTIONS or (alike and not closest(name, OURS, alike)):
+            elif found or name.lower() in FLYTE_SECTIONS or (alike and not closest(name, POLICY_KEYS, alike)):
                 self.left.append(_problem(key, f"{name}: left to Flyte"))
                 yield from found
-            elif _is_setting(name, value) or not closest(name, OURS):
+            elif _is_setting(name, value) or not closest(name, POLICY_KEYS):
                 strange.append(key)
             else:
                 yield key, value
@@ -117,8 +121,11 @@ class FlyteFile:
             elif not _name(key):
                 yield key, value  # what is not a name is reported when it is decoded
             else:
-                near = closest(path.removeprefix(SETTINGS), [each.removeprefix(SETTINGS) for each in (*KNOWN, MIRROR)])
-                meant = f"did you mean {SETTINGS}{near}? " if near else ""
+                near = closest(
+                    path.removeprefix(SETTINGS_PREFIX),
+                    [each.removeprefix(SETTINGS_PREFIX) for each in (*KNOWN, MIRROR)],
+                )
+                meant = f"did you mean {SETTINGS_PREFIX}{near}? " if near else ""
                 self.problems.append(_problem(key, f"{path}: unknown setting of Flyte 2; {meant}{_ACCEPTED_SETTINGS}"))
         for side, pairs in found.items():
             marks = pairs[0][0].start_mark, pairs[0][0].end_mark
@@ -139,7 +146,8 @@ _SETTINGS_BELOW: Final = (
 )
 _ACCEPTED: Final = f"accepted: {', '.join(fields(PolicyFile))}"
 _ACCEPTED_SETTINGS: Final = (
-    f"accepted: {SETTINGS}.min.NAME and {SETTINGS}.max.NAME, with {', '.join(RESOURCES)} as the name, and {MIRROR}"
+    f"accepted: {SETTINGS_PREFIX}.min.NAME and {SETTINGS_PREFIX}.max.NAME, with {', '.join(RESOURCE_OF)} as the name, "
+    f"and {MIRROR}"
 )
 
 
@@ -164,7 +172,7 @@ def _spell(node: yaml.Node, seen: set[int]) -> None:
     for item in node.value:
         key, value = item if isinstance(item, tuple) else (None, item)
         if isinstance(key, yaml.ScalarNode):
-            key.value = SPELLED.get(str(key.value).lower(), key.value)
+            key.value = BY_LOWER_CASE.get(str(key.value).lower(), key.value)
         _spell(value, seen)
 
 
@@ -176,7 +184,7 @@ def _blocks(node: yaml.Node, seen: set[int]) -> Iterator[Pair]:
     has_block = any(_is_block(name, value) for name, value in _named(node))
     for item in node.value:
         key, value = item if isinstance(item, tuple) else (None, item)
-        if key and (_is_block(_name(key), value) or (has_block and _name(key) in OURS - {*BLOCKS, "<<"})):
+        if key and (_is_block(_name(key), value) or (has_block and _name(key) in POLICY_KEYS - {*BLOCKS, "<<"})):
             yield key, value
         else:
             yield from _blocks(value, seen)
@@ -213,7 +221,7 @@ def _texts(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[tuple[Path, 
 def _is_setting(name: str, value: yaml.Node) -> bool:
     """Return whether the key is of settings of Flyte 2, flat or nested, and no misspelling of `task_resources`."""
     section, dot, _ = name.partition(".")
-    return section == SETTINGS and bool(dot or not {"min", "max"}.isdisjoint(dict(_named(value))))
+    return section == SETTINGS_PREFIX and bool(dot or not {"min", "max"}.isdisjoint(dict(_named(value))))
 
 
 def _joined(pairs: Iterable[Pair], name: str, *below: str) -> list[Pair]:

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from webhook.policy.schema import fields, sections
 from webhook.policy.spelling import shown, unknown_key
-from webhook.policy.yaml_errors import TEMPLATE
+from webhook.policy.yaml_errors import UNRENDERED
 from webhook.policy.yaml_text import Document, Path, Problem
 
 _A_MAP: Final = "where a map is expected; write `key: value` lines below it"
@@ -36,7 +36,7 @@ def to_problem(document: Document, found: ErrorDetails, root: type[BaseModel]) -
     at_key = found["type"] == "extra_forbidden" or path != steps
     text = path[-1] if at_key else document.get(path)
     is_template = isinstance(text, str) and "{{" in text and path[:1] != ("namespace_mapping",)
-    return document.problem(path, TEMPLATE if is_template else _what(found, root), at_key=at_key)
+    return document.problem(path, UNRENDERED if is_template else _what(found, root), at_key=at_key)
 
 
 def _what(found: ErrorDetails, root: type[BaseModel]) -> str:

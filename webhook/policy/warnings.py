@@ -16,33 +16,33 @@ from webhook.policy.yaml_text import Document, Path, Problem
 MOST_CORES: Final = 256
 LEAST_BYTES: Final = 2**20
 # What Flyte makes of codes that do not suit the outlook; docs/flyte.md says more.
-FINAL: Final = "fails the task at once, although it would fit later"
-BLOCKS: Final = "blocks a worker of propeller for up to 30 seconds a try"
+FAILS_AT_ONCE: Final = "fails the task at once, although it would fit later"
+BLOCKS_A_WORKER: Final = "blocks a worker of propeller for up to 30 seconds a try"
 RETRIES: Final = "uses up the task's retries at once"
 UNSUITABLE: Final[Mapping[tuple[str, Creator, Answer], str]] = {
-    ("fits_later", "flyte1", 413): FINAL,
-    ("fits_later", "flyte1", 422): FINAL,
-    ("fits_later", "flyte1", 429): BLOCKS,
+    ("fits_later", "flyte1", 413): FAILS_AT_ONCE,
+    ("fits_later", "flyte1", 422): FAILS_AT_ONCE,
+    ("fits_later", "flyte1", 429): BLOCKS_A_WORKER,
     ("fits_later", "flyte2", 403): RETRIES,
-    ("fits_later", "flyte2", 413): FINAL,
-    ("fits_later", "flyte2", 422): FINAL,
+    ("fits_later", "flyte2", 413): FAILS_AT_ONCE,
+    ("fits_later", "flyte2", 422): FAILS_AT_ONCE,
     ("fits_later", "job", 403): RETRIES,
-    ("fits_later", "job", 413): FINAL,
-    ("fits_later", "job", 422): FINAL,
+    ("fits_later", "job", 413): FAILS_AT_ONCE,
+    ("fits_later", "job", 422): FAILS_AT_ONCE,
     ("fits_later", "job", 429): "fails the task after some system retries, as neither Flyte waits with a job",
     ("never_fits", "job", 403): RETRIES,
     ("never_fits", "job", 429): "fails the task only after some system retries",
     ("never_fits", "flyte1", 403): "lets the task wait forever, unless cpu or memory is what is short",
     ("never_fits", "flyte1", 422): "makes Flyte before 1.16.7 loop",
-    ("never_fits", "flyte1", 429): BLOCKS,
+    ("never_fits", "flyte1", 429): BLOCKS_A_WORKER,
     ("never_fits", "flyte2", 403): RETRIES,
     ("never_fits", "flyte2", 429): "lets the task ask for minutes for what it never gets",
 }
 
 
 AFTER_ALL: Final = "9999-99-99"  # a day on which no override that ends counts
-TOLERATIONS: Final = ("plugins", "k8s", "resource-tolerations")
-NEARLY_THE_SAME: Final = 0.95  # of difflib's ratio: nvidia.com/gpus and nvidia.com/gpu
+RESOURCE_TOLERATIONS: Final = ("plugins", "k8s", "resource-tolerations")
+NEARLY_A_GPU: Final = 0.95  # of difflib's ratio: nvidia.com/gpus and nvidia.com/gpu
 
 
 def find_warnings(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterator[Problem]:
@@ -169,7 +169,7 @@ def _unknown_resources(blocks: Sequence[PolicyBlock], policy: Policy) -> Iterato
     for path in document.keys:
         name = str(path[-1])
         below = [step for step in path[3:] if isinstance(step, str)]  # without the index in a list of maps
-        if path[:3] == TOLERATIONS and below == [name] and (why := _near_gpu(name, policy) or _unusable(name)):
+        if path[:3] == RESOURCE_TOLERATIONS and below == [name] and (why := _near_gpu(name, policy) or _unusable(name)):
             yield document.problem(path, f"warning: {why}", at_key=True)
     for block in blocks:
         for key, names in block.names():
@@ -186,7 +186,7 @@ def _unusable(name: str) -> str:
 
 def _near_gpu(name: str, policy: Policy) -> str:
     gpus = policy.devices.names
-    near = "" if policy.devices.has(name) or "/" not in name else closest(name, gpus, NEARLY_THE_SAME)
+    near = "" if policy.devices.has(name) or "/" not in name else closest(name, gpus, NEARLY_A_GPU)
     return f"no device plugin is known for this name; did you mean {near}?" if near else ""
 
 

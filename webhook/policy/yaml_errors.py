@@ -5,7 +5,7 @@ from typing import Final
 
 import yaml
 
-TEMPLATE: Final = "an unrendered template of Helm; render it first (helm template), or write the value"
+UNRENDERED: Final = "an unrendered template of Helm; render it first (helm template), or write the value"
 UNQUOTED_TEMPLATE: Final = re.compile(r"""^[^#'"\n]*?(\{\{)""", re.MULTILINE)
 _INDENTATION: Final = (
     "does not fit the lines before it; check the indentation, and quote texts that hold ': ' or quotes"

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from webhook.policy.yaml_errors import TEMPLATE, UNQUOTED_TEMPLATE, plainly
+from webhook.policy.yaml_errors import UNQUOTED_TEMPLATE, UNRENDERED, plainly
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -105,7 +105,7 @@ def read_all(
         documents = [_Decoder(file, strict=strict, most=most).document(node) for node in prepare(_nodes(text))]
     except yaml.MarkedYAMLError as error:
         if template := UNQUOTED_TEMPLATE.search(text):
-            raise ProblemsError(file, [_problem_at(text, template.start(1), TEMPLATE)]) from error
+            raise ProblemsError(file, [_problem_at(text, template.start(1), UNRENDERED)]) from error
         what = f"not valid YAML: {plainly(error)}"
         raise ProblemsError(file, [_problem(error.problem_mark or error.context_mark, what)]) from error
     except yaml.reader.ReaderError as error:
@@ -174,7 +174,7 @@ class _Decoder:
         if self._strict and node.tag.removeprefix(_TAG) not in _TAGS:
             self._add_problem(node.start_mark, path, f"a tag, {node.tag.replace(_TAG, '!!')}; remove it")
         if _is_template(node):
-            self._add_problem(node.start_mark, path, TEMPLATE)
+            self._add_problem(node.start_mark, path, UNRENDERED)
             return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
@@ -203,7 +203,7 @@ class _Decoder:
         for key_node, _ in node.value:
             key, mark = str(key_node.value), key_node.start_mark
             if not isinstance(key_node, yaml.ScalarNode):
-                what = TEMPLATE if _is_template(key_node) else "a key that is a list or a map; write a plain text"
+                what = UNRENDERED if _is_template(key_node) else "a key that is a list or a map; write a plain text"
                 self._add_problem(mark, path, what)
             elif key in first:
                 what = f"duplicate key, first given in line {first[key].line + 1}; keep one of them"

@@ -1,7 +1,7 @@
 """Edits of `resources` blocks: every assignment is recorded as a Change."""
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from webhook.api.patch import escape
 from webhook.api.quantity import Quantity
@@ -11,6 +11,7 @@ from webhook.rules.findings import Change, Rule
 from webhook.rules.workload import Workload
 
 Side: TypeAlias = Literal["requests", "limits"]
+SIDES: Final[tuple[Side, Side]] = ("requests", "limits")
 # The pointer of a block, the new block if it changed, and the changes.
 EditedBlock: TypeAlias = tuple[str, Resources | None, tuple[Change, ...]]
 

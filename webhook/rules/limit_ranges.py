@@ -13,13 +13,12 @@ from webhook.api.quantity import NANO, ZERO, Quantity
 from webhook.api.resource_list import EMPTY, ResourceList, round_down, unit
 from webhook.api.resources import NO_RESOURCES, Resources
 from webhook.rules.defaulting import default
-from webhook.rules.edit import Edit, EditedBlock, Side, apply_edits, has_negative
+from webhook.rules.edit import SIDES, Edit, EditedBlock, Side, apply_edits, has_negative
 from webhook.rules.effective import aggregate, limits_of, requests_of
+from webhook.rules.fill import MINIMUM
 from webhook.rules.findings import Change
 from webhook.rules.workload import Block, Workload
 
-SIDES: Final[tuple[Side, Side]] = ("requests", "limits")
-MINIMUM: Final = "under the minimum of a LimitRange"
 RATIO: Final = "over {} times the request, the ratio of a LimitRange"
 
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from webhook.admission.decide import mutate, validate
 from webhook.admission.wire import BadReviewError, namespace_of
-from webhook.http.body import Budget, OversizedError, RejectedError, Share, read
+from webhook.http.body import BodyShare, Budget, OversizedError, RejectedError, read
 from webhook.http.protocol import STATE_KEY
 from webhook.http.turns import Turns
 from webhook.server.reviewer import Answer, Reviewer
@@ -64,7 +64,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        with Share(self._budget) as share:
+        with BodyShare(self._budget) as share:
             try:
                 answer = await self._answer(scope, receive, share)
             except RejectedError as error:
@@ -75,7 +75,7 @@ class Endpoint:
                 await _send(send, 200, JSON, answer.body)
                 answer.report()
 
-    async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, share: BodyShare) -> Answer:
         connection = scope["state"][STATE_KEY]
         try:
             body = await read(scope, self._turns.by_piece(receive, connection.address, namespace_of), share)

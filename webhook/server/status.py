@@ -11,7 +11,7 @@ from webhook.server.state import State
 from webhook.shared import clock
 from webhook.telemetry.history import Count, Refusal
 
-MOST_NAMESPACES: Final = 200  # the fullest are shown
+SHOWN_NAMESPACES: Final = 200  # the fullest are shown
 
 
 class PolicyStatus(Struct, frozen=True):
@@ -79,8 +79,8 @@ def status(state: State, serving: ServingCertificate) -> Status:
         ),
         last_hour=state.history.counts(),
         refusals=state.history.refusals(),
-        namespaces=namespaces[:MOST_NAMESPACES],
-        namespaces_left_out=max(0, len(namespaces) - MOST_NAMESPACES),
+        namespaces=namespaces[:SHOWN_NAMESPACES],
+        namespaces_left_out=max(0, len(namespaces) - SHOWN_NAMESPACES),
     )
 
 

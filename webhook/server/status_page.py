@@ -19,7 +19,7 @@ HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
     "cache-control": "no-store",
 }
-Section: TypeAlias = tuple[str, str]  # title and HTML
+Panel: TypeAlias = tuple[str, str]  # title and HTML
 STYLE: Final = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 0.75rem; }
@@ -82,12 +82,12 @@ The same data: <a href="status.json">status.json</a>.</p></header>
 """
 
 
-def _decisions(shown: Status) -> Section:
+def _decisions(shown: Status) -> Panel:
     rows = [(each.outcome, each.reason or "-", _Number(each.count)) for each in shown.last_hour]
     return "Decisions of the last hour", _table(("outcome", "reason", _Number("reviews")), rows)
 
 
-def _refusals(shown: Status) -> Section:
+def _refusals(shown: Status) -> Panel:
     rows = [
         (it.time, f"{it.namespace}/{it.pod}", f"{it.outcome}{' (dry run)' * it.dry_run}: {it.message}")
         for it in shown.refusals
@@ -95,7 +95,7 @@ def _refusals(shown: Status) -> Section:
     return "Latest refusals", _table(("time", "Pod", "message"), rows)
 
 
-def _by_use(shown: Status) -> Section:
+def _by_use(shown: Status) -> Panel:
     rows = [
         (it.project or it.namespace, it.domain or "-", it.fullest.name, _Number(f"{it.fullest.percent} %"))
         for it in shown.namespaces
@@ -103,7 +103,7 @@ def _by_use(shown: Status) -> Section:
     return "Projects and domains by use", _table(("project", "domain", "fullest resource", _Number("used")), rows)
 
 
-def _namespaces(shown: Status) -> Section:
+def _namespaces(shown: Status) -> Panel:
     sections = "".join(map(_namespace, shown.namespaces)) or "<p>No namespace has a ResourceQuota.</p>"
     left_out = shown.namespaces_left_out
     more = f"<p>And {left_out} namespaces that are less full.</p>" if left_out else ""
@@ -138,7 +138,7 @@ def _amount(amount: ResourceUse) -> str:
     return f"<tr><td>{escape(amount.name)}<br>{meter}</td>{numbers}</tr>"
 
 
-def _policy(shown: Status) -> Section:
+def _policy(shown: Status) -> Panel:
     policy = shown.policy
     problem = (
         f'<p class="problem">The file as it is now is not in use: {escape(policy.problem)}</p>'
@@ -150,7 +150,7 @@ def _policy(shown: Status) -> Section:
     return "Policy", f"{problem}{facts}<ul>{warnings}</ul>"
 
 
-def _health(shown: Status) -> Section:
+def _health(shown: Status) -> Panel:
     cache, certificate = shown.cache, shown.certificate
     facts = [
         ("quotas from", cache.source + ("" if cache.synced else ", not read yet")),

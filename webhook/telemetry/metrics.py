@@ -13,7 +13,7 @@ from webhook.policy.settings import Settings
 from webhook.rules.findings import Change
 
 # A review takes about 0.1 ms; the timeout of the API server is some seconds.
-MOST_NAMESPACES = 1000  # with a label of their own
+LABELLED_NAMESPACES = 1000  # with a label of their own
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0)
 
 
@@ -188,7 +188,7 @@ class Metrics:
 
     def _bounded(self, namespace: str) -> str:
         """Return the namespace, or "other" once there are too many for labels."""
-        if namespace not in self._namespaces and len(self._namespaces) >= MOST_NAMESPACES:
+        if namespace not in self._namespaces and len(self._namespaces) >= LABELLED_NAMESPACES:
             return "other"
         self._namespaces.add(namespace)
         return namespace
