@@ -72,7 +72,7 @@ def told(group: Json) -> dict[str, int]:
     """What `ray start` is told of cpus, memory, and GPUs."""
     params = dict(group["rayStartParams"])
     for name, text in (group.get("resources") or {}).items():
-        param = {"cpu": "num-cpus", "memory": "memory", "nvidia.com/gpu": "num-gpus"}[name.lower()]
+        param = {"cpu": "num-cpus", "memory": "memory"}.get(name.lower(), "num-gpus")
         params[param] = str(math.ceil(amount(text)))
     limits = limits_of(group)
     for param, limit in limits.items():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apiserver import Json, defaulted
-from tests.jobs import LABELS, POLICIES, admitted, charged, mutated, some, templates, usage, without
+from tests.jobs import LABELS, POLICIES, admitted, charged, mutated, some, subsets, templates, usage, without
 from tests.jobs.training_operator import FIELDS, OWN, pods
 from webhook.jobs import KINDS
 from webhook.policy.model import Policy
@@ -21,6 +21,9 @@ def kubeflow_jobs(draw: st.DrawFn, kind: str) -> Json:
     replicas = st.fixed_dictionaries({}, optional={"replicas": st.integers(0, 3)})
     chosen = draw(st.lists(st.sampled_from(TYPES[kind]), unique=True, min_size=1))
     types = {name: {"template": draw(templates(CONTAINERS[kind])), **draw(replicas)} for name in chosen}
+    if kind == "PyTorchJob":
+        in_capitals = draw(subsets([*types]))  # the operator takes these names in any case
+        types = {name.upper() if name in in_capitals else name: replica for name, replica in types.items()}
     if kind == "MPIJob" and "Launcher" in types:
         types["Launcher"]["replicas"] = 1
     spec: Json = {FIELDS[kind]: types}
@@ -54,6 +57,7 @@ def test_the_job_is_charged_for_the_pods_of_the_operator_and_their_own_review_ch
         ("pytorchjobs", {}, []),
         ("pytorchjobs", {"pytorchReplicaSpecs": {"Worker": {}, "Master": None}}, [("worker", 1, 1)]),
         ("pytorchjobs", {"pytorchReplicaSpecs": {"Worker": {"replicas": -1}}}, [("worker", 0, 0)]),
+        ("pytorchjobs", {"pytorchReplicaSpecs": {"": {}}}, [("unnamed", 1, 1)]),
         (
             "pytorchjobs",
             {"pytorchReplicaSpecs": {"Worker": {"replicas": 4}}, "elasticPolicy": {"minReplicas": 2, "maxReplicas": 8}},
@@ -66,7 +70,7 @@ def test_the_job_is_charged_for_the_pods_of_the_operator_and_their_own_review_ch
             [("launcher", 1, 1), ("worker", 0, 0)],
         ),
     ],
-    ids=["nothing", "null", "negative", "elastic", "tensorflow", "mpi"],
+    ids=["nothing", "null", "negative", "no name", "elastic", "tensorflow", "mpi"],
 )
 def test_pods_are_counted_as_the_operator_does(resource: str, spec: Json, roles: list[tuple[str, int, int]]) -> None:
     job = KINDS["kubeflow.org", resource].decode(msgspec.Raw(msgspec.json.encode({"spec": spec})))

@@ -33,7 +33,8 @@ RAYJOBS = "rayjobs.ray.io"
 def groups(draw: st.DrawFn, name: str) -> Json:
     numbers = st.integers(0, 4)
     params = {"num-cpus": some("1", "8", "64"), "memory": some("1073741824", "99999999999"), "num-gpus": some("0", "8")}
-    stated = {"CPU": some("1", "16"), "memory": some("1Gi", "100Gi"), GPU: some("1", "8")}
+    of_gpu = draw(some(GPU, "GPU", "gpu"))
+    stated = {"CPU": some("1", "16"), "memory": some("1Gi", "100Gi"), of_gpu: some("1", "8")}
     return {
         "groupName": name,
         "template": draw(templates("ray-worker")),
@@ -116,6 +117,7 @@ def test_resources_of_a_group_that_were_lowered_are_found_again() -> None:
     [
         ({}, ["submitter"]),
         ({"spec": {"clusterSelector": {"ray.io/cluster": "c"}}}, ["submitter"]),
+        ({"spec": {"clusterSelector": {"ray.io/cluster": "c"}, "rayClusterSpec": {}}}, ["submitter"]),
         ({"spec": {"submissionMode": "InteractiveMode"}}, []),
         ({"spec": {"rayClusterSpec": {}, "submissionMode": "HTTPMode"}}, ["head"]),
         (
@@ -123,7 +125,7 @@ def test_resources_of_a_group_that_were_lowered_are_found_again() -> None:
             ["head", "workers 0", "submitter"],
         ),
     ],
-    ids=["nothing", "another's cluster", "interactive", "no head", "no name"],
+    ids=["nothing", "another's cluster", "another's cluster beside one", "interactive", "no head", "no name"],
 )
 def test_what_is_left_out_is_as_kuberay_takes_it(data: Json, roles: list[str]) -> None:
     job = KINDS["ray.io", "rayjobs"].decode(msgspec.Raw(msgspec.json.encode(data)))

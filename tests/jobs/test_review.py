@@ -24,15 +24,20 @@ status:
 """
 
 
+def template(name: str, **limits: object) -> Json:
+    container = {"name": name, "resources": {"limits": limits or {"cpu": 16}}}
+    return {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}}
+
+
+def job(version: str, kind: str, spec: Json, **metadata: Json | list[Json]) -> Json:
+    known = {"name": "j", "namespace": NAMESPACE, "labels": LABELS}
+    return {"apiVersion": version, "kind": kind, "metadata": {**known, **metadata}, "spec": spec}
+
+
 def pytorch_job(workers: int, **metadata: Json | list[Json]) -> Json:
-    container = {"name": "pytorch", "resources": {"limits": {"cpu": 2, "memory": "1Gi", "nvidia.com/gpu": 1}}}
-    template = {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}}
-    return {
-        "apiVersion": "kubeflow.org/v1",
-        "kind": "PyTorchJob",
-        "metadata": {"name": "j", "namespace": NAMESPACE, "labels": LABELS, **metadata},
-        "spec": {"pytorchReplicaSpecs": {"Worker": {"replicas": workers, "template": template}}},
-    }
+    of_worker = template("pytorch", **{"cpu": 2, "memory": "1Gi", "nvidia.com/gpu": 1})
+    specs = {"Worker": {"replicas": workers, "template": of_worker}}
+    return job("kubeflow.org/v1", "PyTorchJob", {"pytorchReplicaSpecs": specs}, **metadata)
 
 
 def reviewed(folder: Path, job: Json, *arguments: str) -> str:
@@ -47,6 +52,21 @@ def test_the_text_has_each_role_with_its_pods_and_what_each_of_them_gets() -> No
         "  lowered: limits cpu of ray-head (rayClusterSpec/headGroupSpec) from 6 to 4 (over the maximum 4)",
         "    head: 1 Pod",
         "      ray-head: limits cpu=4,ephemeral-storage=1Gi,memory=4Gi",
+    ):
+        assert line in text.splitlines()
+
+
+def test_the_text_names_what_is_lowered_beside_the_templates_by_its_path() -> None:
+    group = {"groupName": "a", "resources": {"CPU": "16"}, "template": template("ray-worker")}
+    ray = job("ray.io/v1", "RayJob", {"rayClusterSpec": {"workerGroupSpecs": [group]}})
+    side = {"cores": 16, "memory": "64g"}
+    spark = job("sparkoperator.k8s.io/v1beta2", "SparkApplication", {"driver": side})
+    policy = ["--policy", str(EXAMPLES / "policy.yaml"), "-f", "-"]
+    text = CliRunner().invoke(main, ["review", *policy], input=yaml.safe_dump_all([ray, spark])).stdout
+    for line in (
+        "  lowered: rayClusterSpec/workerGroupSpecs/0/resources/CPU from 16 to 4 (over the limit 4 of the container)",
+        "  lowered: driver/cores from 16 to 4 (over the limit 4 of the container)",
+        "  lowered: driver/memory from 64g to 7448m (over the maximum 8Gi, with its overhead)",
     ):
         assert line in text.splitlines()
 

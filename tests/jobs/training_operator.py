@@ -16,13 +16,14 @@ INIT_PYTORCH = {
 }
 ALL_OF_KUBECTL = {"cpu": "100m", "memory": "512Mi", "ephemeral-storage": "5Gi"}
 KUBECTL = {"name": "kubectl-delivery", "resources": {"limits": ALL_OF_KUBECTL, "requests": ALL_OF_KUBECTL}}
+TYPES = {"master": "Master", "worker": "Worker"}  # setTypeNameToCamelCase
 OWN = ("init-pytorch", "kubectl-delivery")
 
 
 def pods(job: Json) -> list[Json]:
     """The Pods of the job; of workers whose number may change, the fewest."""
     kind, spec = job["kind"], job["spec"]
-    types = spec[FIELDS[kind]]
+    types = {TYPES.get(name.lower(), name): replica for name, replica in spec[FIELDS[kind]].items()}
     made = []
     for name, replica in types.items():
         for _ in range(count(kind, name, replica.get("replicas"), spec.get("elasticPolicy"))):

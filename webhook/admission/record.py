@@ -102,9 +102,9 @@ def by_name(roles: Iterable[Role], changes: Sequence[Change]) -> tuple[Change, .
 
 
 def _named(change: Change, known: Mapping[str, str]) -> Change:
-    pointer, slash, rest = change.path.partition("/resources/")
-    if not rest.startswith(("requests/", "limits/")):  # of a group of Ray, whose pointer an earlier review is found by
+    if not change.side:  # such as `resources` of a group of Ray, whose pointer an earlier review is found by
         return change
+    pointer, slash, rest = change.path.partition("/resources/")
     return replace(change, path=f"{known.get(pointer, pointer)}{slash}{unescape(rest)}")
 
 
@@ -198,12 +198,12 @@ def in_brief(change: Change) -> str:
 
 def _verb(change: Change) -> str:
     """Return what became of a value: two reviews together may have raised what one of them lowered."""
-    if not (isinstance(change.before, str) and isinstance(change.after, str)):
+    if not (isinstance(change.before, str | int) and isinstance(change.after, str | int)):
         return "set"
     try:
-        before, after = parse(change.before), parse(change.after)
-    except QuantityError:
-        return "set"
+        before, after = parse(str(change.before)), parse(str(change.after))
+    except QuantityError:  # such as 64g of Spark
+        return "lowered" if change.rule == "clamp" else "set"
     return "lowered" if after < before else "raised" if before and before < after else "set"
 
 
@@ -212,9 +212,9 @@ def place(change: Change) -> str:
 
     The template of a job is in brackets; what is not in its Pods goes by its path.
     """
+    if not change.side:
+        return unescape(change.path.removeprefix("/spec/"))
     where, _, rest = change.path.partition("/resources/")
-    if not rest:
-        return unescape(where.removeprefix("/spec/"))
     side, _, name = rest.partition("/")
     template, _, container = where.rpartition("/containers/" if "/containers/" in where else "/")
     of = "the Pod as a whole" if where == POD_LEVEL else unescape(container)

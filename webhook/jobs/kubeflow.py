@@ -24,8 +24,8 @@ _WAITS_FOR_MASTER: Final = Container(
 _BRINGS_KUBECTL: Final = Container(
     "kubectl-delivery", block_of(*[{"cpu": "100m", "memory": "512Mi", "ephemeral-storage": "5Gi"}] * 2)
 )
-# The replica types of which a job has one.
-SINGLE: Final = frozenset({"Master", "Launcher", "Chief"})
+# The replica types of which a job has one; the operator takes their names in any case, but those of an MPIJob.
+SINGLE: Final = frozenset({"master", "launcher", "chief"})
 
 
 class _Replica(Wire, frozen=True):
@@ -63,9 +63,11 @@ class PyTorchJob(_KubeflowJob, frozen=True):
     def roles(self) -> Iterator[Role]:
         """Yield the replica types."""
         specs, elastic = self.pytorch_replica_specs or {}, self.elastic_policy
-        for role in _roles("/spec/pytorchReplicaSpecs", specs):
+        roles = [*_roles("/spec/pytorchReplicaSpecs", specs)]
+        has_master = any(role.name == "master" for role in roles)
+        for role in roles:
             if role.name == "worker":
-                found = _with_init(role, _WAITS_FOR_MASTER) if specs.get("Master") else role
+                found = _with_init(role, _WAITS_FOR_MASTER) if has_master else role
                 yield _in_range(found, elastic) if elastic else found
             else:
                 yield role
@@ -100,7 +102,8 @@ def _roles(at: str, specs: Mapping[str, _Replica | None], defaults: Mapping[str,
         if spec is not None:
             count = (defaults or {}).get(name, 1) if spec.replicas is None else max(0, spec.replicas)
             pod, place = (spec.template or PodTemplate()).pod, f"{at}/{escape(name)}/template"
-            yield Role(name.lower(), pod, place, count=count, most=count, are_workers=name not in SINGLE)
+            role = name.lower() or "unnamed"
+            yield Role(role, pod, place, count=count, most=count, are_workers=role not in SINGLE)
 
 
 def _with_init(role: Role, init: Container) -> Role:

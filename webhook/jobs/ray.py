@@ -7,7 +7,7 @@ limits.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -67,12 +67,13 @@ class RayJob(JobSpec, frozen=True):
     """`spec` of a RayJob."""
 
     ray_cluster_spec: _Cluster | None = None
+    cluster_selector: dict[str, str | None] | None = None
     submission_mode: Text | None = None
     submitter_pod_template: PodTemplate | None = None
 
     def roles(self) -> Iterator[Role]:
-        """Yield the head, each group of workers, and the submitter."""
-        if cluster := self.ray_cluster_spec:
+        """Yield the head, each group of workers, and the submitter; of another's cluster, only the submitter."""
+        if (cluster := self.ray_cluster_spec) and not self.cluster_selector:
             yield _head(cluster, self.submission_mode)
             for index, group in enumerate(cluster.worker_group_specs or ()):
                 yield _workers(group, index, is_elastic=bool(cluster.enable_in_tree_autoscaling))
@@ -97,16 +98,17 @@ class _Node(Role, frozen=True):
     def absent(self, before: Workload) -> Collection[str]:
         """Return the parents in the template, and in the options of the autoscaler."""
         found = set(super().absent(before))
-        if not self.autoscaler:
-            return found
-        found.update(absent(AUTOSCALER, (self.options or _Autoscaler()).resources))
-        return found if self.options else {*found, AUTOSCALER}
+        if self.autoscaler:
+            found.update(absent(AUTOSCALER, self.options.resources if self.options else None))
+        if self.autoscaler and self.options is None:
+            found.add(AUTOSCALER)
+        return found
 
     def in_object(self, path: str) -> str:
-        """Return the place in the template, or in the options of the autoscaler."""
-        container, slash, rest = path.partition("/resources/")
-        if self.autoscaler and container in (self.autoscaler, NAMED_AUTOSCALER):
-            return f"{AUTOSCALER}{slash}{rest}"
+        """Return the place in the options of the autoscaler, or in the template."""
+        for container in (self.autoscaler, NAMED_AUTOSCALER) if self.autoscaler else ():
+            if path.startswith(f"{container}/resources/"):
+                return path.replace(container, AUTOSCALER, 1)
         return super().in_object(path)
 
     def in_pod(self, path: str) -> str:
@@ -138,7 +140,7 @@ class _Node(Role, frozen=True):
         for path, text in self.stated.items():
             parent, _, name = path.rpartition("/")
             is_param = parent.endswith("/rayStartParams")
-            limit = params.get(name) if is_param else known.get(unescape(name).lower())
+            limit = params.get(name) if is_param else _limit_of(unescape(name).lower(), known, params)
             if limit is not None and _is_over(str(text), limit):
                 value = str(-(-limit.nano // NANO)) if is_param else str(limit)
                 yield Change(path, text, value, "clamp", f"over the limit {limit} of the container")
@@ -161,6 +163,14 @@ def _parameters(limits: ResourceList) -> Iterator[tuple[str, Quantity]]:
     for param, name in (("num-cpus", "cpu"), ("memory", "memory"), *(("num-gpus", gpu) for gpu in gpus[:1])):
         if limits.get(name):
             yield param, limits[name]
+
+
+def _limit_of(name: str, limits: ResourceList, params: Mapping[str, Quantity]) -> Quantity | None:
+    """Return the limit of what a name in `resources` stands for (updateRayStartParamsResources); None for no limit.
+
+    Any name of a GPU stands for the first kind of GPU, but where it has a limit of its own.
+    """
+    return limits.get(name) or params.get("num-gpus" if _GPU.fullmatch(name) else name)
 
 
 def _is_over(text: str, limit: Quantity) -> bool:

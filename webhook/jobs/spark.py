@@ -195,10 +195,13 @@ class _SparkPod(Role, frozen=True):
         if not (change := limit or request):
             return
         cores = _quantity(self.first("cores") or 1)
-        most = (block.limits if limit else block.requests)["cpu"].round_up(0)
-        if cores and cores > most:
-            cores = most
-            yield from self._put(places["cores"], str(most.nano // NANO), change)
+        bound = (block.limits if limit else block.requests)["cpu"]
+        if cores and cores > bound.round_up(0):
+            cores = bound.round_up(0)
+            if change.before is None:
+                why = f"over the {'limit' if limit else 'request'} {bound} of the container"
+                change = replace(change, rule="clamp", why=why)
+            yield from self._put(places["cores"], str(cores.nano // NANO), change)
         if request and (self.first("request") is not None or cores != block.requests["cpu"]):
             yield from self._put(places["request"], str(block.requests["cpu"]), request)
 

@@ -146,8 +146,7 @@ def _reason(change: Change) -> str:
     if change.path.endswith("/-"):
         return f"tolerate {change.after.get('key', 'everything')}: {change.why}"
     verb = "remove" if change.after is None else "lower" if change.rule == "clamp" else "set"
-    side = change.path.partition("/resources/")[2].partition("/")[0]
-    what = f"{side}.{change.resource}" if side else unescape(change.path.rpartition("/")[2])
+    what = f"{change.side}.{change.resource}" if change.side else unescape(change.path.rpartition("/")[2])
     return f"{verb} {what}: {change.why}"
 
 

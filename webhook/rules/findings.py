@@ -24,6 +24,12 @@ class Change(Struct, frozen=True, gc=False, rename={"before": "from", "after": "
     why: str
 
     @property
+    def side(self) -> str:
+        """`requests` or `limits`; empty for what is neither, such as `resources` of a group of Ray."""
+        side = self.path.partition("/resources/")[2].partition("/")[0]
+        return side if side in ("requests", "limits") else ""
+
+    @property
     def resource(self) -> str:
         """The resource whose request or limit was changed; empty for a toleration."""
         return unescape(self.path.partition("/resources/")[2].partition("/")[2])
