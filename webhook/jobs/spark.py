@@ -29,7 +29,7 @@ CONF: Final = "/spec/sparkConf/"
 DRIVER_AND_EXECUTOR: Final = ("driver", "executor")
 _PYTHON: Final = f"{CONF}spark.executor.pyspark.memory"  # of executors of Python
 _OFF_HEAP: Final = f"{CONF}spark.memory.offHeap.size"  # of executors, where it is enabled
-_DEVICE: Final = re.compile(r"spark\.(?P<side>driver|executor)\.resource\.(?P<name>[^.]+)\.amount")
+_DEVICE: Final = re.compile(r"(?P<name>[^.]+)\.amount")  # behind spark.driver.resource.
 _MEMORY: Final = ("heap", "overhead", "python", "off-heap")
 
 
@@ -139,12 +139,18 @@ class _SparkPod(Role, frozen=True):
 
     def in_object(self, path: str) -> str:
         """Return the place in the template, or in the fields that stand for one; empty for what has other places."""
-        container, _, rest = path.partition("/resources/")
-        if container == self.main:
-            name = unescape(rest.partition("/")[2])
-            if not self.is_in_template or name in ("cpu", "memory", *self.devices.values()):
+        if path.startswith(self.main):
+            container, _, rest = path.partition("/resources/")
+            if container == self.main and not self._is_of_template(unescape(rest.partition("/")[2])):
                 return ""
-        return next((path.replace(pod, place, 1) for pod, place in self.moved if path.startswith(pod)), "")
+        for pod, place in self.moved:
+            if path.startswith(pod):
+                return place + path[len(pod) :]
+        return ""
+
+    def _is_of_template(self, name: str) -> bool:
+        """Return whether the template states this resource of the container of Spark, or could."""
+        return self.is_in_template and name not in ("cpu", "memory", *self.devices.values())
 
     def absent(self, before: Workload) -> Collection[str]:
         """Return the parents as the template has them: Spark adds to what it has of its container."""
@@ -183,7 +189,10 @@ class _SparkPod(Role, frozen=True):
 
     def first(self, amount: str) -> str | int | None:
         """Return what is stated of an amount, at the strongest place."""
-        return next((self.stated[place] for place in _PLACES[self.name][amount] if place in self.stated), None)
+        for place in _PLACES[self.name][amount]:
+            if place in self.stated:
+                return self.stated[place]
+        return None
 
     def _main_of(self, workload: Workload) -> Block:
         return next(block for block in workload.blocks if block.pointer == self.main)
@@ -210,7 +219,8 @@ class _SparkPod(Role, frozen=True):
         if self.memory is None:
             return None
         most = min(block.requests["memory"], block.limits["memory"]).nano // NANO // heap.MEBI
-        return self.memory.within(most) if most < self.memory.total else None
+        lowered = self.memory.within(most)
+        return None if lowered is self.memory else lowered
 
     def _put(self, places: Sequence[str], value: str, change: Change) -> Iterator[Change]:
         """Yield the changes to this value wherever the amount is stated, else at its strongest place."""
@@ -284,10 +294,11 @@ def _stated(spec: SparkApplication, side: str, stated: _Side) -> dict[str, str |
 def _devices(spec: SparkApplication, side: str, stated: _Side) -> dict[str, tuple[str, str | int]]:
     """Return the name and amount of each device, by its place; a field is stronger than a key, and stands behind it."""
     found: dict[str, tuple[str, str | int]] = {}
+    prefix = f"spark.{side}.resource."
     for key, amount in (spec.spark_conf or {}).items():
-        match = _DEVICE.fullmatch(key)
-        if match and match["side"] == side and amount and (vendor := spec.conf(key.removesuffix("amount") + "vendor")):
-            found[f"{CONF}{escape(key)}"] = f"{vendor}/{match['name']}", amount
+        if key.startswith(prefix) and amount and (match := _DEVICE.fullmatch(key, len(prefix))):
+            if vendor := spec.conf(f"{prefix}{match['name']}.vendor"):
+                found[f"{CONF}{escape(key)}"] = f"{vendor}/{match['name']}", amount
     gpu = stated.gpu or _Gpu()
     if gpu.name and (gpu.quantity or 0) > 0 and not stated.template:
         found[f"/spec/{side}/gpu/quantity"] = gpu.name, gpu.quantity or 0
