@@ -100,6 +100,9 @@ def mutate(spec: Json, main: Json, own: Json) -> None:
     spec["containers"] += copy.deepcopy(own.get("sidecars", []))
     spec["initContainers"] = copy.deepcopy(own.get("initContainers", []))
     spec["tolerations"] = copy.deepcopy(own.get("tolerations", []))
+    if "memoryLimit" in own:  # addMemoryLimit
+        text = own["memoryLimit"]
+        main["resources"]["limits"]["memory"] = f"{mebibytes(text)}Mi" if text[-1] in "bkmgt" else text
     if "gpu" in own:
         main["resources"]["limits"][own["gpu"]["name"]] = str(own["gpu"]["quantity"])
 

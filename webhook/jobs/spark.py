@@ -30,6 +30,7 @@ DRIVER_AND_EXECUTOR: Final = ("driver", "executor")
 _PYTHON: Final = f"{CONF}spark.executor.pyspark.memory"  # of executors of Python
 _OFF_HEAP: Final = f"{CONF}spark.memory.offHeap.size"  # of executors, where it is enabled
 _DEVICE: Final = re.compile(r"(?P<name>[^.]+)\.amount")  # behind spark.driver.resource.
+_OF_JVM: Final = re.compile(r"(.*)([kmgtp])b?")  # ConvertJavaMemoryStringToK8sMemoryString
 _MEMORY: Final = ("heap", "overhead", "python", "off-heap")
 
 
@@ -41,6 +42,7 @@ def _places(side: str) -> Mapping[str, tuple[str, ...]]:
         "request": (f"{at}/coreRequest", f"{kubernetes}.request.cores"),
         "limit": (f"{at}/coreLimit", f"{kubernetes}.limit.cores"),
         "heap": (f"{at}/memory", f"{own}.memory"),
+        "most": (f"{at}/memoryLimit",),
         "overhead": (f"{at}/memoryOverhead", f"{own}.memoryOverhead"),
         "python": (_PYTHON,),
         "off-heap": (_OFF_HEAP,),
@@ -81,6 +83,7 @@ class _Side(Wire, frozen=True):
     core_limit: Text | None = None
     memory: Text | None = None
     memory_overhead: Text | None = None
+    memory_limit: Text | None = None
     gpu: _Gpu | None = None
     instances: Replicas | None = None
     annotations: dict[str, str | None] | None = None
@@ -134,6 +137,7 @@ class _SparkPod(Role, frozen=True):
     factor: float | None = None  # of the heap, for the overhead; None where it cannot be read
     least: int = heap.LEAST_OVERHEAD
     memory: Memory | None = None  # None where Spark cannot read it
+    memory_limit: Quantity | None = None  # what the operator's own webhook makes the limit; None for the memory
     devices: Mapping[str, str] = {}  # the name of each resource, by the place of its amount
     moved: tuple[tuple[str, str], ...] = ()  # the beginnings of paths in the Pod, and in the object
 
@@ -170,6 +174,8 @@ class _SparkPod(Role, frozen=True):
         own, block = f"{self.main}/resources/", self._main_of(after)
         changed = {change.path.removeprefix(own): change for change in changes if change.path.startswith(own)}
         yield from self._changed_cpu(block, changed)
+        if (most := self._changed_limit(block)) is not None:
+            yield from self._put(_PLACES[self.name]["most"], f"{most}m", changed["limits/memory"])
         if lowered := self._lowered(block):
             change = changed["limits/memory" if "limits/memory" in changed else "requests/memory"]
             of_memory = replace(change, why=f"{change.why}, with its overhead")
@@ -180,12 +186,14 @@ class _SparkPod(Role, frozen=True):
                 yield from self._put((place,), str(block.limits[name]), of_device)
 
     def settled(self, after: Workload) -> Workload:
-        """Return the Workload with the memory that follows from the changed heap: Spark counts in whole MiB."""
+        """Return the Workload with the memory that follows from what has changed: Spark counts in whole MiB."""
         block = self._main_of(after)
-        if not (lowered := self._lowered(block)):
+        lowered, most = self._lowered(block), self._changed_limit(block)
+        requests = {"memory": _quantity_of(lowered.total)} if lowered else {}
+        limits = requests if self.memory_limit is None else {} if most is None else {"memory": _quantity_of(most)}
+        if not (requests or limits):
             return after
-        both = {"memory": _bytes(lowered)}
-        return after.with_resources({self.main: Resources({**block.requests, **both}, {**block.limits, **both})})
+        return after.with_resources({self.main: Resources({**block.requests, **requests}, {**block.limits, **limits})})
 
     def first(self, amount: str) -> str | int | None:
         """Return what is stated of an amount, at the strongest place."""
@@ -218,9 +226,15 @@ class _SparkPod(Role, frozen=True):
         """Return the memory where the rules have lowered that of the container; None where they have not."""
         if self.memory is None:
             return None
-        most = min(block.requests["memory"], block.limits["memory"]).nano // NANO // heap.MEBI
-        lowered = self.memory.within(most)
+        request, limit = block.requests["memory"], block.limits["memory"]
+        lowered = self.memory.within(_mebibytes(min(request, limit) if self.memory_limit is None else request))
         return None if lowered is self.memory else lowered
+
+    def _changed_limit(self, block: Block) -> int | None:
+        """Return the MiB of `memoryLimit` where the rules have changed it; None where they have not."""
+        if self.memory_limit is None or block.limits["memory"] == self.memory_limit:
+            return None
+        return _mebibytes(block.limits["memory"])
 
     def _put(self, places: Sequence[str], value: str, change: Change) -> Iterator[Change]:
         """Yield the changes to this value wherever the amount is stated, else at its strongest place."""
@@ -280,6 +294,7 @@ def _stated(spec: SparkApplication, side: str, stated: _Side) -> dict[str, str |
     of_fields = {
         "cores": stated.cores, "coreRequest": stated.core_request, "coreLimit": stated.core_limit,
         "memory": stated.memory, "memoryOverhead": stated.memory_overhead,
+        "memoryLimit": None if stated.template else stated.memory_limit,
     }  # fmt: skip
     found: dict[str, str | int | None] = {f"/spec/{side}/{field}": amount for field, amount in of_fields.items()}
     conf = spec.spark_conf or {}
@@ -296,9 +311,9 @@ def _devices(spec: SparkApplication, side: str, stated: _Side) -> dict[str, tupl
     found: dict[str, tuple[str, str | int]] = {}
     prefix = f"spark.{side}.resource."
     for key, amount in (spec.spark_conf or {}).items():
-        if key.startswith(prefix) and amount and (match := _DEVICE.fullmatch(key, len(prefix))):
-            if vendor := spec.conf(f"{prefix}{match['name']}.vendor"):
-                found[f"{CONF}{escape(key)}"] = f"{vendor}/{match['name']}", amount
+        match = _DEVICE.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
+        if match and amount and (vendor := spec.conf(f"{prefix}{match['name']}.vendor")):
+            found[f"{CONF}{escape(key)}"] = f"{vendor}/{match['name']}", amount
     gpu = stated.gpu or _Gpu()
     if gpu.name and (gpu.quantity or 0) > 0 and not stated.template:
         found[f"/spec/{side}/gpu/quantity"] = gpu.name, gpu.quantity or 0
@@ -335,13 +350,13 @@ def _factor(spec: SparkApplication, side: str) -> float | None:
 def _made(role: _SparkPod) -> _SparkPod:
     """Return the role with the Pod that Spark makes of what is stated."""
     container, memory = role.pod.spec.containers[int(role.main.rpartition("/")[2])], _memory(role)
-    of_memory = _bytes(memory) if memory else None
+    of_memory, most = _quantity_of(memory.total) if memory else None, _memory_limit(role.first("most"))
     request, limit = role.first("request") or role.first("cores") or 1, _quantity(role.first("limit"))
     devices = {name: _quantity(role.stated.get(place)) for place, name in role.devices.items()}
     requests = {**container.requests, "cpu": _quantity(request), "memory": of_memory}
-    limits = {**container.limits, "cpu": limit or role.own.limits.get("cpu"), "memory": of_memory, **devices}
+    limits = {**container.limits, "cpu": limit or role.own.limits.get("cpu"), "memory": most or of_memory, **devices}
     block = Resources(*({name: it for name, it in side.items() if it is not None} for side in (requests, limits)))
-    return replace(role, pod=with_resources(role.pod, {role.main: block}), memory=memory)
+    return replace(role, pod=with_resources(role.pod, {role.main: block}), memory=memory, memory_limit=most)
 
 
 def _memory(role: _SparkPod) -> Memory | None:
@@ -361,8 +376,18 @@ def _amounts(memory: Memory) -> Mapping[str, int]:
     return {"heap": memory.heap, **overhead, **memory.others}
 
 
-def _bytes(memory: Memory) -> Quantity:
-    return parse(f"{memory.total}Mi")
+def _memory_limit(text: str | int | None) -> Quantity | None:
+    """Return what the operator reads there, a quantity or a text such as `4g`; None for what it cannot read."""
+    match = _OF_JVM.fullmatch(str(text))
+    return _quantity(f"{match[1]}{match[2].upper()}i" if match else text)
+
+
+def _mebibytes(quantity: Quantity) -> int:
+    return quantity.nano // NANO // heap.MEBI
+
+
+def _quantity_of(mebibytes: int) -> Quantity:
+    return parse(f"{mebibytes}Mi")
 
 
 def _quantity(text: str | int | None) -> Quantity | None:
@@ -377,5 +402,7 @@ def _unread(role: _SparkPod) -> Iterator[str]:
     for amount in ("cores", "request", "limit"):
         if (text := role.first(amount)) is not None and _quantity(text) is None:
             yield f"{_PLACES[role.name][amount][0].removeprefix('/')} stays as it is: Spark cannot read it"
+    if role.first("most") is not None and role.memory_limit is None:
+        yield f"spec/{role.name}/memoryLimit stays as it is: the Spark operator cannot read it"
     if role.memory is None:
         yield f"the memory of spec/{role.name} stays as it is: Spark cannot read it"
