@@ -8,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apiserver import Json, amount, defaulted
-from tests.jobs import GPU, LABELS, POLICIES, admitted, charged, mutated, resources, some, templates, usage
+from tests.jobs import (
+    GPU,
+    LABELS,
+    POLICIES,
+    admitted,
+    charged,
+    mutated,
+    policy_of,
+    resources,
+    some,
+    templates,
+    usage,
+)  # fmt: skip
 from tests.jobs.spark_operator import conf_of, heap_and_total, pod, pods
 from webhook.jobs import KINDS
 from webhook.jobs.heap import Memory, mebibytes
@@ -214,6 +226,16 @@ def test_what_has_no_driver_and_no_executor_has_no_role() -> None:
 )
 def test_what_spark_cannot_read_is_noted(spec: Json, notes: list[str]) -> None:
     assert read(spec) == [("driver", 1, 1, tuple(notes))]
+
+
+@pytest.mark.parametrize(
+    ("stated", "after"), [("0", "1408m"), ("9g", "8192m"), ("9gb", "8192m"), ("9000Mi", "8192m"), ("8g", "8g")]
+)
+def test_the_limit_of_memory_that_the_operator_sets_is_filled_and_lowered(stated: str, after: str) -> None:
+    policy = policy_of('{"task_resources": {"limits": {"memory": "8Gi"}}}')
+    spec = {"driver": {"memoryLimit": stated}, "sparkConf": {}}
+    job = {"metadata": {"name": "j", "labels": LABELS}, "spec": spec}
+    assert mutated(SPARK, job, policy)[0]["spec"]["driver"]["memoryLimit"] == after
 
 
 @pytest.mark.parametrize(

@@ -322,9 +322,14 @@ def _judged(
     """Return Allowed or Denied, by what the API server would charge for the Pods after the changes."""
     settings, job = subject.settings, subject.request.job
     verdict = check_quotas(asked, subject.constraints.quotas)
+    allowed = Allowed(changes, _charges(subject, verdict), settings, operations)
+    if "quota" in settings.skips or not subject.constraints.may_deny:
+        return allowed
+    if job and verdict.is_negative:  # the API server would refuse only the Pods of that role, one after the other
+        return replace(_forbidden(subject, str(verdict.violations[0]), refusal.NOT_ALLOWED["job"]), changes=changes)
     waits = bool(job and job.is_suspended) and verdict.outlook == "fits-later"
-    if not verdict.refuses or waits or "quota" in settings.skips or not subject.constraints.may_deny:
-        return Allowed(changes, _charges(subject, verdict), settings, operations)
+    if not verdict.refuses or waits:
+        return allowed
     words = refusal.OF_JOB if job else refusal.OF_RESIZE if subject.request.resize else refusal.OF_POD
     decided = refusal.refused(subject.request.who, subject.asked_by, settings, verdict, words=words)
     if isinstance(decided, Allowed):

@@ -354,7 +354,12 @@ def _made(role: _SparkPod) -> _SparkPod:
     request, limit = role.first("request") or role.first("cores") or 1, _quantity(role.first("limit"))
     devices = {name: _quantity(role.stated.get(place)) for place, name in role.devices.items()}
     requests = {**container.requests, "cpu": _quantity(request), "memory": of_memory}
-    limits = {**container.limits, "cpu": limit or role.own.limits.get("cpu"), "memory": most or of_memory, **devices}
+    limits = {
+        **container.limits,
+        "cpu": limit or role.own.limits.get("cpu"),
+        "memory": of_memory if most is None else most,
+        **devices,
+    }
     block = Resources(*({name: it for name, it in side.items() if it is not None} for side in (requests, limits)))
     return replace(role, pod=with_resources(role.pod, {role.main: block}), memory=memory, memory_limit=most)
 

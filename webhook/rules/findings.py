@@ -126,7 +126,12 @@ class Verdict(Struct, frozen=True):
     @property
     def refuses(self) -> bool:
         """Whether the webhook refuses the Pod: it leaves negative amounts to the API server's own error."""
-        return self.violations != () and not isinstance(self.violations[0], NegativeUsage)
+        return self.violations != () and not self.is_negative
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether amounts are negative, which nothing can be said about."""
+        return self.violations != () and isinstance(self.violations[0], NegativeUsage)
 
     @property
     def outlook(self) -> Outlook:

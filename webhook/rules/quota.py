@@ -90,7 +90,8 @@ class MatchingQuota(Struct, frozen=True, gc=False):
 
 def check_quotas(asked: Sequence[Asked], quotas: Iterable[ResourceQuota]) -> Verdict:
     """Return whether all the Pods fit together; for a resize, whether the growth of the one Pod does."""
-    matching = _matching_quotas([each for each in asked if each.pods], quotas)
+    asked = [each for each in asked if each.pods]
+    matching = _matching_quotas(asked, quotas)
     if not matching:
         return Verdict((), {})
     if violations := _precondition_violations(matching):
