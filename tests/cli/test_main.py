@@ -117,6 +117,23 @@ def test_a_module_that_hides_one_of_its_packages_is_reported_at_once(tmp_path: P
     assert (run.returncode, run.stderr.startswith(hidden), run.stdout) == (1, True, "")
 
 
+@pytest.mark.parametrize("name", ["webhook", "certs"])
+@pytest.mark.parametrize("file", ["{}.py", "{}/__init__.py"])
+@pytest.mark.parametrize(
+    "command", [[BIN / "flyte-admission"], [sys.executable, "-P", "-m", "webhook"]], ids=["script", "-P"]
+)
+def test_a_module_in_the_current_folder_does_not_matter(
+    tmp_path: Path, name: str, file: str, command: list[str | Path]
+) -> None:
+    other = tmp_path / file.format(name)
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("raise SystemExit('not the program')")
+    run = subprocess.run(
+        [*command, "certs", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (run.returncode, run.stderr, run.stdout.startswith("Usage: flyte-admission certs")) == (0, "", True)
+
+
 def test_a_distribution_that_has_files_in_one_of_its_packages_is_reported_at_once(tmp_path: Path) -> None:
     for name in ("webhook", "certs"):
         (tmp_path / name).symlink_to(SCRIPTS.parents[2] / name)
