@@ -32,6 +32,7 @@ INSTEAD = {
     r"\bhas us \w+\b": "name who does it",
     r"\bwith us\b|\bto us\b|\bfor us\b": "the webhook",
     r"\b(?:Pods?|one|two|both|label|CA|folder) of ours\b": "our …, or the webhook's",
+    r"\bas (?:it|they) came\b": "unchanged",
     r"\bwhosoever\b|\bwhichever way\b": "whoever, however",
 }
 FILES = [
