@@ -154,13 +154,13 @@ def test_an_alias_bomb_is_refused() -> None:
         f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcde", "bcdef", strict=True)
     )
     assert problems(bomb) == ["f.yaml:1:24: more than 200000 values"]
-    padded = f"{bomb}#{'x' * 4_000_000}\n"
-    assert problems(padded) == [f"f.yaml:1:10: more than {len(padded) // 8} values"]
+    padded = f"{bomb}#{'x' * 1_700_000}\n"
+    assert problems(padded) == [f"f.yaml:1:8: more than {len(padded) // 8} values"]
 
 
 def test_a_long_text_may_have_more_values_than_an_alias_bomb() -> None:
-    (document,) = load_all("- {name: somebody, labels: {team: research}}\n" * 60_000, "f.yaml")
-    assert len(document.values) == 240_001
+    (document,) = load_all(f"[{'somebody, ' * 200_000}]", "f.yaml")
+    assert len(document.values) == 200_001
 
 
 def test_a_bomb_of_merges_comes_to_nothing() -> None:
