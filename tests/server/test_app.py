@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from tests.golden import GOLDEN
 from tests.process import EXAMPLES, JSON, PATIENCE, Event, Server, running
 from webhook.admission import wire
 from webhook.admission.decide import mutate
@@ -420,6 +421,16 @@ def test_metrics_count_what_happened(tmp_path: Path) -> None:
     assert counted(exposition.text, "flyte_admission_changes_total")["clamp",] >= 2
     assert counted(exposition.text, "flyte_admission_lowered_total") == {("cpu",): 2}
     assert counted(exposition.text, "flyte_admission_quota_denials_total").keys() == {("fits-later", "counted")}
+
+
+def test_a_job_counts_in_the_domain_of_its_task() -> None:
+    job = json.loads((GOLDEN / "dask-job-fits" / "review.json").read_text())
+    with running("--policy", EXAMPLES / "policy.yaml", "--no-quotas") as fresh:
+        fresh.client().review("/mutate", job)
+        exposition = fresh.health().get("/metrics")
+    assert counted(exposition.text, "flyte_admission_requests_total") == {
+        ("enforce", "/mutate", "development", "changed"): 1
+    }
 
 
 def counted(exposition: str, name: str) -> Mapping[tuple[str, ...], float]:

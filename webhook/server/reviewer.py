@@ -10,11 +10,11 @@ from typing import Final, NamedTuple, TypeAlias, TypeGuard
 from webhook.admission import wire
 from webhook.admission.answer import encode
 from webhook.admission.constraints import Constraints
+from webhook.admission.decide import task_of
 from webhook.admission.decision import Allowed, Decision, Denied, ReportOnly, outcome
 from webhook.admission.wire import Request
 from webhook.api.resource_quota import ResourceQuota
 from webhook.cluster.reservations import Reservation
-from webhook.flyte.task import identify
 from webhook.policy.model import Policy
 from webhook.server.state import Cluster, State
 from webhook.shared.clock import today
@@ -174,7 +174,7 @@ class Reviewer:
     def _domain(self, request: Request) -> str:
         """Return the domain of the task, or "other" if the policy does not name it: a label must be bounded."""
         how = self._state.policy.identification
-        task = identify(request.pod, request.namespace, how) if request.pod else None
+        task = task_of(request, how)
         return task.domain if task and task.domain in how.namespaces.domains else "other"
 
     def _remember(self, request: Request, decided: Allowed | Denied, word: str, counts: Iterable[str]) -> None:
