@@ -43,58 +43,50 @@ class Metrics:
     def _new(self, kind: type[M], name: str, text: str, labels: Sequence[str] = (), **options: Any) -> M:
         return kind(name, text, labels, registry=self.registry, **options)
 
+    def _cached(self, kind: type[M], name: str, text: str, labels: Sequence[str], **options: Any) -> Callable[..., M]:
+        """Return the function from the values of the labels to the child for them, which it keeps."""
+        return cache(self._new(kind, name, text, labels, **options).labels)
+
     def _add_reviews(self) -> None:
-        """Add what each Pod changes: cache() keeps the child for the values of the labels."""
-        self._requests = cache(
-            self._new(
-                Counter,
-                "flyte_admission_requests",
-                "Requests answered, by endpoint and decision: allowed, changed, denied, bad_request, overloaded, and "
-                "would_be_changed and would_be_denied in the modes warn and audit; by the domain of the task, other if "
-                "the policy does not name it; and by mode.",
-                ["endpoint", "decision", "domain", "mode"],
-            ).labels
+        """Add what each review changes."""
+        self._requests = self._cached(
+            Counter,
+            "flyte_admission_requests",
+            "Requests answered, by endpoint and decision: allowed, changed, denied, bad_request, overloaded, and "
+            "would_be_changed and would_be_denied in the modes warn and audit; by the domain of the task, other if "
+            "the policy does not name it; and by mode.",
+            ["endpoint", "decision", "domain", "mode"],
         )
-        self._durations = cache(
-            self._new(
-                Histogram,
-                "flyte_admission_duration_seconds",
-                "Time from the body's last byte to the answer.",
-                ["endpoint"],
-                buckets=BUCKETS,
-            ).labels
+        self._durations = self._cached(
+            Histogram,
+            "flyte_admission_duration_seconds",
+            "Time from the body's last byte to the answer.",
+            ["endpoint"],
+            buckets=BUCKETS,
         )
-        self._changes = cache(
-            self._new(
-                Counter,
-                "flyte_admission_changes",
-                "Values changed in Pods and jobs, by rule: fill, cpu-limits, clamp, tolerate.",
-                ["rule"],
-            ).labels
+        self._changes = self._cached(
+            Counter,
+            "flyte_admission_changes",
+            "Values changed in Pods and jobs, by rule: fill, cpu-limits, clamp, tolerate.",
+            ["rule"],
         )
-        self._lowered = cache(
-            self._new(
-                Counter,
-                "flyte_admission_lowered",
-                "Amounts lowered to a maximum, by resource: other if the policy has no maximum by that name.",
-                ["resource"],
-            ).labels
+        self._lowered = self._cached(
+            Counter,
+            "flyte_admission_lowered",
+            "Amounts lowered to a maximum, by resource: other if the policy has no maximum by that name.",
+            ["resource"],
         )
-        self._denials = cache(
-            self._new(
-                Counter,
-                "flyte_admission_quota_denials",
-                "Pods and jobs refused for a ResourceQuota, by outlook, fits-later or never-fits, and by namespace.",
-                ["outlook", "namespace"],
-            ).labels
+        self._denials = self._cached(
+            Counter,
+            "flyte_admission_quota_denials",
+            "Pods and jobs refused for a ResourceQuota, by outlook, fits-later or never-fits, and by namespace.",
+            ["outlook", "namespace"],
         )
-        self._jobs = cache(
-            self._new(
-                Counter,
-                "flyte_admission_jobs",
-                "Distributed jobs reviewed, by kind and by what came out; flyte_admission_requests has them too.",
-                ["kind", "decision"],
-            ).labels
+        self._jobs = self._cached(
+            Counter,
+            "flyte_admission_jobs",
+            "Distributed jobs reviewed, by kind and by what came out; flyte_admission_requests has them too.",
+            ["kind", "decision"],
         )
 
     def _add_quotas(self) -> None:
