@@ -424,8 +424,9 @@ def test_metrics_count_what_happened(tmp_path: Path) -> None:
 
 
 def test_a_job_counts_in_the_domain_of_its_task() -> None:
-    job = json.loads((GOLDEN / "dask-job-fits" / "review.json").read_text())
-    with running("--policy", EXAMPLES / "policy.yaml", "--no-quotas") as fresh:
+    case = GOLDEN / "dask-job-fits"
+    job = json.loads((case / "review.json").read_text())
+    with running("--policy", EXAMPLES / "policy.yaml", "--quotas", case / "quotas.yaml") as fresh:
         fresh.client().review("/mutate", job)
         exposition = fresh.health().get("/metrics")
     assert counted(exposition.text, "flyte_admission_requests_total") == {
