@@ -202,8 +202,8 @@ def _verb(change: Change) -> str:
         return "set"
     try:
         before, after = parse(str(change.before)), parse(str(change.after))
-    except QuantityError:  # such as 64g of Spark
-        return "lowered" if change.rule == "clamp" else "set"
+    except QuantityError:  # such as 64g of Spark, which is beside the templates
+        return "lowered" if change.rule == "clamp" and not change.side else "set"
     return "lowered" if after < before else "raised" if before and before < after else "set"
 
 
